@@ -1,0 +1,39 @@
+# The two commands are `make run` and `make test`; `make help` lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help env lock run test test-fast lint up down clean bench-night
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+env: $(VENV)/.ready ## build the Python environment from the lock file
+
+# uv comes from the machine when it is there, else from a venv of its own: nothing is installed outside this folder.
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed, $$($(PYTHON) --version 2>&1) was found: install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is missing: run 'apt-get install python3-venv' and try again"; exit 2; }
+	@set -e; uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then \
+	  [ -x $(VENV)-uv/bin/uv ] || { $(PYTHON) -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install -q uv==$(UV_VERSION); }; \
+	  uv=$(VENV)-uv/bin/uv; \
+	fi; \
+	echo "building $(VENV) from requirements-dev.lock"; \
+	[ -x $(BIN)/python ] || $$uv venv -q --python $(PYTHON) $(VENV); \
+	$$uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.lock; \
+	$$uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: ## resolve the dependencies anew (uv on the PATH)
+	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	uv pip compile pyproject.toml --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
