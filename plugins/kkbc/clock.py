@@ -1,0 +1,29 @@
+"""Calendar of the exchange: business dates, due times, zones. Head office lives in Asia/Jakarta (UTC+7, no summer time)."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+JAKARTA = ZoneInfo("Asia/Jakarta")
+DUE_TIME = time(0, 30)
+
+
+def now() -> datetime:
+    """The present instant, in UTC."""
+    return datetime.now(UTC)
+
+
+def due_at(business_date: date) -> datetime:
+    """The instant until which a delivery of `business_date` is on time: 00:30 Jakarta of the next day, itself included."""
+    return datetime.combine(business_date + timedelta(days=1), DUE_TIME, JAKARTA)
+
+
+def end_of_day(business_date: date) -> datetime:
+    """24:00 Jakarta of `business_date`; an event after this instant lies in the future (Exchange rule 5)."""
+    return datetime.combine(business_date + timedelta(days=1), time(0), JAKARTA)
+
+
+def latest_due(at: datetime) -> date:
+    """The latest business date whose due time has passed at `at` (KPI rule 2, `as_of`)."""
+    local = at.astimezone(JAKARTA)
+    days_back = 1 if local.time() > DUE_TIME else 2
+    return local.date() - timedelta(days=days_back)

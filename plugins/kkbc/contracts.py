@@ -1,0 +1,142 @@
+"""The data contracts of the branch exchange, read from the ODCS files in `contracts/`.
+
+A contract says of each feed which columns come under which wire names, their exchange types, which are personal, and
+which checks with which code and severity apply. Reader, validator and loader take everything from here.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from open_data_contract_standard.model import DataQuality, OpenDataContractStandard, SchemaProperty
+from pydantic import ValidationError
+
+from kkbc.errors import UserError
+from kkbc.settings import PROJECT_ROOT
+
+CONTRACTS = PROJECT_ROOT / "contracts"
+ENGINE = "kkbc"
+
+ExchangeType = Literal["text", "code", "date", "timestamp", "int", "idr", "month"]
+Severity = Literal["error", "warning"]
+
+_TYPES = {"text", "code", "date", "timestamp", "int", "idr", "month"}
+_PERSONAL = {"personal", "identifier"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule: rows that break it earn `code` with `severity`. `check` names the kind of rule, `params` its parameters."""
+
+    code: str
+    severity: Severity
+    check: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `name` in the warehouse, `wire` in the delivery.
+
+    `personal` columns live in landing and vault only.
+    """
+
+    name: str
+    wire: str
+    type: ExchangeType
+    required: bool
+    personal: bool
+    default: Any
+    description: str
+    label_id: str
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One feed's contract. `checks` span several columns of a row, or all rows of a slice (`unique_key`)."""
+
+    feed: str
+    table: str
+    version: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    def column(self, name: str) -> Column:
+        """The column of that warehouse name; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"contract {self.feed} has no column {name}")
+
+    @property
+    def has_nik(self) -> bool:
+        """Whether the rows are about persons, so that they get a participant token."""
+        return any(column.name == "nik" for column in self.columns)
+
+
+@cache
+def load_contract(feed: str, folder: Path = CONTRACTS) -> Contract:
+    """The contract of `feed`.
+
+    Raises UserError when there is no such contract or it does not keep to ODCS and to the project's vocabulary.
+    """
+    path = folder / f"{feed}.odcs.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.name.removesuffix(".odcs.yaml") for p in folder.glob("*.odcs.yaml"))) or "none"
+        raise UserError(f"unknown feed {feed!r}", f"contracts exist for: {known}; add {path} to make it known")
+    try:
+        return _parse(feed, OpenDataContractStandard.from_file(str(path)))
+    except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())[:300]
+        raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
+
+
+def _parse(feed: str, document: OpenDataContractStandard) -> Contract:
+    if not document.schema_ or len(document.schema_) != 1:
+        raise ValueError("one schema object is expected")
+    table = document.schema_[0]
+    if table.physicalName != feed or not table.name:
+        raise ValueError(f"the schema object's physicalName must be {feed}")
+    columns = tuple(_column(p) for p in table.properties or [])
+    keyed = sorted(
+        (p.primaryKeyPosition or 0, p.name) for p in table.properties or [] if p.primaryKey and p.name is not None
+    )
+    key = tuple(name for _, name in keyed)
+    if not columns or not key:
+        raise ValueError("properties and a primary key are expected")
+    return Contract(
+        feed=feed,
+        table=table.name,
+        version=document.version or "",
+        columns=columns,
+        key=key,
+        checks=tuple(_check(q) for q in table.quality or [] if q.engine == ENGINE),
+    )
+
+
+def _column(prop: SchemaProperty) -> Column:
+    if not prop.name or not prop.physicalName or prop.physicalType not in _TYPES:
+        raise ValueError(f"property {prop.name}: name, physicalName and a known physicalType are expected")
+    custom = {c.property: c.value for c in prop.customProperties or []}
+    return Column(
+        name=prop.name,
+        wire=prop.physicalName,
+        type=prop.physicalType,
+        required=bool(prop.required),
+        personal=prop.classification in _PERSONAL,
+        default=custom.get("default"),
+        description=prop.description or "",
+        label_id=prop.businessName or prop.name,
+        checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
+    )
+
+
+def _check(quality: DataQuality) -> Check:
+    if not quality.name or quality.severity not in ("error", "warning") or not isinstance(quality.implementation, dict):
+        raise ValueError(f"quality rule {quality.name}: name, severity error|warning and an implementation are expected")
+    params = dict(quality.implementation)
+    return Check(code=quality.name, severity=quality.severity, check=params.pop("check"), params=params)

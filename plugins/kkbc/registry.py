@@ -1,0 +1,105 @@
+"""The branch registry: which of the branches exist, how each delivers, and since when. One entry a branch in `config/branches.yml`."""
+
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kkbc.errors import UserError
+from kkbc.settings import get_settings
+from kkbc.slices import HEAD_OFFICE
+
+Kind = Literal["file", "sftp", "s3", "http", "postgres"]
+
+
+class Branch(BaseModel):
+    """One branch office, or head office (HQ, which sends targets only).
+
+    `connection` names an Airflow connection; kind `file` may do without and then lies under the source root.
+    `profile` is what the branch says of its files, kept for people: the reader goes by the bytes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    branch_id: Annotated[str, Field(pattern=r"^(KC\d{3}|HQ)$")]
+    kind: Kind = "file"
+    connection: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] | None = None
+    timezone: Literal["Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura"] = "Asia/Jakarta"
+    tier: Literal[1, 2, 3] = 2
+    profile: str = ""
+    active_from: date | None = None
+    active_to: date | None = None
+
+    @model_validator(mode="after")
+    def _needs_connection(self) -> "Branch":
+        if self.kind != "file" and self.connection is None:
+            raise ValueError(f"kind {self.kind} needs a connection")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone that the branch's own timestamps are in."""
+        return ZoneInfo(self.timezone)
+
+    def is_active(self, day: date) -> bool:
+        """Whether deliveries are expected for `day` (both ends included)."""
+        return (self.active_from is None or self.active_from <= day) and (self.active_to is None or day <= self.active_to)
+
+
+class Registry(BaseModel):
+    """All branches, each once, and head office."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    branches: tuple[Branch, ...]
+
+    @field_validator("branches")
+    @classmethod
+    def _distinct(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+        seen: set[str] = set()
+        for branch in branches:
+            if branch.branch_id in seen:
+                raise ValueError(f"branch {branch.branch_id} is listed twice")
+            seen.add(branch.branch_id)
+        return branches
+
+    def get(self, branch_id: str) -> Branch:
+        """The entry of `branch_id`. Raises UserError when the registry does not know it."""
+        for branch in self.branches:
+            if branch.branch_id == branch_id:
+                return branch
+        raise UserError(f"branch {branch_id!r} is not in the registry", "add an entry for it to config/branches.yml")
+
+    @property
+    def offices(self) -> tuple[Branch, ...]:
+        """The branch offices, without head office."""
+        return tuple(b for b in self.branches if b.branch_id != HEAD_OFFICE)
+
+
+@cache
+def load_registry(path: Path | None = None) -> Registry:
+    """The registry in `path` (default: the setting `registry`). Raises UserError naming the entry that is wrong."""
+    path = path or get_settings().registry
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"branch registry {path} does not exist", "restore it, or set KKBC_REGISTRY") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"branch registry {path} cannot be read: {' '.join(str(error).split())}", "mend the file") from error
+    try:
+        return Registry.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"branch registry {path}: {_place(first['loc'], document)}: {first['msg']}", "mend that entry") from error
+
+
+def _place(loc: tuple[int | str, ...], document: object) -> str:
+    """Names the entry by its branch_id where there is one, for the index alone helps nobody."""
+    match (loc, document):
+        case (("branches", int(i), *rest), {"branches": list(entries)}) if isinstance(entries[i], dict):
+            return f"{entries[i].get('branch_id', f'entry {i + 1}')} {'.'.join(map(str, rest))}".strip()
+    return ".".join(map(str, loc)) or "the file"

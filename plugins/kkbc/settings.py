@@ -1,0 +1,84 @@
+"""Settings: defaults in `config/settings.yml`, overridden by environment variables `KKBC_*`.
+
+Secrets are never here: they come from key files in the home folder or from Airflow connections.
+"""
+
+import os
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from kkbc.errors import UserError
+
+PROJECT_ROOT = Path(os.environ.get("KKBC_PROJECT", Path(__file__).resolve().parents[2]))
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Paths are absolute; `home` is the one folder that an installation hangs on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KKBC_", yaml_file=PROJECT_ROOT / "config" / "settings.yml", extra="forbid", frozen=True
+    )
+
+    home: Path = PROJECT_ROOT / ".local"
+    database_url: str = ""
+    """libpq URI of the warehouse database; empty: the embedded server in `home`."""
+    landing_uri: str = ""
+    """Where landing lies, a folder or an fsspec URI; empty: `home`/landing."""
+    source_root: str = ""
+    """Root folder of branches of kind `file` whose registry entry names no folder of its own."""
+    first_business_date: date | None = None
+    """First day of the daily marts; None: the one kept in the warehouse, else the earliest delivery found."""
+    gate: Literal["fail", "warn"] = "fail"
+    """`fail`: a failed audit stops publication; `warn`: it is reported and the night is published."""
+    registry: Path = PROJECT_ROOT / "config" / "branches.yml"
+    contracts: Path = PROJECT_ROOT / "contracts"
+
+    @field_validator("home", "registry", "contracts")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        value = value.expanduser()
+        return value if value.is_absolute() else (PROJECT_ROOT / value)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+    @property
+    def landing(self) -> str:
+        """Root of landing as an fsspec URI or absolute path, without a trailing slash."""
+        return (self.landing_uri or str(self.home / "landing")).rstrip("/")
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the key files, mode 0700."""
+        return self.home / "keys"
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process. Raises UserError naming the setting that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"setting {name!r} is not valid: {first['msg']}", f"mend KKBC_{name.upper()} or config/settings.yml"
+        ) from error

@@ -1,0 +1,77 @@
+"""The nouns that flow: slice, manifest entry, delivery."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+BRANCH_FEEDS = ("pendaftaran", "iuran", "kegiatan")
+HEAD_OFFICE_FEEDS = ("target",)
+HEAD_OFFICE = "HQ"
+
+# In the order in which they are looked for (Exchange rule 4): the first that is found is the reason.
+REJECTION_REASONS = (
+    "SCHEMA_VERSION",
+    "MANIFEST_BRANCH",
+    "MANIFEST_DATE",
+    "FILE_MISSING",
+    "CHECKSUM",
+    "UNREADABLE",
+    "HEADER",
+    "ROW_COUNT",
+)
+RejectionReason = Literal[
+    "SCHEMA_VERSION", "MANIFEST_BRANCH", "MANIFEST_DATE", "FILE_MISSING", "CHECKSUM", "UNREADABLE", "HEADER", "ROW_COUNT"
+]
+
+
+def feeds_of(branch_id: str) -> tuple[str, ...]:
+    """The feeds that `branch_id` sends: three for a branch, `target` for head office."""
+    return HEAD_OFFICE_FEEDS if branch_id == HEAD_OFFICE else BRANCH_FEEDS
+
+
+@dataclass(frozen=True, order=True)
+class Slice:
+    """One revision of one feed of one branch and business date: the unit of every step."""
+
+    feed: str
+    branch_id: str
+    business_date: date
+    revision: int
+
+    def __str__(self) -> str:
+        return f"{self.feed}/{self.branch_id}/{self.business_date}/r{self.revision}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a manifest says of one slice. `name`, `bytes` and `sha256` are None for ways that send no files."""
+
+    feed: str
+    rows: int
+    name: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One manifest as read from a branch.
+
+    `branch_id` and `business_date` are those of the place it was found in, whatever the manifest says of itself.
+    `rejection` is set when the manifest condemns all its slices. `unknown_feeds` and `unlisted` are for the report.
+    """
+
+    branch_id: str
+    business_date: date
+    revision: int
+    sent_at: datetime | None
+    entries: tuple[Entry, ...]
+    manifest_name: str
+    manifest_sha256: str
+    rejection: tuple[RejectionReason, str] | None = None
+    unknown_feeds: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = field(default=(), compare=False)
+
+    def slices(self) -> list[Slice]:
+        """The slices that this delivery speaks of."""
+        return [Slice(e.feed, self.branch_id, self.business_date, self.revision) for e in self.entries]
