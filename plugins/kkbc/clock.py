@@ -1,4 +1,7 @@
-"""Calendar of the exchange: business dates, due times, zones. Head office lives in Asia/Jakarta (UTC+7, no summer time)."""
+"""Calendar of the exchange: business dates, due times, zones.
+
+Head office lives in Asia/Jakarta (UTC+7, no summer time).
+"""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -13,7 +16,7 @@ def now() -> datetime:
 
 
 def due_at(business_date: date) -> datetime:
-    """The instant until which a delivery of `business_date` is on time: 00:30 Jakarta of the next day, itself included."""
+    """The last instant at which a delivery of `business_date` is on time: 00:30 Jakarta of the next day."""
     return datetime.combine(business_date + timedelta(days=1), DUE_TIME, JAKARTA)
 
 

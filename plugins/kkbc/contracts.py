@@ -7,28 +7,26 @@ which checks with which code and severity apply. Reader, validator and loader ta
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import yaml
 from open_data_contract_standard.model import DataQuality, OpenDataContractStandard, SchemaProperty
 from pydantic import ValidationError
 
 from kkbc.errors import UserError
-from kkbc.settings import PROJECT_ROOT
+from kkbc.settings import get_settings
 
-CONTRACTS = PROJECT_ROOT / "contracts"
 ENGINE = "kkbc"
 
 ExchangeType = Literal["text", "code", "date", "timestamp", "int", "idr", "month"]
 Severity = Literal["error", "warning"]
 
-_TYPES = {"text", "code", "date", "timestamp", "int", "idr", "month"}
 _PERSONAL = {"personal", "identifier"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One rule: rows that break it earn `code` with `severity`. `check` names the kind of rule, `params` its parameters."""
+    """One rule: rows that break it earn `code` with `severity`. `check` names the kind of rule, `params` its values."""
 
     code: str
     severity: Severity
@@ -79,11 +77,12 @@ class Contract:
 
 
 @cache
-def load_contract(feed: str, folder: Path = CONTRACTS) -> Contract:
-    """The contract of `feed`.
+def load_contract(feed: str, folder: Path | None = None) -> Contract:
+    """The contract of `feed` in `folder` (default: the setting `contracts`).
 
     Raises UserError when there is no such contract or it does not keep to ODCS and to the project's vocabulary.
     """
+    folder = folder or get_settings().contracts
     path = folder / f"{feed}.odcs.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.name.removesuffix(".odcs.yaml") for p in folder.glob("*.odcs.yaml"))) or "none"
@@ -119,13 +118,13 @@ def _parse(feed: str, document: OpenDataContractStandard) -> Contract:
 
 
 def _column(prop: SchemaProperty) -> Column:
-    if not prop.name or not prop.physicalName or prop.physicalType not in _TYPES:
+    if not prop.name or not prop.physicalName or prop.physicalType not in get_args(ExchangeType):
         raise ValueError(f"property {prop.name}: name, physicalName and a known physicalType are expected")
     custom = {c.property: c.value for c in prop.customProperties or []}
     return Column(
         name=prop.name,
         wire=prop.physicalName,
-        type=prop.physicalType,
+        type=cast(ExchangeType, prop.physicalType),
         required=bool(prop.required),
         personal=prop.classification in _PERSONAL,
         default=custom.get("default"),
@@ -136,7 +135,7 @@ def _column(prop: SchemaProperty) -> Column:
 
 
 def _check(quality: DataQuality) -> Check:
-    if not quality.name or quality.severity not in ("error", "warning") or not isinstance(quality.implementation, dict):
-        raise ValueError(f"quality rule {quality.name}: name, severity error|warning and an implementation are expected")
+    if not quality.name or quality.severity not in get_args(Severity) or not isinstance(quality.implementation, dict):
+        raise ValueError(f"rule {quality.name}: name, severity error|warning and an implementation are expected")
     params = dict(quality.implementation)
-    return Check(code=quality.name, severity=quality.severity, check=params.pop("check"), params=params)
+    return Check(quality.name, cast(Severity, quality.severity), params.pop("check"), params)

@@ -20,7 +20,7 @@ class GateFailed(UserError):
 class SliceRejected(Exception):
     """A slice cannot be taken as a whole (Exchange rule 4). Nothing of it is loaded; its bytes are kept.
 
-    `reason` is one of REJECTION_REASONS, `detail` a line for the operator without personal data.
+    `reason` is one of kkbc.slices.RejectionReason, `detail` a line for the operator without personal data.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

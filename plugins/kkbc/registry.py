@@ -1,4 +1,7 @@
-"""The branch registry: which of the branches exist, how each delivers, and since when. One entry a branch in `config/branches.yml`."""
+"""The branch registry: which branches exist, how each delivers, and since when.
+
+One entry a branch in `config/branches.yml`.
+"""
 
 from datetime import date
 from functools import cache
@@ -47,7 +50,8 @@ class Branch(BaseModel):
 
     def is_active(self, day: date) -> bool:
         """Whether deliveries are expected for `day` (both ends included)."""
-        return (self.active_from is None or self.active_from <= day) and (self.active_to is None or day <= self.active_to)
+        begun = self.active_from is None or self.active_from <= day
+        return begun and (self.active_to is None or day <= self.active_to)
 
 
 class Registry(BaseModel):
@@ -89,12 +93,14 @@ def load_registry(path: Path | None = None) -> Registry:
     except FileNotFoundError as error:
         raise UserError(f"branch registry {path} does not exist", "restore it, or set KKBC_REGISTRY") from error
     except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"branch registry {path} cannot be read: {' '.join(str(error).split())}", "mend the file") from error
+        cause = " ".join(str(error).split())
+        raise UserError(f"branch registry {path} cannot be read: {cause}", "mend the file") from error
     try:
         return Registry.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"branch registry {path}: {_place(first['loc'], document)}: {first['msg']}", "mend that entry") from error
+        place = _place(first["loc"], document)
+        raise UserError(f"branch registry {path}: {place}: {first['msg']}", "mend that entry") from error
 
 
 def _place(loc: tuple[int | str, ...], document: object) -> str:

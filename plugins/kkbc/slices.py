@@ -9,7 +9,7 @@ HEAD_OFFICE_FEEDS = ("target",)
 HEAD_OFFICE = "HQ"
 
 # In the order in which they are looked for (Exchange rule 4): the first that is found is the reason.
-REJECTION_REASONS = (
+RejectionReason = Literal[
     "SCHEMA_VERSION",
     "MANIFEST_BRANCH",
     "MANIFEST_DATE",
@@ -18,9 +18,6 @@ REJECTION_REASONS = (
     "UNREADABLE",
     "HEADER",
     "ROW_COUNT",
-)
-RejectionReason = Literal[
-    "SCHEMA_VERSION", "MANIFEST_BRANCH", "MANIFEST_DATE", "FILE_MISSING", "CHECKSUM", "UNREADABLE", "HEADER", "ROW_COUNT"
 ]
 
 

@@ -1,0 +1,6 @@
+"""The warehouse: the embedded server, connections by role, schema migrations, and loading of slices."""
+
+from kkbc.warehouse.connection import connect, conninfo
+from kkbc.warehouse.schema import migrate
+
+__all__ = ["connect", "conninfo", "migrate"]

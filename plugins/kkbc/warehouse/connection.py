@@ -1,0 +1,76 @@
+"""Connections to the warehouse: one URI, and for each step the role that it needs and no more."""
+
+from typing import Literal
+from urllib.parse import quote
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kkbc.errors import UserError
+from kkbc.settings import get_settings
+from kkbc.warehouse import server
+
+Role = Literal["loader", "transformer", "auditor", "publisher", "analyst", "bi", "branch_bi", "pii"]
+
+DATABASE = "kkbc"
+
+
+def conninfo(role: Role | None = None) -> str:
+    """The libpq connection string of the warehouse, acting as `role` (None: as the login itself), times in UTC.
+
+    Raises UserError when no server is configured and the embedded one is not running.
+    """
+    settings = get_settings()
+    base = settings.database_url
+    if not base:
+        running = server.find(settings.home)
+        if running is None:
+            raise UserError(f"the embedded PostgreSQL of {settings.home} is not running", "start it with `make up`")
+        base = running.conninfo(DATABASE)
+    try:
+        given = conninfo_to_dict(base).get("options") or ""
+    except psycopg.ProgrammingError as error:
+        raise UserError(
+            "KKBC_DATABASE_URL is no PostgreSQL connection URI", "it looks like postgresql://host/db"
+        ) from error
+    options = [str(given), "-c timezone=UTC"]
+    if role is not None:
+        options.append(f"-c role={role}")
+    return make_conninfo(base, options=" ".join(filter(None, options)), application_name=f"kkbc {role or 'admin'}")
+
+
+def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Connection:
+    """Opens a connection that acts as `role`.
+
+    Raises UserError when the server cannot be reached or lets us not in; the message names host and database.
+    """
+    info = conninfo(role)
+    try:
+        return psycopg.connect(info, autocommit=autocommit, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        parts = conninfo_to_dict(info)
+        place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        cause = str(error).strip().splitlines()[-1].strip()
+        remedy = "check KKBC_DATABASE_URL, the server and its logins; `kkbc doctor` tells more"
+        if "role" in cause and "does not exist" in cause:
+            remedy = "the database was not migrated: run `kkbc migrate`"
+        raise UserError(f"cannot connect to PostgreSQL at {place}: {cause}", remedy) from error
+
+
+def sqlalchemy_url(role: Role | None = None, *, driver: str = "psycopg", database: str | None = None) -> str:
+    """The same connection as a SQLAlchemy URL, for Airflow's metadata and for Great Expectations."""
+    parts = {k: str(v) for k, v in conninfo_to_dict(conninfo(role)).items() if v is not None}
+    user = quote(parts.pop("user", ""), safe="")
+    password = parts.pop("password", "")
+    login = f"{user}:{quote(password, safe='')}" if password else user
+    host, port = parts.pop("host", ""), parts.pop("port", "")
+    name = database or parts.pop("dbname", "")
+    parts.pop("dbname", None)
+    query = {k: v for k, v in parts.items() if k in ("options", "sslmode", "sslrootcert")}
+    if host.startswith("/"):
+        query = {"host": host, "port": port, **query}
+        netloc = f"{login}@"
+    else:
+        netloc = f"{login}@{host}:{port}" if port else f"{login}@{host}"
+    encoded = "&".join(f"{k}={quote(v, safe='')}" for k, v in query.items() if v)
+    return f"postgresql+{driver}://{netloc}/{name}" + (f"?{encoded}" if encoded else "")

@@ -1,0 +1,73 @@
+"""One embedded server and one migrated template database for the whole session; each test that asks gets a copy."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kkbc.settings import get_settings
+from kkbc.warehouse import migrate, schema, server
+
+UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "'64MB'"}
+
+
+@pytest.fixture(scope="session")
+def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """The session's server, with the database `template_kkbc` migrated and roles made."""
+    home = tmp_path_factory.mktemp("server")
+    running = server.start(home, configuration=UNSAFE_BUT_FAST)
+    try:
+        schema.create_database(running, "template_kkbc")
+        with _environment(KKBC_DATABASE_URL=running.conninfo("template_kkbc"), KKBC_HOME=str(home)):
+            migrate()
+        yield running
+    finally:
+        server.stop(home)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty installation folder, made the current one."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("KKBC_HOME", str(folder))
+    get_settings.cache_clear()
+    yield folder
+    get_settings.cache_clear()
+
+
+_databases = iter(range(1, 1_000_000))
+
+
+@pytest.fixture
+def warehouse(pg: server.Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A migrated, empty warehouse, made the current one; yields its connection string."""
+    name = f"t{next(_databases)}"
+    schema.create_database(pg, name, template="template_kkbc")
+    monkeypatch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
+    get_settings.cache_clear()
+    yield pg.conninfo(name)
+    get_settings.cache_clear()
+    schema.drop_database(pg, name)
+
+
+class _environment:
+    """Environment variables for the length of a block, with the settings read anew."""
+
+    def __init__(self, **values: str) -> None:
+        self.values = values
+        self.before: dict[str, str | None] = {}
+
+    def __enter__(self) -> None:
+        self.before = {name: os.environ.get(name) for name in self.values}
+        os.environ.update(self.values)
+        get_settings.cache_clear()
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self.before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        get_settings.cache_clear()

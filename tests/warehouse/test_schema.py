@@ -1,0 +1,88 @@
+"""The raw and vault tables hold what the contracts say, and each role may do its work and no more."""
+
+import psycopg
+import pytest
+
+from kkbc.contracts import load_contract
+from kkbc.warehouse import connect, migrate
+
+LINEAGE = {"_business_date", "_branch_id", "_revision", "_file", "_line", "_load_id", "_warnings"}
+WAREHOUSE_TYPE = {
+    "text": "text",
+    "code": "text",
+    "date": "date",
+    "month": "date",
+    "timestamp": "timestamp with time zone",
+    "int": "bigint",
+    "idr": "bigint",
+}
+
+
+def columns(schema: str, table: str) -> dict[str, tuple[str, bool]]:
+    """Type and nullability of each column."""
+    with connect() as conn:
+        rows = conn.execute(
+            "select column_name, data_type, is_nullable = 'YES' from information_schema.columns"
+            " where table_schema = %s and table_name = %s",
+            [schema, table],
+        ).fetchall()
+    return {name: (kind, nullable) for name, kind, nullable in rows}
+
+
+@pytest.mark.parametrize("feed", ["pendaftaran", "iuran", "kegiatan", "target"])
+def test_raw_tables_keep_to_the_contract(warehouse: str, feed: str) -> None:
+    contract = load_contract(feed)
+    found = columns("raw", contract.table)
+    expected = {
+        c.name: (WAREHOUSE_TYPE[c.type], not c.required and c.default is None)
+        for c in contract.columns
+        if not c.personal
+    }
+    derived = {"participant_token", "birth_year"} & set(found)
+    assert {n: t for n, t in found.items() if n not in LINEAGE | derived} == expected
+    assert set(found) >= LINEAGE
+    assert ("participant_token" in found) == contract.has_nik
+
+
+@pytest.mark.parametrize("feed", ["pendaftaran", "iuran"])
+def test_personal_columns_lie_in_the_vault_only(warehouse: str, feed: str) -> None:
+    contract = load_contract(feed)
+    personal = {c.name for c in contract.columns if c.personal}
+    assert personal
+    assert personal <= set(columns("vault", contract.table))
+    assert not personal & set(columns("raw", contract.table))
+
+
+def test_migrating_again_changes_nothing(warehouse: str) -> None:
+    migrate()
+    assert columns("ops", "slice")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("transformer", "select * from vault.registrations"),
+        ("auditor", "select * from vault.registrations"),
+        ("publisher", "select * from vault.registrations"),
+        ("bi", "select * from raw.registrations"),
+        ("analyst", "select * from raw.registrations"),
+        ("bi", "select * from ops.slice"),
+        ("loader", "create table raw.mine (a int)"),
+        ("loader", "drop table raw.registrations"),
+        ("transformer", "delete from raw.registrations"),
+        ("auditor", "create table audit.mine (a int)"),
+        ("pii", "delete from vault.registrations"),
+        ("branch_bi", "select * from vault.registrations"),
+    ],
+)
+def test_roles_cannot_do_what_is_not_theirs(warehouse: str, role: str, statement: str) -> None:
+    with connect(role) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):  # type: ignore[arg-type]
+        conn.execute(statement)
+
+
+def test_loader_makes_partitions_of_any_month(warehouse: str) -> None:
+    with connect("loader") as conn:
+        conn.execute("select ops.ensure_partitions('1999-02-11'), ops.ensure_partitions('1999-02-28')")
+        conn.execute("select ops.ensure_partitions('2031-12-01')")
+    assert "participant_token" in columns("vault", "registrations_1999_02")
+    assert "payment_id" in columns("raw", "contributions_2031_12")
