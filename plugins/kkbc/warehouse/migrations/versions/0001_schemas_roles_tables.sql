@@ -59,6 +59,7 @@ create table ops.run (
     run_id text primary key,
     as_of date not null,
     mode text not null check (mode in ('airflow', 'plain')),
+    source_root text,
     started_at timestamptz not null default now(),
     finished_at timestamptz,
     outcome text not null default 'running' check (outcome in ('running', 'published', 'gate_failed', 'failed', 'nothing_new'))
@@ -142,6 +143,19 @@ create unique index slice_in_force on ops.slice (feed, branch_id, business_date)
 create index slice_by_branch on ops.slice (branch_id, business_date);
 create index slice_by_build on ops.slice (build_id);
 create index slice_rejected on ops.slice (branch_id) where status = 'rejected';
+
+create table ops.manifest (
+    branch_id text not null,
+    business_date date not null,
+    name text not null,
+    stamp text not null,
+    sha256 text not null,
+    settled boolean not null,
+    seen_at timestamptz not null default now(),
+    primary key (branch_id, business_date, name)
+);
+comment on table ops.manifest is
+    'Manifests seen, by stamp (size and time, or what the way of delivery offers). settled: nothing of it is left to do, so it is not read again until its stamp changes.';
 
 create sequence ops.load_id;
 
@@ -367,7 +381,8 @@ grant execute on function ops.ensure_partitions(date) to loader;
 
 grant usage on schema ops to loader, transformer, auditor, publisher;
 grant select on all tables in schema ops to loader, transformer, auditor, publisher;
-grant insert, update, delete on ops.setting, ops.branch, ops.run, ops.step, ops.attempt, ops.slice, ops.quarantine to loader;
+grant insert, update, delete on ops.setting, ops.branch, ops.run, ops.step, ops.attempt, ops.slice,
+    ops.manifest, ops.quarantine to loader;
 grant usage on sequence ops.load_id to loader;
 grant insert, update on ops.run, ops.step, ops.build, ops.dbt_result to transformer;
 grant update (build_id) on ops.slice to transformer;

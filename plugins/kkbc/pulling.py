@@ -1,0 +1,233 @@
+"""Pull: everything outstanding of one branch, from manifest to committed rows, slice by slice.
+
+Outstanding is whatever the warehouse does not hold yet: due, missing before, revised, or rejected and mended since,
+however old. What is there already is left alone, so that pulling again changes nothing.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from kkbc import clock, privacy
+from kkbc.contracts import load_contract
+from kkbc.errors import SliceRejected
+from kkbc.intake import take_in
+from kkbc.landing import Landed, Landing
+from kkbc.registry import Branch, load_registry
+from kkbc.settings import get_settings
+from kkbc.slices import Delivery, Entry, Slice
+from kkbc.sources import Manifest, Source, open_source
+from kkbc.validation import Context
+from kkbc.warehouse.load import Outcome, SliceRecord, load, reject
+
+
+@dataclass
+class PullReport:
+    """What one visit to a branch brought. `notes` are lines for the operator, without personal data."""
+
+    branch_id: str
+    kind: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    loaded: int = 0
+    rejected: int = 0
+    superseded: int = 0
+    bytes: int = 0
+    rows: int = 0
+    outcome: str = "nothing_new"
+    reason: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        values = asdict(self)
+        for name in ("started_at", "finished_at"):
+            values[name] = values[name] and values[name].isoformat()
+        return values
+
+
+def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, root: Path | None) -> PullReport:
+    """Pulls and loads what is outstanding of `branch` with a business date of `until` or before.
+
+    `conn` acts as role loader, in autocommit mode. Every slice commits by itself: after a failure half way, what was
+    loaded stays and the next pull goes on from there. While another pull of the branch is under way, this one does
+    nothing. The visit is a row of ops.attempt either way.
+    Raises UserError for a set-up that cannot work, and whatever the way of delivering raises for a branch that is down.
+    """
+    report = PullReport(branch.branch_id, branch.kind if root is None else "file", clock.now())
+    try:
+        with _alone(conn, branch) as alone:
+            if alone:
+                _pull_outstanding(conn, open_source(branch, root), branch, run_id, until, report)
+            else:
+                report.notes.append("another pull of this branch is under way; left to it")
+        if report.loaded or report.rejected or report.superseded:
+            report.outcome = "loaded"
+    except Exception as error:
+        report.outcome, report.reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        raise
+    finally:
+        report.finished_at = clock.now()
+        _record_attempt(conn, run_id, report)
+    return report
+
+
+def _pull_outstanding(
+    conn: psycopg.Connection, source: Source, branch: Branch, run_id: str, until: date, report: PullReport
+) -> None:
+    settled = _settled_manifests(conn, branch)
+    loader = _SliceLoader(conn, source, branch, run_id, report)
+    for manifest in source.manifests(until):
+        if settled.get((manifest.business_date, manifest.name)) == manifest.stamp:
+            continue
+        delivery = manifest.read()
+        place = f"{delivery.business_date} {delivery.manifest_name}"
+        report.notes += [f"{place}: unknown feed {feed!r} ignored" for feed in delivery.unknown_feeds]
+        report.notes += [f"{place}: {name!r} is not listed, ignored" for name in delivery.unlisted]
+        outcomes = [loader.take(delivery, entry) for entry in delivery.entries]
+        _remember(conn, branch, manifest, delivery, settled="rejected" not in outcomes)
+
+
+class _SliceLoader:
+    """Takes the slices of one branch, one after the other, and counts them in the report."""
+
+    def __init__(
+        self, conn: psycopg.Connection, source: Source, branch: Branch, run_id: str, report: PullReport
+    ) -> None:
+        self.conn = conn
+        self.source = source
+        self.branch = branch
+        self.run_id = run_id
+        self.report = report
+        self.landing = Landing(get_settings().landing)
+        self.key = privacy.load_key()
+        self.branch_ids = frozenset(office.branch_id for office in load_registry().offices)
+
+    def take(self, delivery: Delivery, entry: Entry) -> Outcome:
+        """Lands one slice and loads or rejects it; does nothing for one that is known (Exchange rule 21)."""
+        slice_ = Slice(entry.feed, delivery.branch_id, delivery.business_date, delivery.revision)
+        known = self._known(slice_)
+        if known is not None and known["status"] != "rejected":
+            if known["manifest_sha256"] != delivery.manifest_sha256 and known["sha256"] != entry.sha256:
+                self.report.notes.append(f"{slice_} came again with other bytes, ignored: what was accepted stays")
+            return "known"
+        record = SliceRecord(
+            slice_, self.run_id, delivery.manifest_sha256, entry.rows, delivery.sent_at, file_name=entry.name
+        )
+        spool = get_settings().home / "spool"
+        spool.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{slice_.branch_id}-", dir=spool) as folder:
+            landed, failure = self._land(slice_, delivery, entry, Path(folder) / "sent")
+            if landed is not None:
+                record = replace(record, bytes=landed.bytes, sha256=landed.sha256, landed_uri=landed.uri)
+            content = {"manifest_sha256": delivery.manifest_sha256, "sha256": record.sha256}
+            if known is not None and content.items() <= known.items():
+                return "rejected"
+            try:
+                if failure is not None or landed is None:
+                    raise failure or SliceRejected("FILE_MISSING", "nothing was fetched")
+                contract = load_contract(slice_.feed)
+                context = Context(slice_, self.branch.zone, delivery.sent_at, self.branch_ids)
+                intake = take_in(landed, entry, contract, context, self.landing, self.key)
+            except SliceRejected as rejected:
+                outcome = reject(self.conn, record, rejected.reason, rejected.detail)
+                self.report.rejected += outcome == "rejected"
+                self.report.notes.append(f"{slice_} rejected: {rejected}")
+                return outcome
+        record = replace(record, file_format=intake.format, drift=intake.found)
+        outcome = load(self.conn, contract, record, intake.rows)
+        self.report.loaded += outcome == "loaded"
+        self.report.superseded += outcome == "superseded"
+        self.report.rows += intake.rows.sent
+        self.report.bytes += landed.bytes
+        return outcome
+
+    def _land(
+        self, slice_: Slice, delivery: Delivery, entry: Entry, spooled: Path
+    ) -> tuple[Landed | None, SliceRejected | None]:
+        """Fetches and lands the bytes; those of a condemned delivery too, for the record, as far as they are there."""
+        condemned = SliceRejected(*delivery.rejection) if delivery.rejection is not None else None
+        try:
+            self.source.fetch(delivery, entry, spooled)
+        except SliceRejected as missing:
+            return None, condemned or missing
+        name = entry.name or f"{entry.feed}.jsonl"
+        return self.landing.land(slice_, name, spooled), condemned
+
+    def _known(self, slice_: Slice) -> dict[str, Any] | None:
+        columns = ("status", "manifest_sha256", "sha256")
+        row = self.conn.execute(
+            "select status, manifest_sha256, sha256 from ops.slice"
+            " where feed = %s and branch_id = %s and business_date = %s and revision = %s",
+            [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
+        ).fetchone()
+        return None if row is None else dict(zip(columns, row, strict=True))
+
+
+@contextmanager
+def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
+    """Whether no other session pulls this branch; held until the block ends, or the connection does."""
+    name = [f"kkbc.pull.{branch.branch_id}"]
+    row = conn.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", name).fetchone()
+    alone = bool(row and row[0])
+    try:
+        yield alone
+    finally:
+        if alone and not conn.closed:
+            conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
+
+
+def _settled_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[date, str], str]:
+    rows = conn.execute(
+        "select business_date, name, stamp from ops.manifest where branch_id = %s and settled", [branch.branch_id]
+    ).fetchall()
+    return {(day, name): stamp for day, name, stamp in rows}
+
+
+def _remember(
+    conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery: Delivery, *, settled: bool
+) -> None:
+    conn.execute(
+        "insert into ops.manifest (branch_id, business_date, name, stamp, sha256, settled)"
+        " values (%s, %s, %s, %s, %s, %s)"
+        " on conflict (branch_id, business_date, name) do update"
+        " set stamp = excluded.stamp, sha256 = excluded.sha256, settled = excluded.settled, seen_at = now()",
+        [
+            branch.branch_id,
+            manifest.business_date,
+            manifest.name,
+            manifest.stamp,
+            delivery.manifest_sha256,
+            settled,
+        ],
+    )
+
+
+def _record_attempt(conn: psycopg.Connection, run_id: str, report: PullReport) -> None:
+    """Best effort where the connection itself is what failed: the error on its way up says more."""
+    if conn.closed or conn.broken:
+        return
+    conn.execute(
+        "insert into ops.attempt"
+        " (run_id, branch_id, kind, started_at, finished_at, slices, bytes, rows, outcome, reason, notes)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            run_id,
+            report.branch_id,
+            report.kind,
+            report.started_at,
+            report.finished_at,
+            report.loaded + report.rejected + report.superseded,
+            report.bytes,
+            report.rows,
+            report.outcome,
+            report.reason,
+            report.notes,
+        ],
+    )

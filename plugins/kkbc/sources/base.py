@@ -1,0 +1,37 @@
+"""What every way of delivering offers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+from kkbc.slices import Delivery, Entry
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that may hold something new. `stamp` changes when the manifest does, and is cheap to get."""
+
+    business_date: date
+    name: str
+    stamp: str
+    read: Callable[[], Delivery]
+
+
+class Source(Protocol):
+    """One branch, seen through its way of delivering."""
+
+    def manifests(self, until: date) -> Iterator[Manifest]:
+        """All manifests with a business date of `until` or before, by date and revision.
+
+        Reading them is left to the caller, who knows which ones are settled.
+        """
+        ...
+
+    def fetch(self, delivery: Delivery, entry: Entry, target: Path) -> None:
+        """Writes the bytes of one slice to the local file `target`, as sent.
+
+        Raises SliceRejected FILE_MISSING when there is nothing to fetch.
+        """
+        ...

@@ -1,0 +1,257 @@
+"""Loading: the rows of one slice into raw, vault and quarantine, once and as a whole.
+
+Delete, COPY and the slice's row in `ops.slice` commit together, so that a crash leaves the slice as it was before.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from kkbc.contracts import Contract
+from kkbc.slices import Slice
+
+Outcome = Literal["loaded", "superseded", "rejected", "known"]
+
+
+@dataclass(frozen=True)
+class SliceRecord:
+    """What is known of a slice besides its rows: where it came from and what was found. Becomes a row of ops.slice."""
+
+    slice: Slice
+    run_id: str
+    manifest_sha256: str
+    manifest_rows: int
+    sent_at: datetime | None
+    file_name: str | None = None
+    file_format: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    landed_uri: str | None = None
+    drift: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """The rows of a slice, every one accepted or quarantined.
+
+    accepted: `_line`, `_warnings`, the contract's typed columns, and `participant_token` where the contract has a NIK.
+    quarantined: `_line`, `_errors`, `_warnings`, `_fields`.
+    nik_valid: rows sent whose NIK earns no error; None for feeds without NIK.
+    """
+
+    accepted: pl.DataFrame
+    quarantined: pl.DataFrame
+    nik_valid: int | None
+
+    @property
+    def sent(self) -> int:
+        """Data rows of the slice, as counted by the reader."""
+        return len(self.accepted) + len(self.quarantined)
+
+
+def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows: SliceRows) -> Outcome:
+    """Loads one slice in one transaction of its own; `conn` acts as role loader.
+
+    loaded: in force now, replacing every lower revision. superseded: a higher revision is in force, so that only its
+    counts are recorded. known: this revision was loaded before, by this run or another; nothing was changed.
+    """
+    slice_ = record.slice
+    with conn.transaction():
+        in_force = _lock(conn, slice_)
+        if _status(conn, slice_) in ("loaded", "superseded"):
+            return "known"
+        load_id = _load_id(conn)
+        outcome: Outcome = "superseded" if in_force is not None and in_force > slice_.revision else "loaded"
+        if outcome == "loaded":
+            if in_force is not None:
+                _replace(conn, contract, slice_)
+            _copy_rows(conn, contract, record, rows.accepted, load_id)
+        _record(conn, record, outcome, rows, load_id)
+        _copy_quarantine(conn, slice_, rows.quarantined, load_id)
+        if outcome == "superseded":
+            _close_quarantine(conn, slice_, below=slice_.revision + 1)
+    return outcome
+
+
+def reject(conn: psycopg.Connection, record: SliceRecord, reason: str, detail: str) -> Outcome:
+    """Records that a slice was rejected; no row of it is loaded and what is in force stays so (Exchange rule 2)."""
+    with conn.transaction():
+        _lock(conn, record.slice)
+        if _status(conn, record.slice) in ("loaded", "superseded"):
+            return "known"
+        _record(conn, record, "rejected", None, None, reason, detail)
+    return "rejected"
+
+
+def _lock(conn: psycopg.Connection, slice_: Slice) -> int | None:
+    """Keeps builds and other loads of the same slice away until commit; returns the revision in force."""
+    place = f"{slice_.feed}/{slice_.branch_id}/{slice_.business_date}"
+    conn.execute("select pg_advisory_xact_lock_shared(hashtext('kkbc.build'))")
+    conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [place])
+    row = conn.execute(
+        "select revision from ops.slice"
+        " where feed = %s and branch_id = %s and business_date = %s and status = 'loaded'",
+        [slice_.feed, slice_.branch_id, slice_.business_date],
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _status(conn: psycopg.Connection, slice_: Slice) -> str | None:
+    row = conn.execute(
+        "select status from ops.slice where feed = %s and branch_id = %s and business_date = %s and revision = %s",
+        [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _load_id(conn: psycopg.Connection) -> int:
+    row = conn.execute("select nextval('ops.load_id')").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _replace(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> None:
+    """Takes the revision in force out: its rows go, its quarantine is closed, its record stays."""
+    for schema in ("raw", "vault") if contract.has_nik else ("raw",):
+        conn.execute(
+            sql.SQL("delete from {} where _branch_id = %s and _business_date = %s").format(
+                sql.Identifier(schema, contract.table)
+            ),
+            [slice_.branch_id, slice_.business_date],
+        )
+    conn.execute(
+        "update ops.slice set status = 'superseded'"
+        " where feed = %s and branch_id = %s and business_date = %s and status = 'loaded'",
+        [slice_.feed, slice_.branch_id, slice_.business_date],
+    )
+    _close_quarantine(conn, slice_, below=slice_.revision)
+
+
+def _close_quarantine(conn: psycopg.Connection, slice_: Slice, *, below: int) -> None:
+    conn.execute(
+        "update ops.quarantine"
+        " set closed_at = now(), closed_as = 'superseded', closed_why = 'a higher revision is in force'"
+        " where feed = %s and branch_id = %s and business_date = %s and revision < %s and closed_at is null",
+        [slice_.feed, slice_.branch_id, slice_.business_date, below],
+    )
+
+
+def _copy_rows(
+    conn: psycopg.Connection, contract: Contract, record: SliceRecord, accepted: pl.DataFrame, load_id: int
+) -> None:
+    slice_ = record.slice
+    conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
+    if accepted.is_empty():
+        return
+    lineage = accepted.with_columns(
+        pl.lit(slice_.business_date).alias("_business_date"),
+        pl.lit(slice_.branch_id).alias("_branch_id"),
+        pl.lit(slice_.revision).alias("_revision"),
+        pl.lit(record.file_name, dtype=pl.String).alias("_file"),
+        pl.lit(load_id).alias("_load_id"),
+        _array("_warnings"),
+    )
+    plain = [c.name for c in contract.columns if not c.personal]
+    personal = [c.name for c in contract.columns if c.personal]
+    address = ["_business_date", "_branch_id", "_revision", "_line", "_load_id"]
+    if contract.has_nik:
+        if "birth_date" in personal:
+            lineage = lineage.with_columns(pl.col("birth_date").dt.year().alias("birth_year"))
+            plain = ["birth_year", *plain]
+        plain = ["participant_token", *plain]
+        _copy(conn, ("vault", contract.table), lineage.select(*address, "participant_token", *personal))
+    _copy(conn, ("raw", contract.table), lineage.select(*address, "_file", "_warnings", *plain))
+
+
+def _copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: pl.DataFrame, load_id: int) -> None:
+    if quarantined.is_empty():
+        return
+    frame = quarantined.select(
+        pl.lit(slice_.feed).alias("feed"),
+        pl.lit(slice_.branch_id).alias("branch_id"),
+        pl.lit(slice_.business_date).alias("business_date"),
+        pl.lit(slice_.revision).alias("revision"),
+        pl.col("_line").alias("line"),
+        _array("_errors").alias("errors"),
+        _array("_warnings").alias("warnings"),
+        _array("_fields").alias("fields"),
+        pl.lit(load_id).alias("load_id"),
+    )
+    _copy(conn, ("ops", "quarantine"), frame)
+
+
+def _array(column: str) -> pl.Expr:
+    """A list of codes as PostgreSQL writes arrays. Codes and column names hold no character that needs quoting."""
+    return pl.format("{{}}", pl.col(column).list.join(",")).alias(column)
+
+
+def _copy(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
+    columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(sql.Identifier(*table), columns)
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(frame.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z"))
+
+
+def _record(
+    conn: psycopg.Connection,
+    record: SliceRecord,
+    status: Outcome,
+    rows: SliceRows | None,
+    load_id: int | None,
+    reason: str | None = None,
+    detail: str | None = None,
+) -> None:
+    values: dict[str, Any] = {
+        "feed": record.slice.feed,
+        "branch_id": record.slice.branch_id,
+        "business_date": record.slice.business_date,
+        "revision": record.slice.revision,
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+        "sent_at": record.sent_at,
+        "loaded_at": None if rows is None else datetime.now().astimezone(),
+        "manifest_sha256": record.manifest_sha256,
+        "manifest_rows": record.manifest_rows,
+        "rows_sent": 0,
+        "rows_accepted": 0,
+        "rows_quarantined": 0,
+        "warnings": 0,
+        "rows_nik_valid": None,
+        "rows_contactable": None,
+        "file_name": record.file_name,
+        "file_format": record.file_format,
+        "bytes": record.bytes,
+        "sha256": record.sha256,
+        "landed_uri": record.landed_uri,
+        "drift": json.dumps(record.drift) if record.drift else None,
+        "load_id": load_id,
+        "run_id": record.run_id,
+        "build_id": None,
+    }
+    if rows is not None:
+        accepted = rows.accepted
+        contacts = [name for name in ("phone", "email") if name in accepted.columns]
+        values |= {
+            "rows_sent": rows.sent,
+            "rows_accepted": len(accepted),
+            "rows_quarantined": len(rows.quarantined),
+            "warnings": int(accepted["_warnings"].list.len().sum()),
+            "rows_nik_valid": rows.nik_valid,
+            "rows_contactable": accepted.filter(pl.any_horizontal(pl.col(contacts).is_not_null())).height
+            if contacts
+            else None,
+        }
+    names = list(values)
+    statement = sql.SQL("insert into ops.slice ({}) values ({}) on conflict ({}) do update set {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.SQL(", ").join(map(sql.Placeholder, names)),
+        sql.SQL(", ").join(map(sql.Identifier, names[:4])),
+        sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names[4:]),
+    )
+    conn.execute(statement, values)
