@@ -1,0 +1,97 @@
+"""What a reading hands on: a dialect, drift, and batches of text cells. All formats meet here."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import polars as pl
+
+from kkbc.contracts import Contract
+
+_PIECE = 2000
+
+Cells = Sequence[str | None]
+Row = tuple[int, str, Cells | None]
+"""One data row: line, raw text, cells; None for cells means ROW_SHAPE."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the file was written, as far as its format knows of such a thing.
+
+    `encoding` is utf-8, utf-8-sig (with a byte order mark) or windows-1252; `header_line` the 1-based line or sheet row
+    that the header starts on.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    header_line: int | None = None
+    sheet: str | None = None
+
+
+@dataclass
+class Reading:
+    """One file being read.
+
+    `extra_columns` are columns of the file that the contract does not know, as they are spelt there; `missing_columns`
+    wire names of optional columns that the file lacks. For JSONL both are complete only when `batches` is consumed.
+
+    `batches` yields at least one frame: `_line` Int64 (1-based physical line that the row starts on, or sheet row),
+    `_raw` String (the row as sent, without its line end; sheet cells joined by tabs), `_shape_ok` Boolean (False: row
+    with more or fewer cells than the header, its cells are null), then a String column for each column of the contract,
+    verbatim, null where the file has no such column.
+    """
+
+    format: str
+    dialect: Dialect
+    extra_columns: list[str] = field(default_factory=list)
+    missing_columns: list[str] = field(default_factory=list)
+    batches: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
+
+
+def frames(
+    rows: Iterable[Row], contract: Contract, batch_rows: int, positions: Sequence[int | None] | None = None
+) -> Iterator[pl.DataFrame]:
+    """Frames of at most `batch_rows` rows, at least one.
+
+    `positions` says for each column of the contract where its cell stands in a row, None for nowhere; without it the
+    cells come in the order of the contract.
+    """
+    names = [column.name for column in contract.columns]
+    places = range(len(names)) if positions is None else positions
+    remaining = iter(rows)
+    yield _batch(remaining, names, places, batch_rows)
+    while (batch := _batch(remaining, names, places, batch_rows)).height:
+        yield batch
+
+
+def _batch(rows: Iterator[Row], names: list[str], places: Sequence[int | None], batch_rows: int) -> pl.DataFrame:
+    """The next `batch_rows` rows, fewer at the end. Made of small pieces, which fit the processor's cache."""
+    pieces: list[pl.DataFrame] = []
+    wanted = batch_rows
+    while wanted or not pieces:
+        piece = list(islice(rows, min(wanted, _PIECE)))
+        wanted -= len(piece)
+        if piece or not pieces:
+            pieces.append(_frame(piece, names, places))
+        if len(piece) < _PIECE:
+            break
+    return pl.concat(pieces)
+
+
+def _frame(batch: list[Row], names: list[str], places: Sequence[int | None]) -> pl.DataFrame:
+    width = next((len(cells) for _, _, cells in batch if cells is not None), 0)
+    nothing: Cells = [None] * width
+    columns = list(zip(*(nothing if cells is None else cells for _, _, cells in batch), strict=True))
+    absent = [None] * len(batch)
+    return pl.DataFrame(
+        [
+            pl.Series("_line", [line for line, _, _ in batch], dtype=pl.Int64),
+            pl.Series("_raw", [raw for _, raw, _ in batch], dtype=pl.String),
+            pl.Series("_shape_ok", [cells is not None for _, _, cells in batch], dtype=pl.Boolean),
+            *(
+                pl.Series(name, absent if place is None or not columns else columns[place], dtype=pl.String)
+                for name, place in zip(names, places, strict=True)
+            ),
+        ]
+    )

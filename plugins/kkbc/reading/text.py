@@ -1,0 +1,101 @@
+"""Text files: from bytes, perhaps gzipped, to lines of characters, in flat memory."""
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from kkbc.errors import SliceRejected
+
+MAX_LINE = 16 * 2**20
+"""No line of a delivery is longer, in bytes; what is, is no text."""
+
+_GZIP = b"\x1f\x8b"
+_CHUNK = 2**20
+_BOMB_SIZE = 64 * 2**20
+_BOMB_RATIO = 200
+
+
+def _control_character(error: UnicodeError) -> tuple[str, int]:
+    """The five bytes that Windows-1252 leaves undefined, read as browsers do: the control character of that number."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return chr(error.object[error.start]), error.start + 1
+
+
+codecs.register_error("kkbc.control_character", _control_character)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text file whose encoding is known. `size` is in bytes after gunzip; `content` holds them when they are few."""
+
+    path: Path
+    gzipped: bool
+    encoding: str
+    bom: bool
+    size: int
+    content: bytes | None
+
+    def lines(self) -> Iterator[str]:
+        """Physical lines with their line ends: LF, CRLF or a lone CR. Each call starts at the top."""
+        raw = io.BytesIO(self.content) if self.content is not None else _open(self.path, self.gzipped)
+        raw.seek(len(codecs.BOM_UTF8) if self.bom else 0)
+        with io.TextIOWrapper(raw, self.encoding, errors="kkbc.control_character", newline="") as lines:
+            yield from lines
+
+
+def open_text(path: Path) -> Text:
+    """Pass over the file once to learn its encoding: UTF-8 if all of it is valid, else Windows-1252 (Exchange rule 20).
+
+    Raises SliceRejected UNREADABLE for damaged gzip, for bytes that are no text (NUL, lines without end) and for gzip
+    that unfolds beyond all proportion.
+    """
+    with path.open("rb") as stream:
+        gzipped = stream.read(len(_GZIP)) == _GZIP
+    try:
+        with _open(path, gzipped) as stream:
+            return _survey(stream, path, gzipped)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SliceRejected("UNREADABLE", "the gzip data are damaged or cut off") from error
+
+
+def _open(path: Path, gzipped: bool) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if gzipped else path.open("rb")
+
+
+def _survey(stream: BinaryIO, path: Path, gzipped: bool) -> Text:
+    sent = path.stat().st_size
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    encoding, bom, content = "utf-8", False, b""
+    size = line = 0
+    for chunk in iter(partial(stream.read, _CHUNK), b""):
+        if not size:
+            bom, content = chunk.startswith(codecs.BOM_UTF8), chunk
+        if (nul := chunk.find(b"\0")) >= 0:
+            raise SliceRejected("UNREADABLE", f"byte {size + nul + 1} is NUL: neither UTF-8 nor Windows-1252 text")
+        size += len(chunk)
+        last_end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        line = line + len(chunk) if last_end < 0 else len(chunk) - last_end - 1
+        if line > MAX_LINE:
+            raise SliceRejected("UNREADABLE", f"a line is longer than {MAX_LINE} bytes")
+        if gzipped and size > _BOMB_SIZE and size > _BOMB_RATIO * sent:
+            raise SliceRejected("UNREADABLE", f"gzip unfolds to more than {_BOMB_RATIO} times its size")
+        if encoding == "utf-8" and not _decodes(decoder, chunk):
+            encoding = "windows-1252"
+    if encoding == "utf-8" and not _decodes(decoder, b"", final=True):
+        encoding = "windows-1252"
+    return Text(path, gzipped, encoding, bom, size, content if size == len(content) else None)
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(chunk, final)
+    except UnicodeDecodeError:
+        return False
+    return True
