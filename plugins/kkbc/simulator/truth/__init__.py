@@ -1,0 +1,29 @@
+"""The truth: what every mart must show, computed from what the play knows in plain Python and independently of the pipeline."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from kkbc.simulator.reference import Reference
+from kkbc.simulator.truth.daily import Daily, channels
+from kkbc.simulator.truth.facts import Facts
+from kkbc.simulator.truth.nation import FEEDS, Nation
+from kkbc.simulator.truth.slices import expected_slices, quarantine_entries, slice_entries
+
+
+def truth_of(facts: Facts, reference: Reference, first: date, as_of: date) -> dict[str, Any]:
+    """All figures over every day from `first` to `as_of`, ready to be written as JSON."""
+    nation = Nation(facts, reference, first, as_of)
+    daily = Daily(nation)
+    opening = expected_slices(FEEDS, nation.branches, [first - timedelta(days=1)])
+    return {
+        "as_of": as_of.isoformat(),
+        "first_business_date": first.isoformat(),
+        "slices": nation.slice_entries,
+        "opening_slices": slice_entries(facts.slices, opening),
+        "quarantine": quarantine_entries(nation.slices, first),
+        "marts": {
+            "kpi_national_daily": daily.national(),
+            "kpi_branch_daily": daily.branches(),
+            "kpi_channel_daily": channels(nation),
+        },
+    }
