@@ -1,0 +1,115 @@
+"""On every announcement of new slices: the marts are built aside, audited, and published in one transaction."""
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, chain, dag, task
+
+from kkbc.errors import UserError
+
+LAYERS = ("staging", "intermediate", "marts")
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
+)
+
+DOC = """
+### Build, audit, publish
+
+Runs when `pull_branches` announces new slices, one run at a time, over everything loaded since the last publication;
+several announcements that came meanwhile are one build, for the newest of them.
+
+| Task | Does |
+| --- | --- |
+| `open_build` | notes the build and claims the slices it covers |
+| `build_*` | one `dbt build` a layer, into a schema that no reader sees |
+| `audit_slices` | checks the batch as it came: volumes, codes, missing values; beside the build |
+| `audit_marts` | checks what was built: keys, bounds, reconciliation with the slices |
+| `publish` | only when both audits pass: all marts switch in one transaction |
+| `close_build` | notes a failed build as failed, so that the next one covers its slices again |
+
+### Triage
+* **An audit is red.** Readers go on seeing the last published night. The log and `ops.expectation_result` name the
+  slice and the observed value. Mend the cause (a branch's revision, a quarantine, a contract); the next run builds
+  again. To publish all the same, decide so knowingly: `KKBC_GATE=warn`.
+* **A `build_*` is red.** `ops.dbt_result` names model and message; nothing was published.
+* **`publish` is red.** The transaction was rolled back, so readers see the last night. Clear it to try again.
+* **The figures are wrong, yet all is green.** Roll back to the publication before, then look for the cause.
+"""
+
+
+@dag(
+    schedule=[Asset("kkbc.slices")],
+    start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Jakarta"),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=16,
+    tags=["kkbc", "tier:1"],
+    doc_md=DOC,
+    default_args={
+        "owner": "kkbc-data",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=30),
+    },
+    params={
+        "run_id": Param(None, type=["null", "string"], description="Pull run to build for, when started by hand; else the one that announced."),
+    },
+)
+def build_marts():
+    @task
+    def open_build(params=None, triggering_asset_events=None) -> int:
+        from kkbc import night
+
+        return night.open_build(params["run_id"] or _newest_run(triggering_asset_events))
+
+    @task
+    def audit_slices(build_id: int) -> dict:
+        from kkbc import night
+
+        return night.audit_slices(build_id)
+
+    @task
+    def build_layer(build_id: int, layer: str) -> dict:
+        from kkbc import night
+
+        return night.build_layer(build_id, layer)
+
+    @task
+    def audit_marts(build_id: int) -> dict:
+        from kkbc import night
+
+        return night.audit_marts(build_id)
+
+    @task
+    def publish(build_id: int) -> dict:
+        from kkbc import night
+
+        return night.publish(build_id)
+
+    @task
+    def close_build(build_id: int, ti=None, run_id=None) -> None:
+        from kkbc import night
+
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id])[run_id]
+        if failed := sorted(name for name, state in states.items() if state == "failed"):
+            night.fail_build(build_id, f"failed in Airflow: {', '.join(failed)}")
+
+    build_id = open_build()
+    slices = audit_slices(build_id)
+    layers = [build_layer.override(task_id=f"build_{layer}")(build_id, layer) for layer in LAYERS]
+    marts = audit_marts(build_id)
+    chain(*layers, marts)
+    # A teardown runs however the build ends, and does not hide its failure.
+    chain([slices, marts], publish(build_id), close_build(build_id).as_teardown(setups=build_id))
+
+
+def _newest_run(events) -> str:
+    announced = [event for asset in events for event in events[asset] if "run_id" in event.extra]
+    if not announced:
+        raise UserError("no pull run announced this build", "start it with the parameter run_id, a pull run of ops.run")
+    return max(announced, key=lambda event: event.timestamp).extra["run_id"]
+
+
+build_marts()

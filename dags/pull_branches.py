@@ -1,0 +1,120 @@
+"""Hourly through the night: whatever the branches owe is pulled, judged and loaded, one mapped task a branch."""
+
+import os
+from datetime import date, timedelta
+
+import pendulum
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    TriggerRule,
+    dag,
+    task,
+)
+
+from kkbc.errors import UserError
+
+# The local stack empties the schedule of a home that has no branches of its own to visit.
+SCHEDULE = os.environ.get("KKBC_PULL_SCHEDULE", "35 0-6,19-23 * * *") or None
+
+SLICES = Asset("kkbc.slices")
+# The asset is announced through its alias, for only an alias can be left without an event when nothing new came.
+LOADED = AssetAlias("kkbc.loaded")
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help"),
+        RetryRule([TimeoutError, ConnectionError], RetryAction.RETRY, reason="the branch or the line may come back"),
+    ]
+)
+
+DOC = """
+### Pull the branches
+
+Visits every branch and head office, takes the deliveries that are due, missing or revised, judges each row by its
+contract, and loads the slices. A late branch is no special case: the next run finds what this one did not.
+
+| Task | Does |
+| --- | --- |
+| `open_run` | settles `as_of`, notes the run, lists the branches |
+| `pull_branch` | one branch each: pull, land, read, judge, load |
+| `close_pull` | the roll-up: branches pulled and failed, slices loaded and rejected; announces `kkbc.slices` |
+
+### Triage
+* **A `pull_branch` task is red.** The night goes on without that branch, and the next run visits it again. The last
+  line of its log says what is wrong. A refused login or a missing folder fails at once and needs a person; time-outs
+  were tried three times already. After mending, clear the task, or wait for the next hour.
+* **`close_pull` is green, yet a branch is missing.** It has delivered nothing: see `bi.kpi_data_quality_daily`, status
+  `missing`, and call the branch.
+* **`open_run` is red.** Settings, registry, contracts or warehouse: run `kkbc doctor`.
+* **No `build_marts` run followed.** Nothing new came and `as_of` did not move, so there was nothing to build.
+
+Runs may be repeated at will: a slice that is loaded already is not loaded twice.
+"""
+
+
+@dag(
+    schedule=SCHEDULE,
+    start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Jakarta"),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=128,
+    tags=["kkbc", "tier:1"],
+    doc_md=DOC,
+    default_args={
+        "owner": "kkbc-data",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=10),
+    },
+    params={
+        "as_of": Param(None, type=["null", "string"], format="date", description="Latest business date to pull; empty: the latest one due."),
+        "source_root": Param(None, type=["null", "string"], description="Folder of file deliveries; empty: that of the settings."),
+        "first_business_date": Param(None, type=["null", "string"], format="date", description="First day of the daily marts, at the first run; empty: that of the settings."),
+    },
+)
+def pull_branches():
+    @task
+    def open_run(params=None, dag_run=None) -> list[str]:
+        from kkbc import clock, night
+
+        # A backfill's run stands for its day; every other run for the moment.
+        backfilled = clock.latest_due(dag_run.logical_date) if dag_run.run_type == "backfill" else None
+        run = night.open_run(
+            _date(params["as_of"]) or backfilled,
+            mode="airflow",
+            run_id=dag_run.run_id,
+            source_root=params["source_root"],
+            first_business_date=_date(params["first_business_date"]),
+        )
+        return run.branch_ids
+
+    @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
+    def pull_branch(branch_id: str, run_id=None) -> None:
+        from kkbc import night
+
+        print(night.pull_branch(run_id, branch_id))
+
+    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LOADED])
+    def close_pull(run_id=None, outlet_events=None) -> dict:
+        from kkbc import night
+
+        report = night.close_pull(run_id)
+        print(report["report"])
+        if report["build_due"]:
+            outlet_events[LOADED].add(SLICES, extra={"run_id": run_id, "as_of": report["as_of"]})
+        return report
+
+    pull_branch.expand(branch_id=open_run()) >> close_pull()
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+pull_branches()
