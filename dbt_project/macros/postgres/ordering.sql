@@ -1,0 +1,4 @@
+{#- PostgreSQL only. Text compared by code points, whatever the database's collation (KPI rule 7). -#}
+{% macro by_code_points(text) -%}
+    {{ text }} collate "C"
+{%- endmacro %}

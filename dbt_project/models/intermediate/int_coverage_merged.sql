@@ -1,0 +1,60 @@
+-- Overlapping and touching coverage of a participant becomes one interval [coverage_start, coverage_end) (KPI rule 5).
+with contributions as (
+    select * from {{ ref('int_contributions_deduplicated') }}
+),
+
+preceded as (
+    select
+        participant_token,
+        coverage_start,
+        coverage_end,
+        max(coverage_end) over (
+            partition by participant_token
+            order by coverage_start, coverage_end
+            rows between unbounded preceding and 1 preceding
+        ) as covered_until
+    from contributions
+),
+
+numbered as (
+    select
+        participant_token,
+        coverage_start,
+        coverage_end,
+        sum(case when coverage_start <= covered_until then 0 else 1 end) over (
+            partition by participant_token
+            order by coverage_start, coverage_end
+            rows between unbounded preceding and current row
+        ) as interval_no
+    from preceded
+),
+
+merged as (
+    select
+        participant_token,
+        interval_no,
+        min(coverage_start) as coverage_start,
+        max(coverage_end) as coverage_end,
+        count(*) as contributions
+    from numbered
+    group by participant_token, interval_no
+),
+
+neighboured as (
+    select
+        *,
+        lag(coverage_end) over (partition by participant_token order by interval_no) as previous_end,
+        lead(coverage_start) over (partition by participant_token order by interval_no) as next_start
+    from merged
+)
+
+select
+    participant_token,
+    interval_no,
+    coverage_start,
+    coverage_end,
+    previous_end,
+    next_start,
+    contributions,
+    coalesce(coverage_start >= {{ add_months('previous_end', 3) }}, false) as is_reactivation
+from neighboured

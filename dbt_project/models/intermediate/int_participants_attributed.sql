@@ -1,0 +1,83 @@
+-- For which branch and occupation a participant counts from which day on and until which (exclusive; null: for good):
+-- those of the latest registration up to the day, before any registration the branch of the first payment.
+with registrations as (
+    select * from {{ ref('int_registrations_deduplicated') }}
+),
+
+contributions as (
+    select * from {{ ref('int_contributions_deduplicated') }}
+),
+
+coverage as (
+    select * from {{ ref('int_coverage_merged') }}
+),
+
+latest_of_day as (
+    select
+        *,
+        row_number() over (
+            partition by participant_token, registered_on
+            order by
+                registered_at desc,
+                {{ by_code_points('registration_no') }} desc,
+                {{ by_code_points('branch_id') }} desc
+        ) as recency
+    from registrations
+),
+
+by_registration as (
+    select
+        participant_token,
+        branch_id,
+        known_occupation_code as occupation_code,
+        registered_on as valid_from,
+        lead(registered_on) over (partition by participant_token order by registered_on) as valid_to
+    from latest_of_day
+    where recency = 1
+),
+
+covered_before_registering as (
+    select
+        coverage.participant_token,
+        coverage.coverage_start as valid_from,
+        registrations.registered_on as valid_to
+    from coverage
+    left join registrations
+        on coverage.participant_token = registrations.participant_token and registrations.is_first
+    where
+        coverage.interval_no = 1
+        and (registrations.registered_on is null or coverage.coverage_start < registrations.registered_on)
+),
+
+payments as (
+    select
+        contributions.participant_token,
+        contributions.branch_id,
+        covered_before_registering.valid_from,
+        covered_before_registering.valid_to,
+        row_number() over (
+            partition by contributions.participant_token
+            order by
+                contributions.paid_at,
+                {{ by_code_points('contributions.branch_id') }},
+                {{ by_code_points('contributions.payment_id') }}
+        ) as payment_no
+    from contributions
+    inner join covered_before_registering
+        on contributions.participant_token = covered_before_registering.participant_token
+),
+
+by_payment as (
+    select
+        participant_token,
+        branch_id,
+        'TIDAK_DIKETAHUI' as occupation_code,
+        valid_from,
+        valid_to
+    from payments
+    where payment_no = 1
+)
+
+select participant_token, branch_id, occupation_code, valid_from, valid_to from by_registration
+union all
+select participant_token, branch_id, occupation_code, valid_from, valid_to from by_payment

@@ -1,0 +1,67 @@
+-- Exchange rule 1: the latest state of a key is in force, and is no registration when it voids the key.
+with registrations as (
+    select * from {{ ref('stg_registrations') }}
+),
+
+occupations as (
+    select * from {{ ref('occupations') }}
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by branch_id, registration_no
+            order by updated_at desc, business_date desc, line desc
+        ) as recency
+    from registrations
+),
+
+in_force as (
+    select
+        *,
+        {{ jakarta_day('registered_at') }} as registered_on
+    from ranked
+    where recency = 1 and record_status <> 'BATAL'
+)
+
+select
+    in_force.branch_id,
+    in_force.registration_no,
+    in_force.participant_token,
+    in_force.registered_at,
+    in_force.registered_on,
+    in_force.birth_year,
+    in_force.sex,
+    in_force.district_code,
+    in_force.occupation_code,
+    in_force.program_code,
+    in_force.months_covered,
+    in_force.channel_code,
+    in_force.activity_code,
+    in_force.officer_code,
+    in_force.segment_code,
+    in_force.updated_at,
+    in_force.business_date,
+    in_force.revision,
+    in_force.line,
+    coalesce(occupations.code, 'TIDAK_DIKETAHUI') as known_occupation_code,
+    in_force.registered_at > min(in_force.registered_at) over (
+        partition by in_force.participant_token
+    ) as is_repeat,
+    row_number() over (
+        partition by in_force.participant_token
+        order by
+            in_force.registered_at,
+            {{ by_code_points('in_force.registration_no') }},
+            {{ by_code_points('in_force.branch_id') }}
+    ) = 1 as is_first,
+    row_number() over (
+        partition by in_force.participant_token
+        order by
+            in_force.registered_at desc,
+            {{ by_code_points('in_force.registration_no') }} desc,
+            {{ by_code_points('in_force.branch_id') }} desc
+    ) = 1 as is_latest
+from in_force
+left join occupations on in_force.occupation_code = occupations.code

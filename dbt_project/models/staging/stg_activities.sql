@@ -1,0 +1,28 @@
+with activities as (
+    select * from {{ source('raw', 'activities') }}
+)
+
+select
+    branch_id,
+    activity_code,
+    activity_type,
+    activity_name,
+    started_at,
+    ended_at,
+    place,
+    district_code,
+    target_occupation,
+    contacts,
+    cost,
+    radio_station,
+    duration_min,
+    record_status,
+    updated_at,
+    _business_date as business_date,
+    _revision as revision,
+    _file as file_name,
+    _line as line,
+    _load_id as load_id,
+    _warnings as warnings
+from activities
+where _business_date <= {{ as_of() }}

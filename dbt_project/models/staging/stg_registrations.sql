@@ -1,0 +1,33 @@
+with registrations as (
+    select * from {{ source('raw', 'registrations') }}
+)
+
+select
+    branch_id,
+    registration_no,
+    participant_token,
+    registered_at,
+    birth_year,
+    sex,
+    district_code,
+    occupation_code,
+    work_place,
+    work_start,
+    work_end,
+    declared_income,
+    program_code,
+    months_covered,
+    channel_code,
+    activity_code,
+    officer_code,
+    segment_code,
+    record_status,
+    updated_at,
+    _business_date as business_date,
+    _revision as revision,
+    _file as file_name,
+    _line as line,
+    _load_id as load_id,
+    _warnings as warnings
+from registrations
+where _business_date <= {{ as_of() }}

@@ -1,0 +1,17 @@
+with targets as (
+    select * from {{ source('raw', 'targets') }}
+)
+
+select
+    branch_id,
+    month,
+    target_new,
+    target_active,
+    target_idr,
+    _business_date as business_date,
+    _revision as revision,
+    _file as file_name,
+    _line as line,
+    _load_id as load_id
+from targets
+where _business_date <= {{ as_of() }}
