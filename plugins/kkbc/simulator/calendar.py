@@ -1,4 +1,4 @@
-"""Days and instants of the play. An instant is whole seconds since 1970 UTC; a day is a calendar day in Asia/Jakarta."""
+"""Days and instants of the play: a day is a calendar day in Asia/Jakarta, an instant whole seconds since 1970 UTC."""
 
 import calendar
 from datetime import date, timedelta

@@ -199,14 +199,15 @@ class Post:
                 dict(sorted(codes.items())),
             )
         )
-        enter = {
-            PENDAFTARAN: lambda *a: self.facts.registrations.append(_registration(*a)),
-            IURAN: lambda *a: self.facts.payments.append(_payment(*a)),
-            KEGIATAN: lambda *a: self.facts.activities.append(_activity(*a)),
-            TARGET: lambda *a: self.facts.targets.append(_target(*a)),
-        }[feed]
         for line, row in accepted:
-            enter(slice_of, line, row)
+            if feed == PENDAFTARAN:
+                self.facts.registrations.append(_registration(slice_of, line, row))
+            elif feed == IURAN:
+                self.facts.payments.append(_payment(slice_of, line, row))
+            elif feed == KEGIATAN:
+                self.facts.activities.append(_activity(slice_of, line, row))
+            else:
+                self.facts.targets.append(_target(slice_of, line, row))
 
 
 def _registration(slice_of: tuple[str, date, int], line: int, row: Row) -> Registration:

@@ -29,7 +29,7 @@ Strike = Callable[[Random, Row, Setting], bool]
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to break a row. `columns` are those that it changes or whose rules it leans on: faults that share none can
+    """One way to break a row. `columns` are those it changes or whose rules it leans on: faults that share none can
     meet on one row without hiding each other. `strike` returns False when the row or the file format does not allow it.
     """
 

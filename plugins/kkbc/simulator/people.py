@@ -1,4 +1,4 @@
-"""Invented people. Names are common given names joined at random, and NIK serials lie in 9000-9999, which are not issued."""
+"""Invented people: common given names joined at random, NIK serials 9000-9999, which are not issued."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -7,16 +7,117 @@ from random import Random
 from kkbc.simulator.calendar import add_months
 from kkbc.simulator.reference import Branch, Reference
 
-_MEN = (
-    "Agus Budi Joko Eko Dwi Tri Slamet Bambang Hendra Rudi Andi Yusuf Ahmad Muhammad Abdul Rizki Fajar Bayu Dimas Arif "
-    "Iwan Dedi Asep Ujang Cecep Wayan Made Nyoman Ketut Yohanes Petrus Markus Daniel Samuel Johan Hasan Umar Ali Ma'ruf "
-    "Syamsul Zainal Imam Nur Taufik Heru Sigit Wawan Yanto Suryo Teguh Rahmat Gunawan Surya Adi Putra René Nan"
-).split()
-_WOMEN = (
-    "Siti Sri Dewi Ani Rina Wati Yuni Lestari Nurul Fitri Indah Ratna Endang Sulastri Kartini Maria Kristina Yuliana "
-    "Putu Kadek Komang Ayu Aisyah Fatimah Khadijah Rahmawati Susanti Handayani Puspita Melati Mawar Eka Dian Tuti Neneng "
-    "Euis Yanti Lilis Nining Mega Intan Permata Wulan Bunga Cahya Hapsari Ningsih Utami Anggraini Désirée"
-).split()
+_MEN = [
+    "Agus",
+    "Budi",
+    "Joko",
+    "Eko",
+    "Dwi",
+    "Tri",
+    "Slamet",
+    "Bambang",
+    "Hendra",
+    "Rudi",
+    "Andi",
+    "Yusuf",
+    "Ahmad",
+    "Muhammad",
+    "Abdul",
+    "Rizki",
+    "Fajar",
+    "Bayu",
+    "Dimas",
+    "Arif",
+    "Iwan",
+    "Dedi",
+    "Asep",
+    "Ujang",
+    "Cecep",
+    "Wayan",
+    "Made",
+    "Nyoman",
+    "Ketut",
+    "Yohanes",
+    "Petrus",
+    "Markus",
+    "Daniel",
+    "Samuel",
+    "Johan",
+    "Hasan",
+    "Umar",
+    "Ali",
+    "Ma'ruf",
+    "Syamsul",
+    "Zainal",
+    "Imam",
+    "Nur",
+    "Taufik",
+    "Heru",
+    "Sigit",
+    "Wawan",
+    "Yanto",
+    "Suryo",
+    "Teguh",
+    "Rahmat",
+    "Gunawan",
+    "Surya",
+    "Adi",
+    "Putra",
+    "René",
+    "Nan",
+]
+_WOMEN = [
+    "Siti",
+    "Sri",
+    "Dewi",
+    "Ani",
+    "Rina",
+    "Wati",
+    "Yuni",
+    "Lestari",
+    "Nurul",
+    "Fitri",
+    "Indah",
+    "Ratna",
+    "Endang",
+    "Sulastri",
+    "Kartini",
+    "Maria",
+    "Kristina",
+    "Yuliana",
+    "Putu",
+    "Kadek",
+    "Komang",
+    "Ayu",
+    "Aisyah",
+    "Fatimah",
+    "Khadijah",
+    "Rahmawati",
+    "Susanti",
+    "Handayani",
+    "Puspita",
+    "Melati",
+    "Mawar",
+    "Eka",
+    "Dian",
+    "Tuti",
+    "Neneng",
+    "Euis",
+    "Yanti",
+    "Lilis",
+    "Nining",
+    "Mega",
+    "Intan",
+    "Permata",
+    "Wulan",
+    "Bunga",
+    "Cahya",
+    "Hapsari",
+    "Ningsih",
+    "Utami",
+    "Anggraini",
+    "Désirée",
+]
 _PAYMENT_CHANNELS = ("KACAB", "BRI", "BNI", "BCA", "MANDIRI", "POS", "JMO", "TOKOPEDIA", "GOJEK", "RETAIL")
 _PAYMENT_WEIGHTS = (30, 16, 8, 6, 8, 6, 14, 4, 4, 4)
 _MONTHS = (1, 2, 3, 6, 12)

@@ -270,8 +270,10 @@ class Play:
         if latest and rng.random() < 0.08:
             known = rng.randrange(len(latest))
             status = rng.choice(("KOREKSI", "KOREKSI", "BATAL"))
-            changes = {"status_data": status, "diubah_pada": _evening(rng, day), "jumlah_kontak": rng.randint(1, 300)}
-            latest[known] = latest[known].copy(**changes)
+            contacts = rng.randint(1, 300)
+            latest[known] = latest[known].copy(
+                status_data=status, diubah_pada=_evening(rng, day), jumlah_kontak=contacts
+            )
             events[branch.branch_id][KEGIATAN].append(latest[known])
 
     def _some_people(self, rng: Random, branch: Branch, expected: float) -> Iterator[Person]:
@@ -370,7 +372,7 @@ def _first_payment(rng: Random, day: date) -> date | None:
 
 
 def _coverage_start(rng: Random, person: Person, day: date) -> date:
-    """Where the period that is paid on `day` begins: on, shortly before or after the end of the last, or about today."""
+    """Where the period paid on `day` begins: on, shortly before or after the end of the last, or about today."""
     end = person.covered_to
     draw = rng.random()
     if end is not None and (day <= end or (draw < 0.5 and (day - end).days <= 10)):

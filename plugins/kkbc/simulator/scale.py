@@ -11,7 +11,7 @@ class Scale:
     errors, warnings: rows that earn an error or a warning (`activity_errors`, `activity_warnings` for kegiatan);
     duplicates: rows sent twice in one slice; corrections: rows that correct or void an earlier one;
     late, absent: deliveries sent after they were due, or one or two nights later; omitted, revised, rejected: slices
-    left out of their manifest, restated on a later night, or refused as a whole; unlisted: deliveries with a stray file.
+    left out of their manifest, restated on a later night, or refused as a whole; unlisted: with a stray file.
     """
 
     registrations: int = 2_000

@@ -1,4 +1,4 @@
-"""The world on disk: JSON for small things, Parquet for people and facts. Writing the same state gives the same bytes."""
+"""The world on disk: JSON for small things, Parquet for people and facts. The same state gives the same bytes."""
 
 import dataclasses
 import json

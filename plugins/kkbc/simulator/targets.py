@@ -1,6 +1,7 @@
 """Targets from head office: sent before the first night for the months of the play, and restated once."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 from random import Random
 
 from kkbc.simulator.calendar import add_months, midnight
@@ -47,7 +48,7 @@ def target_posting(reference: Reference, scale: Scale, seed: int, first: date, d
             rows.append(_row(branch.branch_id, each, new, rng))
             if rng.random() < 0.005:  # the same key again: the last line wins
                 rows.append(_row(branch.branch_id, each, new + 5, rng))
-    for row, later in zip(rows, rows[1:], strict=False):
+    for row, later in pairwise(rows):
         if row.values["kode_kantor"] == later.values["kode_kantor"] and row.values["bulan"] == later.values["bulan"]:
             row.errors.add("KEY_DUPLICATE")
     stranger = _row("KC999", month, 10, rng)

@@ -81,7 +81,7 @@ class World:
         return self.folder / "branches"
 
     def play_night(self, progress: Progress | None = None) -> Night:
-        """Play the next business date. `progress` is told (deliveries written, deliveries in all, what is being done)."""
+        """Play the next business date. `progress` is told (deliveries written, in all, what is being done)."""
         day = self.next_date
         post = Post(self.branches_root, self._reference, self.scale, f"{self.seed}/{day}")
         postings = self._opening() if self.nights_played == 0 else []

@@ -1,9 +1,10 @@
-"""The truth: what every mart must show, computed from what the play knows in plain Python and independently of the pipeline."""
+"""The truth: what every mart must show, from what the play knows, in plain Python that shares nothing with the pipeline."""
 
 from datetime import date, timedelta
 from typing import Any
 
 from kkbc.simulator.reference import Reference
+from kkbc.simulator.truth import campaign, monthly
 from kkbc.simulator.truth.daily import Daily, channels
 from kkbc.simulator.truth.facts import Facts
 from kkbc.simulator.truth.nation import FEEDS, Nation
@@ -25,5 +26,11 @@ def truth_of(facts: Facts, reference: Reference, first: date, as_of: date) -> di
             "kpi_national_daily": daily.national(),
             "kpi_branch_daily": daily.branches(),
             "kpi_channel_daily": channels(nation),
+            "kpi_activity": campaign.activities(nation),
+            "kpi_radio_lift": campaign.radio_lift(nation),
+            "kpi_retention": monthly.retention(nation),
+            "kpi_target_monthly": monthly.targets(nation),
+            "kpi_coverage_province": monthly.coverage_by_province(nation),
+            "kpi_occupation_monthly": monthly.occupations(nation),
         },
     }

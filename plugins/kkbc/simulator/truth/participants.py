@@ -1,10 +1,11 @@
-"""A participant's history: merged coverage, status, the branch that counts it, and what its acquisition is credited to."""
+"""A participant's history: merged coverage, status, the branch that counts it, what its acquisition is credited to."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 
 from kkbc.simulator.calendar import add_months
 from kkbc.simulator.truth.facts import Payment, Registration
@@ -58,7 +59,7 @@ class Participant:
 
     @cached_property
     def credited(self) -> Registration | None:
-        """The latest registration on or before `activated_on`, else the earliest after; None without any (KPI rule 7)."""
+        """The latest registration up to `activated_on`, else the earliest after; None without any (KPI rule 7)."""
         activated = self.activated_on
         if activated is None or not self.by_time:
             return None
@@ -70,7 +71,7 @@ class Participant:
 
     @cached_property
     def credited_branch(self) -> str:
-        """The branch of the credited registration, else the one that took the payment which starts on `activated_on`."""
+        """The branch of the credited registration, else that of the payment which starts on `activated_on`."""
         if self.credited:
             return self.credited.branch_id
         first = [p for p in self.payments if p.start == self.activated_on]
@@ -79,8 +80,7 @@ class Participant:
     @cached_property
     def reactivations(self) -> list[date]:
         """Starts of merged intervals that follow the end of the one before by three months or more."""
-        pairs = zip(self.intervals, self.intervals[1:], strict=False)
-        return [start for (_, end), (start, _) in pairs if start >= add_months(end, _GRACE_MONTHS)]
+        return [start for (_, end), (start, _) in pairwise(self.intervals) if start >= add_months(end, _GRACE_MONTHS)]
 
     def latest_registration(self, day: date) -> Registration | None:
         """The latest registration up to the end of `day`."""
