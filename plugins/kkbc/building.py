@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What came of one dbt node. `status`: success, pass, warn, error, fail or skipped; `message`: one line, no rows."""
+    """What came of one dbt node: `status` success, pass, warn, error, fail or skipped; `message` one line, no rows."""
 
     unique_id: str
     resource_type: str

@@ -18,3 +18,8 @@
     select cast(spine.instant as date) as day
     from generate_series(cast({{ first_day }} as timestamp), cast({{ last_day }} as timestamp), interval '1 day') as spine (instant)
 {%- endmacro %}
+
+{#- PostgreSQL only. Day of the week, 1 Monday to 7 Sunday. -#}
+{% macro iso_weekday(day) -%}
+    cast(extract(isodow from {{ day }}) as integer)
+{%- endmacro %}
