@@ -1,0 +1,5 @@
+"""Validation: the contract's rules over batches of rows as the reader gives them. `judge` is the verb."""
+
+from kkbc.validation.judge import Context, Judged, duplicate_lines, judge, key_columns
+
+__all__ = ["Context", "Judged", "duplicate_lines", "judge", "key_columns"]

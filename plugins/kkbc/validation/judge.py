@@ -1,0 +1,195 @@
+"""Every row of a batch is read and judged by its contract: accepted with typed values, or quarantined with all its codes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from itertools import zip_longest
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from kkbc.clock import end_of_day
+from kkbc.contracts import Column, Contract, Severity
+from kkbc.slices import Slice
+from kkbc.validation import parse
+from kkbc.validation.rules import BRANCH, DAY_END, SENT_AT, UNIQUE_KEY, verdict
+
+_CODES = pl.List(pl.String)
+_REFUSED, _NIK_REFUSED = "_refused", "_nik_refused"
+_MISSHAPEN = (
+    pl.col("_line"),
+    pl.col("_raw"),
+    pl.lit(["ROW_SHAPE"], _CODES).alias("_errors"),
+    pl.lit([], _CODES).alias("_warnings"),
+    pl.lit([], _CODES).alias("_fields"),
+)
+
+# What rules have in common is worked out once; the rest of the optimiser takes longer than it saves.
+_SHARED = pl.QueryOptFlags.none()
+_SHARED.comm_subexpr_elim = True
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the rules must know of a slice besides its rows.
+
+    `zone` is that of timestamps without an offset, `sent_at` the aware instant of the manifest (None: unknown),
+    `branch_ids` the branch offices of the registry.
+    """
+
+    slice: Slice
+    zone: ZoneInfo
+    sent_at: datetime | None
+    branch_ids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The rows of a batch, each in one of two frames, in the order in which they came.
+
+    accepted: `_line` Int64, `_raw` String, `_warnings` List[String] (distinct codes, sorted), then the contract's columns
+    in the types of `parse.DTYPES`. quarantined: `_line`, `_raw`, `_errors` and `_warnings` (distinct codes, sorted),
+    `_fields` (List[String], `column:CODE` of every finding). nik_valid: number of rows whose NIK earns no error (KPI
+    rule 4), None for feeds without NIK.
+    """
+
+    accepted: pl.DataFrame
+    quarantined: pl.DataFrame
+    nik_valid: int | None
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """One way of breaking the contract: `broken` is true where a row does."""
+
+    column: str
+    code: str
+    severity: Severity
+    broken: pl.Expr
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A contract as expressions: each stage uses columns of the one before, the outputs use all of them."""
+
+    stages: tuple[tuple[pl.Expr, ...], ...]
+    accepted: tuple[pl.Expr, ...]
+    quarantined: tuple[pl.Expr, ...]
+
+
+def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
+    """Reads and judges a batch: `_line` Int64, `_raw` String, `_shape_ok` Boolean, one String column per contract column.
+
+    Cells are as sent, null where there was none. Every row ends in `accepted` or in `quarantined`, with every code that
+    applies (branch exchange, table of codes; Exchange rules 5-13, 15-18, 20, 23), but for KEY_DUPLICATE: that is
+    judged over a whole slice, by `duplicate_lines`.
+    Raises UserError when the contract names a check that does not exist.
+    """
+    plan = _plan(contract, context.zone.key, context.branch_ids)
+    rows = batch.lazy().filter("_shape_ok").with_columns(_scope(context))
+    for stage in plan.stages:
+        rows = rows.with_columns(stage)
+    frame = rows.collect(optimizations=_SHARED)
+    accepted = frame.filter(~frame[_REFUSED]).select(plan.accepted)
+    quarantined = pl.concat(
+        [
+            frame.filter(frame[_REFUSED]).select(plan.quarantined),
+            batch.filter(~pl.col("_shape_ok")).select(_MISSHAPEN),
+        ]
+    ).sort("_line")
+    assert accepted.height + quarantined.height == batch.height, "a row was lost or judged twice"
+    nik_valid = frame.height - int(frame[_NIK_REFUSED].sum()) if contract.has_nik else None
+    return Judged(accepted, quarantined, nik_valid)
+
+
+def key_columns(contract: Contract) -> list[str]:
+    """The columns that `duplicate_lines` needs: key, ordering column, `_line`."""
+    return list(dict.fromkeys([*contract.key, _latest(contract), "_line"]))
+
+
+def duplicate_lines(keys: pl.DataFrame, contract: Contract) -> pl.Series:
+    """The `_line`s, ascending, that lose their key to a later row of the slice: KEY_DUPLICATE (Exchange rules 3, 13).
+
+    `keys` has the `key_columns` of all accepted rows of one slice, over all its batches. The greatest ordering value wins,
+    then the last line.
+    """
+    in_order = keys.sort(list(dict.fromkeys([_latest(contract), "_line"])))
+    return in_order.filter(~pl.struct(contract.key).is_last_distinct())["_line"].sort()
+
+
+def _latest(contract: Contract) -> str:
+    return next((str(check.params["latest"]) for check in contract.checks if check.check == UNIQUE_KEY), "_line")
+
+
+def _scope(context: Context) -> list[pl.Expr]:
+    instant = parse.DTYPES["timestamp"]
+    sent_at = context.sent_at.astimezone(UTC) if context.sent_at else None
+    return [
+        pl.lit(context.slice.branch_id).alias(BRANCH),
+        pl.lit(end_of_day(context.slice.business_date).astimezone(UTC), instant).alias(DAY_END),
+        pl.lit(sent_at, instant).alias(SENT_AT),
+    ]
+
+
+@cache
+def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
+    """Built once a contract, zone and registry, for building the expressions takes longer than judging a small slice."""
+    judged = [
+        (check, verdict(check, contract, name, branch_ids))
+        for name, checks in [*((column.name, column.checks) for column in contract.columns), (None, contract.checks)]
+        for check in checks
+        if check.check != UNIQUE_KEY
+    ]
+    found = [_Finding(result.column, check.code, check.severity, result.broken) for check, result in judged]
+    findings = {f"_flag{i}": finding for i, finding in enumerate([*_reading_findings(contract), *_graver_only(found)])}
+    flags = [finding.broken.fill_null(False).alias(flag) for flag, finding in findings.items()]
+    stored = [result.stored.alias(result.column) for _, result in judged if result.stored is not None]
+    reading = zip_longest(*(parse.steps(column, zone) for column in contract.columns))
+
+    errors = {flag: finding for flag, finding in findings.items() if finding.severity == "error"}
+    refused = pl.max_horizontal(*errors).alias(_REFUSED)
+    nik_refused = pl.max_horizontal(flag for flag, f in errors.items() if f.column == "nik").alias(_NIK_REFUSED)
+    error_codes = _labels({flag: finding.code for flag, finding in errors.items()}).alias("_errors")
+    warning_codes = _labels({flag: f.code for flag, f in findings.items() if f.severity == "warning"}).alias(
+        "_warnings"
+    )
+    fields = _labels({flag: f"{finding.column}:{finding.code}" for flag, finding in findings.items()}).alias("_fields")
+    origin = (pl.col("_line"), pl.col("_raw"))
+    return _Plan(
+        stages=(
+            *(tuple(step for step in steps if step is not None) for steps in reading),
+            (*flags, *stored),
+            (refused, nik_refused) if contract.has_nik else (refused,),
+        ),
+        accepted=(*origin, warning_codes, *(pl.col(column.name) for column in contract.columns)),
+        quarantined=(*origin, error_codes, warning_codes, fields),
+    )
+
+
+def _reading_findings(contract: Contract) -> Iterator[_Finding]:
+    for column in contract.columns:
+        missing = pl.col(parse.text_of(column.name)).is_null()
+        if column.required:
+            yield _Finding(column.name, "REQUIRED_MISSING", "error", missing)
+        yield _Finding(column.name, "VALUE_INVALID", "error", ~missing & pl.col(column.name).is_null())
+
+
+def _graver_only(findings: list[_Finding]) -> Iterator[_Finding]:
+    """A value outside its bounds is not called unusual too: a warning gives way to an error of the same code and column."""
+    errors = {(f.column, f.code): f.broken.fill_null(False) for f in findings if f.severity == "error"}
+    for finding in findings:
+        error = errors.get((finding.column, finding.code))
+        if finding.severity == "warning" and error is not None:
+            yield replace(finding, broken=finding.broken & ~error)
+        else:
+            yield finding
+
+
+def _labels(labels: dict[str, str]) -> pl.Expr:
+    """The distinct labels, sorted, of the flags (keys) that a row has."""
+    having = [
+        pl.when(pl.any_horizontal(flag for flag in labels if labels[flag] == label)).then(pl.lit(label))
+        for label in sorted(set(labels.values()))
+    ]
+    return pl.concat_list(having).list.drop_nulls() if having else pl.lit([], _CODES)

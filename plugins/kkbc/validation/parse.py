@@ -1,0 +1,151 @@
+"""Text of a delivery to typed values, as Polars expressions (branch exchange, "What files look like"; Exchange rules 15-18).
+
+Spellings that the exchange does not list are not guessed at: a quarantined row is mended by its branch, a misread one is
+noticed by nobody.
+"""
+
+import polars as pl
+
+from kkbc.contracts import Column, ExchangeType
+
+DTYPES: dict[ExchangeType, pl.DataType] = {
+    "text": pl.String(),
+    "code": pl.String(),
+    "date": pl.Date(),
+    "timestamp": pl.Datetime("us", "UTC"),
+    "int": pl.Int64(),
+    "idr": pl.Int64(),
+    "month": pl.Date(),
+}
+"""What each exchange type becomes. Timestamps are instants, months their first day."""
+
+MISSING = ("-", "NULL", "nan", "N/A")
+MONTHS = (
+    ("januari", "jan"),
+    ("februari", "feb"),
+    ("maret", "mar"),
+    ("april", "apr"),
+    ("mei",),
+    ("juni", "jun"),
+    ("juli", "jul"),
+    ("agustus", "agu", "agt", "ags"),
+    ("september", "sept", "sep"),
+    ("oktober", "okt"),
+    ("november", "nopember", "nov", "nop"),
+    ("desember", "des"),
+)
+"""Spellings of the months, any case; where one begins with another the longer stands first."""
+
+_NUMBER_OF = {spelling: str(number) for number, month in enumerate(MONTHS, start=1) for spelling in month}
+
+_BLANK = r"[\p{Zs}\t]"
+_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"  # there is no year 0
+_DATE = (
+    rf"(?:(?P<iso>{_YEAR}-[0-9]{{1,2}}-[0-9]{{1,2}})"
+    r"|(?P<day>[0-9]{1,2})"
+    rf"(?P<month>/[0-9]{{1,2}}/|-[0-9]{{1,2}}-|\.[0-9]{{1,2}}\.|{_BLANK}+(?i:{'|'.join(_NUMBER_OF)}){_BLANK}+)"
+    rf"(?P<year>{_YEAR}))"
+)
+# A second of 60 is refused here, for the parser takes it as a leap second.
+_TIME = (
+    rf"(?:(?:T|{_BLANK}+)(?P<clock>[0-9]{{2}}:[0-9]{{2}})(?P<seconds>:[0-5][0-9](?:\.[0-9]+)?)?"
+    r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+# A spreadsheet makes the first of the month of a month.
+_MONTH = rf"(?P<iso>{_YEAR}-[0-9]{{2}})(?:-01)?"
+
+# One kind of sign groups, the other is decimal: `1.500.00` and `1,500.000` are no number for certain.
+_DIGITS = (
+    r"(?:[0-9]+(?:[.,]0{1,2})?"
+    r"|[0-9]{1,3}(?:\.[0-9]{3})+(?:,0{1,2})?"
+    r"|[0-9]{1,3}(?:,[0-9]{3})+(?:\.0{1,2})?)"
+)
+_RUPIAH = rf"(?i:rp){_BLANK}*"
+
+
+def text_of(column: str) -> str:
+    """Name of the column that holds the text of `column` as it is read: trimmed, null where missing."""
+    return f"text:{column}"
+
+
+def steps(column: Column, zone: str) -> list[pl.Expr]:
+    """From the cells of `column` to its typed values, null where they are missing or cannot be read.
+
+    Each expression uses what the one before it left, under the column's name, as its text or its parts; `zone` is that
+    of timestamps without an offset. In steps, because an expression that mentions another twice doubles it.
+    """
+    name, text_name, parts_name = column.name, text_of(column.name), f"parts:{column.name}"
+    value, text, parts = pl.col(name), pl.col(text_name), pl.col(parts_name)
+
+    def split(pattern: str) -> pl.Expr:
+        return text.str.extract_groups(f"^{pattern}$").alias(parts_name)
+
+    match column.type:
+        case "text" | "code":
+            reading = [_text(text, column.unreadable)]
+        case "int":
+            reading = [_number(text, f"^-?{_DIGITS}$")]
+        case "idr":
+            reading = [_number(text, f"^(?:-?(?:{_RUPIAH})?|{_RUPIAH}-){_DIGITS}$")]
+        case "month":
+            first = pl.concat_str(parts.struct.field("iso"), pl.lit("-01"))
+            reading = [split(_MONTH), first.str.to_date("%Y-%m-%d", strict=False)]
+        case "date":
+            reading = [split(_DATE), _iso_date(parts).str.to_date("%Y-%m-%d", strict=False)]
+        case "timestamp":
+            reading = [split(_DATE + _TIME), _iso_timestamp(parts), _instant(value, zone), _in_calendar(value)]
+    if column.default is not None:
+        default = pl.lit(column.default, DTYPES[column.type])
+        reading[-1] = pl.when(text.is_null()).then(default).otherwise(reading[-1])
+    trimming = [_trimmed(value, column).alias(text_name), _present(text, column).alias(text_name)]
+    return [*trimming, *(step if step.meta.output_name() == parts_name else step.alias(name) for step in reading)]
+
+
+def _trimmed(cell: pl.Expr, column: Column) -> pl.Expr:
+    """Without blanks around it (no-break spaces and tabs too) and without a leading Excel apostrophe; codes in upper case."""
+    text = cell.str.strip_chars().str.strip_prefix("'").str.strip_chars()
+    return text.str.to_uppercase() if column.type == "code" else text
+
+
+def _present(text: pl.Expr, column: Column) -> pl.Expr:
+    tokens = "|".join(token for token in MISSING if token not in column.lawful)
+    return pl.when(~text.str.contains(f"(?i)^(?:{tokens})?$")).then(text)
+
+
+def _text(text: pl.Expr, unreadable: str | None) -> pl.Expr:
+    # PostgreSQL has no text with a zero byte in it: one such cell would stop the load of a whole slice.
+    lost = text.str.contains("\0", literal=True)
+    return pl.when(~(lost if unreadable is None else lost | text.str.contains(unreadable))).then(text)
+
+
+def _number(text: pl.Expr, pattern: str) -> pl.Expr:
+    digits = text.str.replace(r"[.,]0{1,2}$", "").str.replace_all(r"[^0-9-]+", "")
+    return pl.when(text.str.contains(pattern)).then(digits).cast(pl.Int64, strict=False)
+
+
+def _iso_date(parts: pl.Expr) -> pl.Expr:
+    """The date as year-month-day, whether or not there is such a day; null where the spelling is unknown."""
+    field = parts.struct.field
+    month = (
+        field("month").str.extract(r"(\w+)").str.replace_many(_NUMBER_OF, ascii_case_insensitive=True, leftmost=True)
+    )
+    return pl.coalesce(field("iso"), pl.concat_str(field("year"), month, field("day"), separator="-"))
+
+
+def _iso_timestamp(parts: pl.Expr) -> pl.Expr:
+    """The same with the time, which is 00:00 where none was written, and the offset from UTC, if one was."""
+    field = parts.struct.field
+    zone = field("zone").str.replace("Z", "+00:00", literal=True).fill_null("")
+    clock, seconds = field("clock").fill_null("00:00"), field("seconds").fill_null(":00")
+    return pl.concat_str(_iso_date(parts), pl.lit("T"), clock, seconds, zone)
+
+
+def _instant(iso: pl.Expr, zone: str) -> pl.Expr:
+    local = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    at_zone = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    return pl.coalesce(at_zone, iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False))
+
+
+def _in_calendar(instant: pl.Expr) -> pl.Expr:
+    # An offset may move the first or the last day of the calendar out of it.
+    return pl.when(instant.dt.year().is_between(1, 9999)).then(instant)
