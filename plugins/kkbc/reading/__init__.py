@@ -49,7 +49,7 @@ def read(path: Path, name: str, contract: Contract, *, expected_rows: int, batch
         return _of_nothing(file_format, contract, expected_rows)
     if text_format == "csv":
         return read_csv(text, file_format, contract, batch_rows)
-    return read_json_lines(text, file_format, contract, batch_rows)
+    return read_json_lines(text, file_format, contract, batch_rows, expected_rows=expected_rows)
 
 
 def _of_nothing(file_format: str, contract: Contract, expected_rows: int) -> Reading:

@@ -9,7 +9,6 @@ import csv
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from kkbc.contracts import Contract
 from kkbc.reading.batches import Cells, Dialect, Reading, Row, frames
@@ -34,7 +33,7 @@ class _Place:
 
     delimiter: str
     line: int
-    rest: Iterator[Row]
+    rest: "_Rows"
 
 
 def read_csv(text: Text, file_format: str, contract: Contract, batch_rows: int) -> Reading:
@@ -55,36 +54,54 @@ def read_csv(text: Text, file_format: str, contract: Contract, batch_rows: int) 
 
 def _candidates(text: Text) -> Iterator[tuple[_Place, list[str]]]:
     for delimiter in DELIMITERS:
-        rows = _rows(text.lines(), delimiter)
-        for line, _, cells in islice(rows, MAX_TITLES + 1):
+        rows = _Rows(text.lines(), delimiter)
+        titles = title_end = 0
+        for line, _, cells in rows:
+            titles += line > title_end
+            if titles > MAX_TITLES + 1:
+                break
+            title_end = max(title_end, rows.last_line)
             yield _Place(delimiter, line, rows), [cell or "" for cell in cells or ()]
+            # A title: a quote in it may have swallowed the lines after it, the header among them.
+            rows.return_to_second_line()
 
 
-def _fitting(rows: Iterator[Row], width: int) -> Iterator[Row]:
+def _fitting(rows: "_Rows", width: int) -> Iterator[Row]:
     for line, raw, cells in rows:
         yield line, raw, cells if cells is not None and len(cells) == width else None
 
 
-def _rows(lines: Iterator[str], delimiter: str) -> Iterator[Row]:
+class _Rows:
     """Every row that is not blank (Exchange rule 14); cells are None when its quotes are broken."""
-    feed = _Feed(lines)
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    hollow = _WHITESPACE + delimiter + '"'
-    line = 1
-    while True:
-        feed.taken.clear()
-        cells: Cells | None
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            feed.give_back_all_but_first()
-            cells = None
-        raw = "".join(feed.taken).rstrip("\r\n")
-        if raw.strip(hollow) or cells is None or any(cell and cell.strip() for cell in cells):
-            yield line, raw, cells
-        line += len(feed.taken)
+
+    def __init__(self, lines: Iterator[str], delimiter: str) -> None:
+        self._feed = _Feed(lines)
+        self._reader = csv.reader(self._feed, delimiter=delimiter, strict=True)
+        self._hollow = _WHITESPACE + delimiter + '"'
+        self.last_line = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        taken = self._feed.taken
+        while True:
+            taken.clear()
+            cells: Cells | None
+            try:
+                cells = next(self._reader)
+            except csv.Error:
+                self._feed.give_back_all_but_first()
+                cells = None
+            line = self.last_line + 1
+            self.last_line += len(taken)
+            raw = "".join(taken).rstrip("\r\n")
+            if raw.strip(self._hollow) or cells is None or any(cell and cell.strip() for cell in cells):
+                return line, raw, cells
+
+    def return_to_second_line(self) -> None:
+        """Read the row just given as its first line alone: the next row starts on the line after."""
+        self.last_line -= self._feed.give_back_all_but_first()
 
 
 class _Feed:
@@ -111,7 +128,9 @@ class _Feed:
         self.taken.append(line)
         return line
 
-    def give_back_all_but_first(self) -> None:
-        """Put the lines after the first back, to be read again on their own."""
-        self._again.extendleft(reversed(self.taken[1:]))
+    def give_back_all_but_first(self) -> int:
+        """Put the lines after the first back, to be read again on their own; how many these are."""
+        back = self.taken[1:]
+        self._again.extendleft(reversed(back))
         del self.taken[1:]
+        return len(back)

@@ -28,29 +28,36 @@ _KNOWN_ORDERS = 1000
 _decode = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=_Fraction, parse_constant=str).decode
 
 
-def read_json_lines(text: Text, file_format: str, contract: Contract, batch_rows: int) -> Reading:
-    """Rows of JSON lines (Exchange rule 19).
+def read_json_lines(
+    text: Text, file_format: str, contract: Contract, batch_rows: int, *, expected_rows: int
+) -> Reading:
+    """Rows of JSON lines (Exchange rule 19). There is no header, so blank lines alone are as lawful as no bytes at all.
 
     While the batches are consumed SliceRejected may come: UNREADABLE for a line that is no JSON, HEADER for a known key
     twice in one object, and at the end HEADER for a required column that no line has.
     """
     encoding = "utf-8-sig" if text.bom and text.encoding == "utf-8" else text.encoding
     reading = Reading(file_format, Dialect(encoding=encoding))
-    reading.batches = frames(_rows(text, contract, reading), contract, batch_rows)
+    reading.batches = frames(_rows(text, contract, reading, expected_rows), contract, batch_rows)
     return reading
 
 
-def _rows(text: Text, contract: Contract, reading: Reading) -> Iterator[Row]:
+def _rows(text: Text, contract: Contract, reading: Reading, expected_rows: int) -> Iterator[Row]:
     keys = _Keys(contract, reading.extra_columns)
+    blank = True
     for line, sent in enumerate(text.lines(), start=1):
         if not sent.strip():
             continue
         raw = sent.rstrip("\r\n")
         value = _parse(raw, line)
         if not isinstance(value, _Object):
+            blank = False
             yield line, raw, None
         elif any(not _empty(item) for _, item in value):
+            blank = False
             yield line, raw, keys.cells(value, raw, line)
+    if blank and expected_rows == 0:
+        return
     absent = [column for column, seen in zip(contract.columns, keys.seen, strict=True) if not seen]
     lacking = [column.wire for column in absent if column.required]
     if lacking:

@@ -5,29 +5,46 @@ whose outermost cells lie so far apart that laying out the grid between them wou
 that, and aborts the process). It also learns what the library does not tell: the date system and the error cells.
 """
 
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO
-from xml.etree import ElementTree  # expat bounds the expansion of entities
+from xml.etree import ElementTree
 
 from kkbc.errors import SliceRejected
 
 MAX_UNFOLDED = 2**30
 MAX_GRID = 30_000_000
-"""Cells in the rectangle from A1 to the last row and column of a sheet; some 30 bytes each."""
+"""Cells in the rectangle from A1 to the last row and column that hold something; some 30 bytes each."""
 
 _WORKBOOK = "xl/workbook.xml"
 _RELATIONS = "xl/_rels/workbook.xml.rels"
 _CHUNK = 2**20
 _LONG_ROW = 16 * 2**20
 
-# Tags may carry a namespace prefix (<x:c ...>). A cell that does not begin with its reference counts as without.
-_ROW = re.compile(rb"[<:]row[\s/>][^>]*")
-_ROW_NUMBER = re.compile(rb"""\br=["'](\d+)""")
-_CELL = re.compile(rb"""[<:]c(?: r=["']([A-Z]+)|[\s/>])""")
+# What zipfile, the decompressors and the XML parser raise for damage of every kind.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ElementTree.ParseError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+)
+
+# Tags may carry a namespace prefix (<x:c ...>). Cells without content (<c .../>), however many, take no room. A cell
+# that does not begin with its reference counts as one without.
+_ROW = re.compile(rb"""[<:]row(?=[\s/>])(?:[^>]*?\sr=["'](\d+))?""")
+_FILLED_CELL = re.compile(rb"""[<:]c(?:\sr=["']([A-Z]+)|(?=[\s>]))[^>]*(?<!/)>""")
 _ERROR_CELL = re.compile(rb"""[<:]c\s([^>/]*\bt=["']e["'][^>/]*)>(.*?)</(?:\w+:)?c>""", re.DOTALL)
 _REFERENCE = re.compile(rb"""\br=["']([A-Z]+)(\d+)["']""")
 _VALUE = re.compile(rb"[<:]v[^>]*>([^<]*)<")
@@ -42,33 +59,37 @@ class Package:
 
 
 def inspect(stream: IO[bytes]) -> Package:
-    """Look the package over.
+    """Look the package over. Raises SliceRejected UNREADABLE for one that is damaged or must not be opened."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            return _inspect(archive)
+    except _DAMAGE as error:
+        raise SliceRejected("UNREADABLE", f"the workbook is damaged or cut off ({type(error).__name__})") from error
 
-    Raises SliceRejected UNREADABLE for one that must not be opened, and what zipfile and XML parser raise for damage.
-    """
-    with zipfile.ZipFile(stream) as archive:
-        members = archive.infolist()
-        names = {member.filename for member in members}
-        if _WORKBOOK not in names:
-            raise SliceRejected("UNREADABLE", "a zip archive, but not an .xlsx workbook")
-        # A member yields no more than it declares, or its checksum fails.
-        if sum(member.file_size for member in members) > MAX_UNFOLDED:
-            raise SliceRejected("UNREADABLE", f"the workbook unfolds to more than {MAX_UNFOLDED} bytes")
-        errors = {member.filename: _errors(archive, member) for member in members}
-        package = Package()
-        workbook = ElementTree.fromstring(archive.read(_WORKBOOK))  # noqa: S314
-        for properties in workbook.iterfind("{*}workbookPr"):
-            package.date1904 = properties.get("date1904") in {"1", "true", "on"}
-        targets = _targets(archive) if _RELATIONS in names else {}
-        for sheet in workbook.iterfind("{*}sheets/{*}sheet"):
-            relation = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
-            package.errors[sheet.get("name", "")] = errors.get(targets.get(relation, ""), {})
-        return package
+
+def _inspect(archive: zipfile.ZipFile) -> Package:
+    members = archive.infolist()
+    names = {member.filename for member in members}
+    if _WORKBOOK not in names:
+        raise SliceRejected("UNREADABLE", "a zip archive, but not an .xlsx workbook")
+    # A member yields no more than it declares, or its checksum fails.
+    if sum(member.file_size for member in members) > MAX_UNFOLDED:
+        raise SliceRejected("UNREADABLE", f"the workbook unfolds to more than {MAX_UNFOLDED} bytes")
+    errors = {member.filename: _errors(archive, member) for member in members}
+    package = Package()
+    workbook = ElementTree.fromstring(archive.read(_WORKBOOK))  # noqa: S314 expat bounds the expansion of entities
+    for properties in workbook.iterfind("{*}workbookPr"):
+        package.date1904 = properties.get("date1904") in {"1", "true", "on"}
+    targets = _targets(archive) if _RELATIONS in names else {}
+    for sheet in workbook.iterfind("{*}sheets/{*}sheet"):
+        relation = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
+        package.errors[sheet.get("name", "")] = errors.get(targets.get(relation, ""), {})
+    return package
 
 
 def _targets(archive: zipfile.ZipFile) -> dict[str, str]:
     """Member names by relation id."""
-    relations = ElementTree.fromstring(archive.read(_RELATIONS))  # noqa: S314
+    relations = ElementTree.fromstring(archive.read(_RELATIONS))  # noqa: S314 as above
     return {
         relation.get("Id", ""): target[1:] if (target := relation.get("Target", "")).startswith("/") else f"xl/{target}"
         for relation in relations
@@ -78,17 +99,18 @@ def _targets(archive: zipfile.ZipFile) -> dict[str, str]:
 def _errors(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[tuple[int, int], str]:
     """Error cells of one member; every member is read to its end, so that its checksum is tested."""
     errors: dict[tuple[int, int], str] = {}
-    rows = width = 0
+    columns: set[bytes] = set()
+    row = rows = longest = 0
     with archive.open(member) as stream:
         for block in _whole_rows(stream):
-            tags = _ROW.findall(block)
-            numbers = [int(number) for tag in tags for number in _ROW_NUMBER.findall(tag)]
-            columns = _CELL.findall(block)
-            # Rows and cells may do without a reference; they then follow the one before.
-            rows = max(rows, *numbers, 0) + len(tags) - len(numbers)
-            width = max(width, *map(_column, set(columns)))
-            if b"" in columns:
-                width += max(len(_CELL.findall(row)) for row in block.split(b"row>"))
+            for piece in block.split(b"row>"):
+                # Rows and cells may do without a reference; they then follow the one before.
+                for number in _ROW.findall(piece):
+                    row = int(number) if number else row + 1
+                if cells := _FILLED_CELL.findall(piece):
+                    rows, longest = max(rows, row), max(longest, len(cells))
+                    columns.update(cells)
+            width = max(map(_column, columns), default=0) + (longest if b"" in columns else 0)
             if rows * width > MAX_GRID:
                 raise SliceRejected("UNREADABLE", f"a sheet spans {rows} rows by {width} columns")
             if b'"e"' in block or b"'e'" in block:

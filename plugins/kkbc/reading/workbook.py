@@ -32,11 +32,11 @@ class _Place:
 def read_workbook(path: Path, contract: Contract, batch_rows: int) -> Reading:
     """Rows of the first sheet whose top holds a header. Raises SliceRejected UNREADABLE or HEADER."""
     content = io.BytesIO(path.read_bytes())
-    with _damage_is_unreadable():
-        package = inspect(content)
-        content.seek(0)
+    package = inspect(content)
+    content.seek(0)
+    with _library_fails():
         workbook = CalamineWorkbook.from_filelike(content)
-        place, header = search(_candidates(workbook, package), contract)
+    place, header = search(_candidates(workbook, package), contract)
     return Reading(
         format="xlsx",
         dialect=Dialect(header_line=place.line, sheet=place.sheet),
@@ -50,7 +50,9 @@ def _candidates(workbook: CalamineWorkbook, package: Package) -> Iterator[tuple[
     for sheet in workbook.sheets_metadata:
         if sheet.typ != SheetTypeEnum.WorkSheet:
             continue
-        rows = _filled(workbook.get_sheet_by_name(sheet.name), package.errors.get(sheet.name, {}))
+        with _library_fails():
+            grid = workbook.get_sheet_by_name(sheet.name)
+        rows = _filled(grid, package.errors.get(sheet.name, {}))
         for line, values in islice(rows, MAX_TITLES + 1):
             cells = [plain(value) for value in values]
             while cells and not cells[-1].strip():
@@ -64,36 +66,36 @@ def _filled(sheet: CalamineSheet, errors: dict[tuple[int, int], str]) -> SheetRo
     first_column = sheet.start[1] if sheet.start else 0
     for (row, column), text in errors.items():
         by_row.setdefault(row, []).append((column - first_column, text))
-    for row, values in enumerate(sheet.iter_rows()):
+    for row, values in enumerate(_values(sheet)):
         for column, text in by_row.get(row, ()):
             values[column] = text
         if not all(map(blank, values)):
             yield row + 1, values
 
 
+def _values(sheet: CalamineSheet) -> Iterator[list[Value]]:
+    with _library_fails():
+        yield from sheet.iter_rows()
+
+
 def _rows(filled: SheetRows, header: Header, contract: Contract, date1904: bool) -> Iterator[Row]:
     columns = list(zip(contract.columns, header.positions, strict=True))
-    with _damage_is_unreadable():
-        for line, values in filled:
-            raw = "\t".join([value if type(value) is str else plain(value) for value in values]).rstrip("\t")
-            if "\0" in raw:
-                raise SliceRejected("UNREADABLE", f"row {line} escapes a character that no text can hold")
-            if not all(map(blank, values[header.width :])):
-                yield line, raw, None
-            else:
-                yield (
-                    line,
-                    raw,
-                    [None if place is None else render(values[place], column, date1904) for column, place in columns],
-                )
+    for line, values in filled:
+        raw = "\t".join([value if type(value) is str else plain(value) for value in values]).rstrip("\t")
+        if "\0" in raw:
+            raise SliceRejected("UNREADABLE", f"row {line} escapes a character that no text can hold")
+        cells = None
+        if all(map(blank, values[header.width :])):
+            cells = [None if place is None else render(values[place], column, date1904) for column, place in columns]
+        yield line, raw, cells
 
 
 @contextmanager
-def _damage_is_unreadable() -> Iterator[None]:
-    """Whatever zip, XML or the library make of damaged bytes, panics of the latter included: the file is UNREADABLE."""
+def _library_fails() -> Iterator[None]:
+    """Whatever the library makes of damage that checksums do not show, its panics included: UNREADABLE."""
     try:
         yield
-    except (SliceRejected, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except PasswordError as error:
         raise SliceRejected("UNREADABLE", "the workbook is protected by a password") from error

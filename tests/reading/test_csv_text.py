@@ -1,0 +1,398 @@
+"""Delimited text as branches write it, one mess a test (Exchange, "What files look like in real life")."""
+
+import gzip
+import random
+import re
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kkbc.contracts import load_contract
+from kkbc.errors import SliceRejected
+from kkbc.reading import read
+from kkbc.reading.csv_text import DELIMITERS, MAX_ROW_LINES
+
+from .conftest import TARGET_WIRES, Reader, rejected
+
+HEADER = ";".join(TARGET_WIRES)
+ROWS = [("KC001", "2023-12", "10", "20", "30"), ("KC002", "2024-01", "11", "21", "31")]
+BODY = "\n".join(";".join(row) for row in ROWS)
+PLAIN = f"{HEADER}\n{BODY}\n"
+
+
+def test_plain_file(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.encode())
+    assert result.cells == ROWS
+    assert result.lines == [2, 3]
+    assert result.column("_raw") == BODY.split("\n")
+    assert result.column("_shape_ok") == [True, True]
+    assert result.reading.format == "csv"
+    assert (result.reading.dialect.encoding, result.reading.dialect.delimiter) == ("utf-8", ";")
+    assert result.reading.dialect.header_line == 1
+    assert result.reading.extra_columns == result.reading.missing_columns == []
+    assert result.frame.schema == {
+        "_line": pl.Int64,
+        "_raw": pl.String,
+        "_shape_ok": pl.Boolean,
+        **{column.name: pl.String for column in load_contract("target").columns},
+    }
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"])
+def test_each_delimiter(read_bytes: Reader, delimiter: str) -> None:
+    result = read_bytes(PLAIN.replace(";", delimiter).encode())
+    assert result.cells == ROWS
+    assert result.reading.dialect.delimiter == delimiter
+
+
+def test_byte_order_mark(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.encode("utf-8-sig"))
+    assert result.cells == ROWS
+    assert result.reading.dialect.encoding == "utf-8-sig"
+
+
+def test_utf8_names(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.replace("KC001", "Kantor Sé 😀").encode()).cells[0][0] == "Kantor Sé 😀"
+
+
+def test_windows_1252(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.replace("KC001", "Café – €5").encode("windows-1252"))
+    assert result.cells[0][0] == "Café – €5"
+    assert result.reading.dialect.encoding == "windows-1252"
+
+
+def test_one_bad_byte_makes_the_whole_file_windows_1252(read_bytes: Reader) -> None:
+    content = PLAIN.replace("KC001", "é").encode() + b"KC003;2024-01;1;2;\xe9\n"
+    assert [row[0] for row in read_bytes(content).cells] == ["Ã©", "KC002", "KC003"]
+
+
+def test_bad_byte_far_down_a_long_file(read_bytes: Reader) -> None:
+    content = PLAIN.encode() + b"KC003;2024-01;1;2;3\n" * 200_000 + b"KC003;2024-01;1;2;\xe9\n"
+    result = read_bytes(content, expected_rows=200_003)
+    assert result.reading.dialect.encoding == "windows-1252"
+    assert result.cells[-1][-1] == "é"
+
+
+def test_byte_order_mark_before_windows_1252(read_bytes: Reader) -> None:
+    assert read_bytes(b"\xef\xbb\xbf" + PLAIN.replace("KC001", "é").encode("cp1252")).cells[0][0] == "é"
+
+
+def test_bytes_that_windows_1252_leaves_undefined(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.encode().replace(b"KC001", b"\x81\x8d\x8f\x90\x9d")).cells[0][0] == "\x81\x8d\x8f\x90\x9d"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_each_line_end(read_bytes: Reader, line_end: str) -> None:
+    result = read_bytes(PLAIN.replace("\n", line_end).encode())
+    assert result.cells == ROWS
+    assert result.lines == [2, 3]
+    assert result.column("_raw") == BODY.split("\n")
+
+
+def test_no_final_newline(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.rstrip("\n").encode()).cells == ROWS
+
+
+def test_blank_lines_are_no_rows(read_bytes: Reader) -> None:
+    body = BODY.replace("\n", '\n\n;;;;\n  \n"";"";"";"";""\n;\n')
+    result = read_bytes(f"\n\n{HEADER}\n\n{body}\n\n \n".encode())
+    assert result.cells == ROWS
+    assert result.lines == [5, 11]
+
+
+def test_quotes_doubled_inside_quotes(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.replace("KC001", '"PT ""Maju"" Jaya"').encode()).cells[0][0] == 'PT "Maju" Jaya'
+
+
+def test_quote_in_the_middle_of_an_unquoted_cell(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.replace("KC001", 'pipa 5" besi').encode()).cells[0][0] == 'pipa 5" besi'
+
+
+def test_line_breaks_and_delimiters_inside_quotes(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.replace("KC001", '"Jl. A;\r\nRT 01\nRW\r02"').encode())
+    assert result.cells[0][0] == "Jl. A;\r\nRT 01\nRW\r02"
+    assert result.lines == [2, 6]
+    assert result.column("_raw")[0] == '"Jl. A;\r\nRT 01\nRW\r02";2023-12;10;20;30'
+
+
+def test_cells_stay_as_sent(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.replace("KC001", "  'KC001 \xa0").encode()).cells[0][0] == "  'KC001 \xa0"
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_title_lines(read_bytes: Reader, count: int) -> None:
+    titles = ["sep=;", 'Laporan; "Target";;', "Kantor Cabang, KC001|a\tb", '"Cabang', "Dicetak 11/12/2023;;;;"][:count]
+    result = read_bytes("\n".join([*titles, PLAIN]).encode())
+    assert result.cells == ROWS
+    assert result.lines == [count + 2, count + 3]
+    assert result.reading.dialect.header_line == count + 1
+
+
+def test_blank_lines_among_titles_are_not_counted(read_bytes: Reader) -> None:
+    result = read_bytes(("\n;;\n \n".join("abcde") + "\n\n\n" + PLAIN).encode())
+    assert result.cells == ROWS
+
+
+def test_six_titles_are_too_many(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected, match="HEADER"):
+        read_bytes(("a\nb\nc\nd\ne\nf\n" + PLAIN).encode())
+
+
+def test_title_with_line_breaks_in_quotes_counts_once(read_bytes: Reader) -> None:
+    titles = '"Laporan\nTarget\nBulanan";x\n' * 5
+    result = read_bytes((titles + PLAIN).encode())
+    assert result.cells == ROWS
+    assert result.reading.dialect.header_line == 16
+
+
+def test_unclosed_quote_in_a_title_does_not_hide_the_header(read_bytes: Reader) -> None:
+    result = read_bytes(('"Laporan\n' + HEADER + '\nKC001;2023-12;10;20;";"\n').encode())
+    assert result.cells == [("KC001", "2023-12", "10", "20", ";")]
+
+
+def test_header_with_line_breaks_in_quotes(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.replace("target_peserta_baru", '"Target\nPeserta\r\nBaru"').encode())
+    assert result.cells == ROWS
+    assert result.lines == [4, 5]
+    assert result.reading.dialect.header_line == 1
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["TARGET_IURAN", "Target Iuran", "target.iuran", "Target-Iuran ", '" target  iuran"', "\ufefftarget iuran\xa0"],
+)
+def test_header_spellings(read_bytes: Reader, spelling: str) -> None:
+    assert read_bytes(PLAIN.replace("target_iuran", spelling).encode()).cells == ROWS
+
+
+def test_columns_in_any_order(read_bytes: Reader) -> None:
+    lines = [";".join(reversed(line.split(";"))) for line in PLAIN.splitlines()]
+    assert read_bytes("\n".join(lines).encode()).cells == ROWS
+
+
+def test_extra_columns_are_drift(read_bytes: Reader) -> None:
+    lines = [f"{cell};{line};{cell}" for line, cell in zip(PLAIN.splitlines(), ["Catatan Lain", "x", ""], strict=True)]
+    result = read_bytes("\n".join(lines).encode())
+    assert result.cells == ROWS
+    assert result.reading.extra_columns == ["Catatan Lain", "Catatan Lain"]
+
+
+def test_unnamed_column_at_the_end(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.replace("\n", ";\n").encode())
+    assert result.cells == ROWS
+    assert result.reading.extra_columns == []
+
+
+def test_missing_optional_column_is_null(read_bytes: Reader) -> None:
+    contract = load_contract("kegiatan")
+    wires = [column.wire for column in contract.columns if column.required]
+    result = read_bytes(f"{';'.join(wires)}\n{';'.join(wires)}\n".encode(), "kegiatan.csv", "kegiatan")
+    assert dict(zip([column.name for column in contract.columns], result.cells[0], strict=True)) == {
+        column.name: column.wire if column.required else None for column in contract.columns
+    }
+    assert result.reading.missing_columns == [column.wire for column in contract.columns if not column.required]
+
+
+def test_missing_required_column_is_rejected(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected, match="HEADER: required columns are missing: target_iuran"):
+        read_bytes(PLAIN.replace(";target_iuran", "").encode())
+
+
+def test_known_column_twice_is_rejected(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected, match="HEADER: column bulan comes twice"):
+        read_bytes(PLAIN.replace(HEADER, f"{HEADER};Bulan").encode())
+
+
+def test_no_header_is_rejected(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected, match="HEADER: no line"):
+        read_bytes(BODY.encode())
+
+
+def test_rejections_quote_nothing_of_the_rows(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected) as rejected:
+        read_bytes(b"nik;nama\n3172061212909001;Budi Rahasia\n")
+    assert "3172061212909001" not in str(rejected.value)
+    assert "Rahasia" not in str(rejected.value)
+
+
+def test_more_or_fewer_cells_are_row_shape(read_bytes: Reader) -> None:
+    result = read_bytes(f"{PLAIN}KC003;2023-12;1;2\nKC004;2023-12;1;2;3;4\nKC005\n".encode())
+    assert result.column("_shape_ok") == [True, True, False, False, False]
+    assert result.cells[2:] == [(None,) * 5] * 3
+    assert result.column("_raw")[2:] == ["KC003;2023-12;1;2", "KC004;2023-12;1;2;3;4", "KC005"]
+
+
+def test_only_rows_of_bad_shape(read_bytes: Reader) -> None:
+    result = read_bytes(f"{HEADER}\nKC003\n".encode())
+    assert result.column("_shape_ok") == [False]
+    assert result.cells == [(None,) * 5]
+
+
+def test_header_only_gives_no_rows(read_bytes: Reader) -> None:
+    result = read_bytes(f"{HEADER}\n".encode(), expected_rows=0)
+    assert result.frame.height == 0
+    assert result.frame.width == 8
+
+
+def test_nothing_at_all_is_lawful_when_no_rows_are_announced(read_bytes: Reader) -> None:
+    for content, name in ((b"", "target.csv"), (gzip.compress(b""), "target.csv.gz"), (b"", "target.csv.gz")):
+        assert read_bytes(content, name, expected_rows=0).frame.height == 0
+        with pytest.raises(SliceRejected, match="HEADER"):
+            read_bytes(content, name, expected_rows=1)
+
+
+@pytest.mark.parametrize("bad", ['"Budi;2023-12;1;2;3', 'KC009;"Budi" Santoso;1;2;3', 'KC009;2023-12;1;2;"', '"'])
+def test_broken_quote_spoils_its_own_line_only(read_bytes: Reader, bad: str) -> None:
+    """An unclosed quote, or one closed in mid-cell, is ROW_SHAPE of that line; the next lines are read on their own."""
+    for tail in (BODY, BODY.replace("KC002", '"KC002"'), BODY + '\n"KC003";"a\nb";1;2;3'):
+        result = read_bytes(f"{HEADER}\n{bad}\n{tail}".encode())
+        assert result.column("_shape_ok") == [False] + [True] * (result.frame.height - 1)
+        assert result.column("_raw")[0] == bad
+        assert result.cells[1:3] == ROWS
+        assert result.lines[:3] == [2, 3, 4]
+
+
+def test_unclosed_quotes_on_many_lines_end_in_time(read_bytes: Reader) -> None:
+    count = 5 * MAX_ROW_LINES
+    result = read_bytes(f"{HEADER}\n".encode() + b'"a""\n' * count)
+    assert result.lines == list(range(2, count + 2))
+    assert not any(result.column("_shape_ok"))
+
+
+def test_very_long_cells(read_bytes: Reader) -> None:
+    long = "x" * 3_000_000
+    assert read_bytes(PLAIN.replace("KC001", long).encode()).cells[0][0] == long
+    assert read_bytes(PLAIN.replace("KC001", f'"{long}"').encode()).cells[0][0] == long
+
+
+def test_line_without_end_is_unreadable(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected, match="UNREADABLE: a line is longer"):
+        read_bytes(PLAIN.encode() + b"x" * (17 * 2**20))
+
+
+def test_nul_bytes_are_unreadable(read_bytes: Reader) -> None:
+    for content in (PLAIN.replace("KC001", "KC\x0001").encode(), PLAIN.encode("utf-16"), PLAIN.encode() + bytes(512)):
+        with pytest.raises(SliceRejected, match=r"UNREADABLE: byte \d+ is NUL"):
+            read_bytes(content)
+
+
+def test_gzip(read_bytes: Reader) -> None:
+    result = read_bytes(gzip.compress(PLAIN.encode()), "target.csv.gz")
+    assert result.cells == ROWS
+    assert result.reading.format == "csv.gz"
+
+
+def test_bytes_count_more_than_the_name(read_bytes: Reader) -> None:
+    assert read_bytes(gzip.compress(PLAIN.encode()), "target.csv").reading.format == "csv.gz"
+    assert read_bytes(PLAIN.encode(), "TARGET.CSV.GZ").reading.format == "csv"
+
+
+def test_gzip_in_several_members(read_bytes: Reader) -> None:
+    content = PLAIN.encode()
+    assert read_bytes(gzip.compress(content[:30]) + gzip.compress(content[30:]), "target.csv.gz").cells == ROWS
+
+
+def test_truncated_gzip_is_unreadable(read_bytes: Reader) -> None:
+    content = gzip.compress(PLAIN.encode())
+    for length in range(2, len(content)):
+        with pytest.raises(SliceRejected, match="UNREADABLE"):
+            read_bytes(content[:length], "target.csv.gz")
+
+
+def test_corrupt_gzip_is_unreadable(read_bytes: Reader) -> None:
+    content = bytearray(gzip.compress(PLAIN.encode()))
+    content[-6] ^= 0xFF
+    with pytest.raises(SliceRejected, match="UNREADABLE"):
+        read_bytes(bytes(content), "target.csv.gz")
+
+
+def test_gzip_bomb_is_not_unfolded(read_bytes: Reader) -> None:
+    bomb = gzip.compress(PLAIN.encode() + b"\n" * (80 * 2**20), 9)
+    with pytest.raises(SliceRejected, match="UNREADABLE: gzip unfolds"):
+        read_bytes(bomb, "target.csv.gz")
+
+
+def test_unknown_ending_is_unreadable(read_bytes: Reader) -> None:
+    with pytest.raises(SliceRejected, match="UNREADABLE: the name"):
+        read_bytes(PLAIN.encode(), "target.txt")
+
+
+def test_batches_hold_at_most_what_was_asked(tmp_path, target) -> None:
+    path = tmp_path / "landed"
+    path.write_text(PLAIN + "KC003;2024-01;1;2;3\n" * 4_999)
+    for size, heights in ((2_500, [2_500, 2_500, 1]), (50_000, [5_001]), (5_001, [5_001]), (1_667, [1_667] * 3)):
+        batches = list(read(path, "target.csv", target, expected_rows=5_001, batch_rows=size).batches)
+        assert [batch.height for batch in batches] == heights
+        assert pl.concat(batches).get_column("_line").to_list() == list(range(2, 5_003))
+
+
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+CELL_1252 = st.text(st.sampled_from("abc ;,|\t\"'\r\n€é–Ãÿ\xa0"), max_size=12)
+
+
+def written(cell: str, delimiter: str, always: bool) -> str:
+    if always or cell.startswith('"') or re.search(f"[{re.escape(delimiter)}\r\n]", cell):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_table_in_any_lawful_dialect_reads_back_the_same(read_bytes: Reader, data: st.DataObject) -> None:
+    encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "windows-1252"]))
+    delimiter = data.draw(st.sampled_from(DELIMITERS))
+    line_end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    cell = CELL_1252 if encoding == "windows-1252" else CELL
+    row = st.tuples(*[cell] * 5).filter(lambda cells: any(text.strip() for text in cells))
+    rows = data.draw(st.lists(row, max_size=6))
+    order = data.draw(st.permutations(range(5)))
+    title = st.text(st.sampled_from("abc ;,|\t\"'"), max_size=12)
+    titles = data.draw(st.lists(title, max_size=5))
+    if encoding == "windows-1252":
+        titles = [*titles[:4], "é."]
+
+    lines: list[str] = [*titles, delimiter.join(TARGET_WIRES[place] for place in order)]
+    starts = []
+    for cells in rows:
+        lines += data.draw(st.lists(st.sampled_from(["", delimiter, " ", '""']), max_size=2))
+        before = line_end.join([*lines, ""])
+        starts.append(len(re.findall("\r\n|\r|\n", before)) + 1)
+        always = data.draw(st.booleans())
+        lines.append(delimiter.join(written(cells[place], delimiter, always) for place in order))
+    text = line_end.join(lines) + data.draw(st.sampled_from(["", line_end, line_end * 2]))
+
+    result = read_bytes(text.encode(encoding), expected_rows=len(rows))
+    assert result.cells == rows
+    assert result.lines == starts
+    assert all(result.column("_shape_ok"))
+    assert result.reading.dialect.delimiter == delimiter
+    assert result.reading.dialect.encoding == (encoding if rows or titles or encoding != "windows-1252" else "utf-8")
+
+
+NAMES = ["target.csv", "target.csv.gz", "target.jsonl", "target.xlsx"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.one_of(
+        st.binary(max_size=300),
+        st.binary(max_size=100).map(gzip.compress),
+        st.text(st.sampled_from('KC1;,"\n\r\té{}[]:\\u0'), max_size=200).map(lambda body: f"{HEADER}\n{body}".encode()),
+    ),
+    name=st.sampled_from(NAMES),
+)
+def test_any_bytes_give_rows_or_a_rejection(read_bytes: Reader, content: bytes, name: str) -> None:
+    assert rejected(read_bytes, content, name, expected_rows=0) in {None, "UNREADABLE", "HEADER"}
+
+
+def test_damaged_files_give_rows_or_a_rejection(read_bytes: Reader) -> None:
+    dice = random.Random(20231211)
+    lawful = f"{HEADER}\n".encode() + b'"KC001";2023-12;"a\nb";1;2\n' * 30
+    for content in (lawful, gzip.compress(lawful)):
+        for _ in range(100):
+            damaged = bytearray(content)
+            for _ in range(dice.randint(1, 4)):
+                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+            assert rejected(read_bytes, bytes(damaged)) in {None, "UNREADABLE", "HEADER"}
