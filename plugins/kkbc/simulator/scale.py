@@ -17,7 +17,7 @@ class Scale:
     registrations: int = 2_000
     contributions: int = 10_000
     opening: int = 40_000
-    errors: float = 0.025
+    errors: float = 0.03
     warnings: float = 0.03
     activity_errors: float = 0.15
     activity_warnings: float = 0.08

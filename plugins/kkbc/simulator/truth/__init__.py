@@ -1,4 +1,4 @@
-"""The truth: what every mart must show, from what the play knows, in plain Python that shares nothing with the pipeline."""
+"""The truth: what every mart must show, from what the play knows, in plain Python and apart from the pipeline."""
 
 from datetime import date, timedelta
 from typing import Any
