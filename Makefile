@@ -37,3 +37,27 @@ lock: ## resolve the dependencies anew (uv on the PATH)
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile pyproject.toml --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+
+run: env ## play three nights (later: the next one) through Airflow, and show what came of them
+	@kkbc play
+
+up: env ## start the embedded PostgreSQL and Airflow of this home
+	@kkbc up
+
+down: ## stop everything of this home
+	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
+
+test: env ## the whole test suite on the embedded PostgreSQL
+	@pytest
+
+lint: env ## ruff, mypy, sqlfluff, dbt parse
+	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
+	@mypy
+	@sqlfluff lint dbt_project
+	@python -m kkbc.building
+
+bench-night: env ## time one default night through Airflow, with its parts
+	@python bench/night.py
+
+clean: down ## stop everything and remove this home with all its data
+	rm -rf .local

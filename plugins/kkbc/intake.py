@@ -1,6 +1,6 @@
 """Intake: the landed bytes of one slice become rows, each accepted or quarantined, and are kept beside the bytes."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -51,7 +51,9 @@ def take_in(landed: Landed, entry: Entry, contract: Contract, context: Context, 
     rows = SliceRows(accepted.drop("_raw"), quarantined.drop("_raw"), nik_valid)
     assert rows.sent == sent, "rows sent = accepted + quarantined"
     drift = {"extra_columns": list(reading.extra_columns), "missing_columns": list(reading.missing_columns)}
-    return Intake(rows, reading.format, {**reading.dialect, **{name: found for name, found in drift.items() if found}})
+    return Intake(
+        rows, reading.format, {**asdict(reading.dialect), **{name: found for name, found in drift.items() if found}}
+    )
 
 
 def _set_duplicates_aside(

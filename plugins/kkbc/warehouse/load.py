@@ -187,7 +187,7 @@ def _copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: pl.Da
 
 def _array(column: str) -> pl.Expr:
     """A list of codes as PostgreSQL writes arrays. Codes and column names hold no character that needs quoting."""
-    return pl.format("{{}}", pl.col(column).list.join(",")).alias(column)
+    return pl.concat_str(pl.lit("{"), pl.col(column).list.join(","), pl.lit("}")).alias(column)
 
 
 def _copy(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:

@@ -1,0 +1,38 @@
+"""The command line `kkbc`. Thin: each command calls the verb of one module and shows what it returns.
+
+Exit status: 0 done; 1 something unforeseen, or a check that failed; 2 a mistake that the message says how to mend;
+3 the gate stopped publication.
+"""
+
+import sys
+
+import typer
+
+from kkbc.cli import night, simulate, stack, warehouse
+from kkbc.cli.console import complain
+from kkbc.errors import GateFailed, UserError
+
+app = typer.Typer(
+    name="kkbc",
+    help="Nightly loads of the campaign Kerja Keras Bebas Cemas: from the branches to the marts of BI.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    add_completion=False,
+)
+for module in (night, warehouse, simulate, stack):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry point: runs the command, turns errors into one line and an exit status."""
+    try:
+        app(standalone_mode=True)
+    except GateFailed as error:
+        complain(error)
+        sys.exit(3)
+    except UserError as error:
+        complain(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,37 @@
+"""The terminal: results to stdout, everything else to stderr, colours and bars only where a person looks on."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from kkbc.errors import UserError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def complain(error: UserError) -> None:
+    """One line: what is wrong, and what mends it."""
+    err.print(f"[red]kkbc: {escape(str(error))}[/red]", soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """A line for the person, not part of the result."""
+    err.print(escape(line), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout, as scripts read it."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def number(value: Any) -> str:
+    """A whole number with Indonesian grouping: 1.234.567; a dash for nothing."""
+    return "-" if value is None else f"{int(value):,}".replace(",", ".")
+
+
+def percent(value: Any) -> str:
+    """A share as percent with one decimal, Indonesian style: 12,3 %; a dash for nothing."""
+    return "-" if value is None else f"{100 * float(value):.1f} %".replace(".", ",")

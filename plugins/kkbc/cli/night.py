@@ -1,0 +1,177 @@
+"""`kkbc run` and `kkbc status`."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kkbc.cli.console import err, number, out, percent, print_json, say
+
+Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command("run", epilog="Example: kkbc run --source-root deliveries --as-of 2024-03-01 --gate warn")(run)
+    app.command("status", epilog="Example: kkbc status --json | jq .national")(show_status)
+
+
+def run(
+    source_root: Annotated[
+        Path, typer.Option(help="Folder of file deliveries of all branches: {branch_id}/{YYYY-MM-DD}/manifest.json ...")
+    ],
+    as_of: Annotated[
+        datetime,
+        typer.Option(formats=["%Y-%m-%d"], help="Business date up to which deliveries are pulled and marts built."),
+    ],
+    first_business_date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="First day of the daily marts; kept for later runs. Default: as kept."),
+    ] = None,
+    gate: Annotated[
+        Literal["fail", "warn"] | None,
+        typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
+    ] = None,
+    airflow: Annotated[bool, typer.Option("--airflow", help="Through Airflow instead of in this process.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
+) -> None:
+    """Runs one night over a folder of deliveries: pull, load, build, audit, publish.
+
+    The pulls see what lies in the folder now. Running the same night again changes nothing.
+    """
+    from kkbc import plain
+
+    first = first_business_date.date() if first_business_date else None
+    if airflow:
+        from kkbc.stack.nights import run_in_airflow
+
+        outcome: dict[str, Any] = run_in_airflow(source_root.resolve(), as_of.date(), first, gate)
+    else:
+        with night_progress() as progress:
+            outcome = plain.run_night(source_root.resolve(), as_of.date(), first, gate, progress)
+    for note in outcome["notes"]:
+        say(f"note: {note}")
+    for branch_id, reason in outcome["failed"].items():
+        say(f"branch {branch_id} could not be pulled: {reason}")
+    if json:
+        print_json(outcome)
+        return
+    show_status(json=False)
+
+
+class night_progress:
+    """A bar a stage on a terminal; a line a stage elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/green]"),
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=err,
+            disable=not err.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "night_progress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Shows that `done` of `total` parts of `stage` are finished."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+        if done == total and not err.is_terminal:
+            say(f"{stage}: {done}/{total}")
+
+
+def show_status(json: Annotated[bool, typer.Option("--json", help="The status as JSON on stdout.")] = False) -> None:
+    """Shows the last published night: national figures, best and worst branches, quarantine, what is owed."""
+    from kkbc.status import status
+
+    found = status()
+    if json:
+        print_json(found.as_json())
+        return
+    if found.last_run is None:
+        out.print("No night has run yet: `make run` plays three, `kkbc run` runs one over your own folder.")
+        return
+    latest = found.last_run
+    out.print(f"Last run {latest['run_id']} for {latest['as_of']}: {latest['outcome']}")
+    for step in found.steps:
+        out.print(f"  {step['step']:<22} {step['seconds'] or 0:6.1f} s  {step['outcome']}")
+    for failure in found.failed_expectations:
+        out.print(
+            f"  [yellow]{failure['severity']}[/yellow] {failure['expectation']} {failure['slice'] or ''} {failure['observed'] or ''}"
+        )
+    if found.national is None:
+        out.print("Nothing is published yet.")
+        return
+    out.print(f"\n[bold]Nasional {found.published_as_of:%d-%m-%Y}[/bold]")
+    out.print(_national(found.national))
+    out.print(_branches("Capaian tertinggi", found.best))
+    out.print(_branches("Capaian terendah", found.worst))
+    out.print(_counts("Karantina menurut alasan", found.quarantined))
+    out.print(_owing(found.owing, found.published_as_of))
+
+
+def _national(row: dict[str, Any]) -> Table:
+    labels = {
+        "branches_reported": "Kantor cabang melapor",
+        "registrations": "Pendaftaran",
+        "acquisitions": "Akuisisi",
+        "reactivations": "Reaktivasi",
+        "aktif": "Peserta aktif",
+        "menunggak": "Menunggak",
+        "non_aktif": "Non-aktif",
+        "belum_aktif": "Belum aktif",
+        "contributions_idr": "Iuran (Rp)",
+    }
+    table = Table(show_header=False, box=None)
+    for name, label in labels.items():
+        value = number(row[name])
+        if name == "branches_reported":
+            value += f" / {number(row['branches_expected'])}"
+        table.add_row(label, value)
+    table.add_row("Aktivasi 30 hari", percent(row["activation_rate_30d"]))
+    table.add_row("Capaian target bulan ini", percent(row["attainment_mtd"]))
+    table.columns[1].justify = "right"
+    return table
+
+
+def _branches(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table("Kantor", "Nama", "Pendaftaran", "Akuisisi", "Capaian", title=title, title_justify="left", box=None)
+    for row in rows:
+        cells = (number(row["registrations"]), number(row["acquisitions"]), percent(row["attainment_mtd"]))
+        table.add_row(row["branch_id"], row["branch_name"], *cells)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    return table
+
+
+def _counts(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table("Kode", "Baris", title=title, title_justify="left", box=None)
+    for row in rows:
+        table.add_row(row["code"], number(row["rows"]))
+    table.columns[1].justify = "right"
+    return table
+
+
+def _owing(rows: list[dict[str, Any]], day: date | None) -> Table:
+    title = f"Belum, terlambat atau ditolak ({day})"
+    table = Table("Status", "Kantor", "Umpan", title=title, title_justify="left", box=None)
+    merged: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        place = (row["status"], row["branch_id"], row["branch_name"])
+        merged.setdefault(place, []).append(f"{row['feed']} ({row['reason']})" if row["reason"] else row["feed"])
+    for (status, branch_id, name), feeds in merged.items():
+        table.add_row(status, f"{branch_id} {name}", ", ".join(feeds))
+    return table

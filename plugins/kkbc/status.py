@@ -1,0 +1,120 @@
+"""Status: what the last published night says, and what needs a person. Read by role auditor; nothing personal in it."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from kkbc.warehouse import connect
+
+
+@dataclass
+class Status:
+    """The state of the warehouse after its latest run.
+
+    `national` is the row of bi.kpi_national_daily of the last published day. `best` and `worst` are rows with
+    branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists slices missing, rejected or late
+    on that day. `steps` are the seconds of each step of the latest run.
+    """
+
+    published_as_of: date | None = None
+    published_at: datetime | None = None
+    last_run: dict[str, Any] | None = None
+    national: dict[str, Any] | None = None
+    best: list[dict[str, Any]] = field(default_factory=list)
+    worst: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    owing: list[dict[str, Any]] = field(default_factory=list)
+    failed_expectations: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as JSON values: dates ISO, numbers as numbers."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def status(best: int = 5) -> Status:
+    """Reads the status; an empty warehouse gives an empty one. Raises UserError when the warehouse cannot be reached."""
+    found = Status()
+    with connect("auditor") as conn:
+        conn.row_factory = dict_row  # type: ignore[assignment]
+        found.last_run = _first(
+            conn,
+            "select run_id, as_of, mode, outcome, started_at, finished_at from ops.run order by started_at desc limit 1",
+        )
+        if found.last_run is not None:
+            run_id = found.last_run["run_id"]
+            found.steps = _all(conn, _STEPS, {"run_id": run_id})
+            found.failed_expectations = _all(conn, _FAILED, {"run_id": run_id})
+        publication = _first(
+            conn, "select as_of, published_at from ops.publication order by publication_id desc limit 1"
+        )
+        if publication is None:
+            return found
+        found.published_as_of, found.published_at = publication["as_of"], publication["published_at"]
+        day = {"day": found.published_as_of, "top": best}
+        found.national = _first(conn, "select * from bi.kpi_national_daily where business_date = %(day)s", day)
+        found.best = _all(conn, _RANKED.format(direction="desc"), day)
+        found.worst = _all(conn, _RANKED.format(direction="asc"), day)
+        found.quarantined = _all(conn, _QUARANTINED, day)
+        found.owing = _all(conn, _OWING, day)
+    return found
+
+
+_STEPS = """
+select 'pull' as step, extract(epoch from max(finished_at) - min(started_at))::float8 as seconds, 'ok' as outcome
+from ops.attempt where run_id = %(run_id)s having count(*) > 0
+union all
+(select step, extract(epoch from finished_at - started_at)::float8, outcome from ops.step
+ where run_id = %(run_id)s order by step_id)
+"""
+
+_FAILED = """
+select r.checkpoint, r.expectation, r.column_name, r.slice, r.observed, r.severity
+from ops.expectation_result r join ops.build b using (build_id)
+where b.run_id = %(run_id)s and not r.success
+"""
+
+_RANKED = """
+select k.branch_id, d.branch_name, k.registrations, k.acquisitions, k.attainment_mtd
+from bi.kpi_branch_daily k join bi.dim_branch d using (branch_id)
+where k.business_date = %(day)s and k.attainment_mtd is not null
+order by k.attainment_mtd {direction}, k.branch_id limit %(top)s
+"""
+
+_QUARANTINED = """
+select code, sum(rows)::bigint as rows from bi.quarantine_reasons_daily
+where business_date = %(day)s group by code order by 2 desc, 1
+"""
+
+_OWING = """
+select q.status, q.feed, q.branch_id, d.branch_name, s.reason
+from bi.kpi_data_quality_daily q
+join bi.dim_branch d using (branch_id)
+left join ops.slice s on q.status = 'rejected' and (s.feed, s.branch_id, s.business_date, s.revision)
+    = (q.feed, q.branch_id, q.business_date, q.revision)
+where q.business_date = %(day)s and q.status in ('missing', 'rejected', 'late')
+order by q.status, q.branch_id, q.feed
+"""
+
+
+def _first(conn: psycopg.Connection, query: str, values: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    row: Any = conn.execute(query, values).fetchone()  # type: ignore[arg-type]
+    return row
+
+
+def _all(conn: psycopg.Connection, query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: Any = conn.execute(query, values).fetchall()  # type: ignore[arg-type]
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else int(value)

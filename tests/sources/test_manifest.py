@@ -1,0 +1,113 @@
+"""Manifests as branches write them, well and badly."""
+
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kkbc.slices import Delivery
+from kkbc.sources.manifest import parse_manifest, revision_of_name
+
+DAY = date(2023, 12, 11)
+FILE = {"feed": "pendaftaran", "name": "pendaftaran.csv", "rows": 152, "bytes": 40110, "sha256": "AB" * 32}
+GOOD = {
+    "schema_version": 1,
+    "branch_id": "KC044",
+    "business_date": "2023-12-11",
+    "revision": 1,
+    "sent_at": "2023-12-11T19:02:11+07:00",
+    "files": [FILE],
+}
+
+
+def parse(document: Any, *, branch_id: str = "KC044", name: str = "manifest.json") -> Delivery:
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return parse_manifest(content, branch_id, DAY, name, ZoneInfo("Asia/Jakarta"))
+
+
+def test_a_good_manifest() -> None:
+    delivery = parse(GOOD)
+    assert delivery.rejection is None
+    assert delivery.sent_at == datetime(2023, 12, 11, 12, 2, 11, tzinfo=UTC)
+    (entry,) = delivery.entries
+    assert (entry.feed, entry.rows, entry.name, entry.bytes, entry.sha256) == (
+        "pendaftaran",
+        152,
+        "pendaftaran.csv",
+        40110,
+        "ab" * 32,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "revision"),
+    [
+        ("manifest.json", 1),
+        ("manifest.r2.json", 2),
+        ("manifest.r12.json", 12),
+        ("manifest.rx.json", None),
+        ("m.json", None),
+    ],
+)
+def test_revision_of_a_name(name: str, revision: int | None) -> None:
+    assert revision_of_name(name) == revision
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema_version": 2}, "SCHEMA_VERSION"),
+        ({"schema_version": None}, "SCHEMA_VERSION"),
+        ({"branch_id": "KC045"}, "MANIFEST_BRANCH"),
+        ({"business_date": "2023-12-12"}, "MANIFEST_DATE"),
+        # the first in the order of Exchange rule 4
+        ({"schema_version": 3, "branch_id": "KC001", "business_date": "x"}, "SCHEMA_VERSION"),
+        ({"branch_id": "KC001", "business_date": "x"}, "MANIFEST_BRANCH"),
+    ],
+)
+def test_a_manifest_for_something_else_rejects_what_it_lists(change: dict[str, Any], reason: str) -> None:
+    delivery = parse(GOOD | change)
+    assert delivery.rejection is not None
+    assert delivery.rejection[0] == reason
+    assert [entry.feed for entry in delivery.entries] == ["pendaftaran"]
+    assert (delivery.branch_id, delivery.business_date) == ("KC044", DAY)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        [],
+        GOOD | {"files": None},
+        GOOD | {"files": ["pendaftaran.csv"]},
+        GOOD | {"files": [FILE, FILE | {"name": "other.csv"}]},
+        GOOD | {"files": [FILE, FILE | {"feed": "iuran"}]},
+    ],
+)
+def test_a_broken_manifest_or_a_file_listed_twice_makes_all_feeds_unreadable(document: Any) -> None:
+    delivery = parse(document)
+    assert delivery.rejection is not None
+    assert delivery.rejection[0] == "UNREADABLE"
+    assert [entry.feed for entry in delivery.entries] == ["pendaftaran", "iuran", "kegiatan"]
+
+
+def test_a_broken_manifest_of_head_office_is_about_targets() -> None:
+    assert [entry.feed for entry in parse(b"{", branch_id="HQ").entries] == ["target"]
+
+
+def test_a_broken_revised_manifest_keeps_the_revision_of_its_name() -> None:
+    assert parse(b"{", name="manifest.r3.json").revision == 3
+
+
+def test_unknown_feeds_are_reported_and_targets_are_head_offices_alone() -> None:
+    delivery = parse(
+        GOOD | {"files": [FILE, FILE | {"feed": "gaji", "name": "g.csv"}, FILE | {"feed": "target", "name": "t.csv"}]}
+    )
+    assert delivery.rejection is None
+    assert delivery.unknown_feeds == ("gaji", "target")
+    assert [entry.feed for entry in delivery.entries] == ["pendaftaran"]

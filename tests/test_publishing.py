@@ -1,0 +1,156 @@
+"""Publication: all marts or none, rows that did not change stay untouched, and exports of what is live."""
+
+import csv
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+
+from kkbc import publishing
+from kkbc.errors import UserError
+from kkbc.exporting import export
+from kkbc.publishing import PublishedModel, publish_marts
+from kkbc.warehouse import connect
+
+MODELS = [
+    PublishedModel("kpi_x", "bi", ("branch_id", "business_date")),
+    PublishedModel("fct_y", "bi_detail", ("token",)),
+]
+DAY = date(2023, 12, 11)
+
+
+@pytest.fixture
+def marts(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "published_models", lambda: MODELS)
+    with connect("transformer") as conn:
+        conn.execute(
+            "create table next.kpi_x (branch_id text not null, business_date date not null, aktif bigint not null,"
+            " rate double precision)"
+        )
+        conn.execute("comment on table next.kpi_x is 'one row a branch and day'")
+        conn.execute("create table next.fct_y (token text not null, amount numeric not null)")
+        conn.execute(
+            "insert into next.kpi_x values ('KC002', '2023-12-11', 5, null), ('KC001', '2023-12-11', 7, 0.1),"
+            " ('KC001', '2023-12-10', 6, 0.25)"
+        )
+        conn.execute("insert into next.fct_y values ('a', 100), ('b', 9000000000000000000000)")
+
+
+def publish() -> publishing.Publication:
+    with connect("publisher") as conn:
+        row = conn.execute(
+            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [DAY, DAY]
+        ).fetchone()
+        assert row is not None
+        return publish_marts(conn, build_id=row[0], as_of=DAY)
+
+
+def read(role: Any, statement: str) -> list[Any]:
+    with connect(role) as conn:
+        return conn.execute(statement).fetchall()  # type: ignore[arg-type]
+
+
+def change(statement: str) -> None:
+    with connect("transformer") as conn:
+        conn.execute(statement)  # type: ignore[arg-type]
+
+
+def test_readers_get_what_was_built(marts: None) -> None:
+    publication = publish()
+    assert publication.tables == {
+        "bi.kpi_x": {"deleted": 0, "inserted": 3},
+        "bi_detail.fct_y": {"deleted": 0, "inserted": 2},
+    }
+    assert read("bi", "select aktif from bi.kpi_x order by branch_id, business_date") == [(6,), (7,), (5,)]
+    assert read("bi", "select publication_id, as_of from bi.publication") == [(publication.publication_id, DAY)]
+    assert len(read("analyst", "select * from bi_detail.fct_y")) == 2
+    assert read("bi", "select obj_description('bi.kpi_x'::regclass)") == [("one row a branch and day",)]
+
+
+def test_the_role_of_dashboards_sees_no_facts(marts: None) -> None:
+    publish()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        read("bi", "select * from bi_detail.fct_y")
+
+
+def test_rows_that_did_not_change_are_not_touched(marts: None) -> None:
+    publish()
+    before = dict(read("bi", "select branch_id || business_date, ctid::text || xmin::text from bi.kpi_x"))
+    change("update next.kpi_x set rate = 0.5 where branch_id = 'KC002'")
+    change("delete from next.kpi_x where business_date = '2023-12-10'")
+    assert publish().tables["bi.kpi_x"] == {"deleted": 2, "inserted": 1}
+    after = dict(read("bi", "select branch_id || business_date, ctid::text || xmin::text from bi.kpi_x"))
+    assert after["KC0012023-12-11"] == before["KC0012023-12-11"]
+    assert after["KC0022023-12-11"] != before["KC0022023-12-11"]
+    assert read("bi", "select rate from bi.kpi_x where branch_id = 'KC002'") == [(0.5,)]
+
+
+def test_publishing_the_same_again_changes_no_row(marts: None) -> None:
+    publish()
+    assert set(map(str, publish().tables.values())) == {str({"deleted": 0, "inserted": 0})}
+
+
+def test_nothing_is_published_when_one_table_fails(marts: None) -> None:
+    publish()
+    change("update next.kpi_x set aktif = 99")
+    change("drop table next.fct_y")
+    with pytest.raises(psycopg.Error):
+        publish()
+    assert 99 not in [row[0] for row in read("bi", "select aktif from bi.kpi_x")]
+
+
+def test_a_reader_in_a_snapshot_goes_on_seeing_the_old_and_is_not_locked_out(marts: None) -> None:
+    publish()
+    with connect("bi") as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        before = reader.execute("select sum(aktif) from bi.kpi_x").fetchone()
+        change("update next.kpi_x set aktif = aktif + 1")
+        publish()
+        assert reader.execute("select sum(aktif) from bi.kpi_x").fetchone() == before
+    assert read("bi", "select sum(aktif) from bi.kpi_x") == [(before[0] + 3,)] if before else False
+
+
+def test_a_changed_shape_is_taken_over(marts: None) -> None:
+    publish()
+    change("alter table next.kpi_x add column menunggak bigint")
+    publish()
+    assert read("bi", "select menunggak from bi.kpi_x limit 1") == [(None,)]
+
+
+def test_export_writes_a_file_a_table_in_the_order_of_its_grain(marts: None, tmp_path: Path) -> None:
+    publish()
+    assert export("bi", "csv", tmp_path / "out") == {"kpi_x": 3, "publication": 1}
+    rows = list(csv.reader((tmp_path / "out" / "kpi_x.csv").open()))
+    assert rows == [
+        ["branch_id", "business_date", "aktif", "rate"],
+        ["KC001", "2023-12-10", "6", "0.25"],
+        ["KC001", "2023-12-11", "7", "0.1"],
+        ["KC002", "2023-12-11", "5", ""],
+    ]
+
+
+def test_export_as_parquet_keeps_types(marts: None, tmp_path: Path) -> None:
+    publish()
+    assert export("bi_detail", "parquet", tmp_path)["fct_y"] == 2
+    frame = pl.read_parquet(tmp_path / "fct_y.parquet")
+    assert frame["amount"].to_list()[1] == 9000000000000000000000
+    export("bi", "parquet", tmp_path)
+    assert pl.read_parquet(tmp_path / "kpi_x.parquet").schema == {
+        "branch_id": pl.String,
+        "business_date": pl.Date,
+        "aktif": pl.Int64,
+        "rate": pl.Float64,
+    }
+
+
+def test_export_says_what_is_wrong(warehouse: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="schema 'vault' is not exported"):
+        export("vault", "csv", tmp_path)
+    with pytest.raises(UserError, match="nothing is published"):
+        export("bi", "csv", tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        export("bi", "csv", tmp_path / "file" / "below")
