@@ -107,7 +107,8 @@ def _xlsx(rng: Random, profile: Profile, feed: str, names: list[str], rows: Sequ
     kinds = [(name, COLUMNS[feed][name]) for name in names]
     for number, (row, (fashion, odd)) in enumerate(zip(rows, _fashions(rng, profile, rows), strict=True), 1):
         for place, (name, kind) in enumerate(kinds):
-            cell = row.spelled.get(name) or _cell(rng, fashion, kind, row.values[name], profile.utc_hours, odd)
+            cell = _cell(rng, fashion, kind, row.values[name], profile.utc_hours, odd)
+            cell = row.spelled.get(name, cell)
             if isinstance(cell, datetime):
                 sheet.write_datetime(top + number, place, cell)
             elif isinstance(cell, str):
