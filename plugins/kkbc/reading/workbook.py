@@ -68,7 +68,8 @@ def _filled(sheet: CalamineSheet, errors: dict[tuple[int, int], str]) -> SheetRo
         by_row.setdefault(row, []).append((column - first_column, text))
     for row, values in enumerate(_values(sheet)):
         for column, text in by_row.get(row, ()):
-            values[column] = text
+            if 0 <= column < len(values):
+                values[column] = text
         if not all(map(blank, values)):
             yield row + 1, values
 
