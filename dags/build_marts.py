@@ -1,13 +1,15 @@
 """On every announcement of new slices: the marts are built aside, audited, and published in one transaction."""
 
+import os
 from datetime import timedelta
 
 import pendulum
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, chain, dag, task
 
-from kkbc.errors import UserError
+from kkbc.errors import GateFailed, UserError
 
-LAYERS = ("staging", "intermediate", "marts")
+# Those of kkbc.night, written out because importing it would make parsing slow.
+LAYERS = ("seeds", "models")
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
@@ -54,21 +56,24 @@ several announcements that came meanwhile are one build, for the newest of them.
         "execution_timeout": timedelta(minutes=30),
     },
     params={
-        "run_id": Param(None, type=["null", "string"], description="Pull run to build for, when started by hand; else the one that announced."),
+        "run_id": Param(
+            None, type=["null", "string"], description="Pull run to build for; empty: the one that announced."
+        ),
+        "gate": Param(
+            None, enum=[None, "fail", "warn"], description="What a failed audit does; empty: as in the settings."
+        ),
     },
 )
 def build_marts():
-    @task
-    def open_build(params=None, triggering_asset_events=None) -> int:
+    @task(multiple_outputs=True)
+    def open_build(params=None, triggering_asset_events=None) -> dict:
         from kkbc import night
 
-        return night.open_build(params["run_id"] or _newest_run(triggering_asset_events))
-
-    @task
-    def audit_slices(build_id: int) -> dict:
-        from kkbc import night
-
-        return night.audit_slices(build_id)
+        announced = _newest(triggering_asset_events)
+        run_id = params["run_id"] or announced.get("run_id")
+        if run_id is None:
+            raise UserError("no pull run announced this build", "start it with the parameter run_id: a run of ops.run")
+        return {"build_id": night.open_build(run_id), "gate": params["gate"] or announced.get("gate")}
 
     @task
     def build_layer(build_id: int, layer: str) -> dict:
@@ -77,10 +82,17 @@ def build_marts():
         return night.build_layer(build_id, layer)
 
     @task
-    def audit_marts(build_id: int) -> dict:
+    def audit(build_id: int, what: str, gate: str | None) -> dict:
         from kkbc import night
 
-        return night.audit_marts(build_id)
+        if gate:
+            # The wish of one run goes before the setting, in this task's own process.
+            os.environ["KKBC_GATE"] = gate
+        try:
+            return {"slices": night.audit_slices, "marts": night.audit_marts}[what](build_id)
+        except GateFailed as error:
+            night.fail_build(build_id, str(error), gate=True)
+            raise
 
     @task
     def publish(build_id: int) -> dict:
@@ -96,20 +108,20 @@ def build_marts():
         if failed := sorted(name for name, state in states.items() if state == "failed"):
             night.fail_build(build_id, f"failed in Airflow: {', '.join(failed)}")
 
-    build_id = open_build()
-    slices = audit_slices(build_id)
+    opened = open_build()
+    build_id, gate = opened["build_id"], opened["gate"]
     layers = [build_layer.override(task_id=f"build_{layer}")(build_id, layer) for layer in LAYERS]
-    marts = audit_marts(build_id)
+    slices = audit.override(task_id="audit_slices")(build_id, "slices", gate)
+    marts = audit.override(task_id="audit_marts")(build_id, "marts", gate)
     chain(*layers, marts)
     # A teardown runs however the build ends, and does not hide its failure.
-    chain([slices, marts], publish(build_id), close_build(build_id).as_teardown(setups=build_id))
+    chain([slices, marts], publish(build_id), close_build(build_id).as_teardown(setups=opened))
 
 
-def _newest_run(events) -> str:
+def _newest(events) -> dict:
+    """What the newest of the announcements said; several that came during a build are one build's cause."""
     announced = [event for asset in events for event in events[asset] if "run_id" in event.extra]
-    if not announced:
-        raise UserError("no pull run announced this build", "start it with the parameter run_id, a pull run of ops.run")
-    return max(announced, key=lambda event: event.timestamp).extra["run_id"]
+    return max(announced, key=lambda event: event.timestamp).extra if announced else {}
 
 
 build_marts()

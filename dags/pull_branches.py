@@ -73,14 +73,23 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
         "execution_timeout": timedelta(minutes=10),
     },
     params={
-        "as_of": Param(None, type=["null", "string"], format="date", description="Latest business date to pull; empty: the latest one due."),
-        "source_root": Param(None, type=["null", "string"], description="Folder of file deliveries; empty: that of the settings."),
-        "first_business_date": Param(None, type=["null", "string"], format="date", description="First day of the daily marts, at the first run; empty: that of the settings."),
+        "as_of": Param(
+            None, type=["null", "string"], format="date", description="Pull up to this day; empty: the latest due."
+        ),
+        "source_root": Param(
+            None, type=["null", "string"], description="Folder of file deliveries; empty: the settings'."
+        ),
+        "first_business_date": Param(
+            None, type=["null", "string"], format="date", description="First day of the daily marts; empty: as kept."
+        ),
+        "gate": Param(
+            None, enum=[None, "fail", "warn"], description="What a failed audit does; empty: as in the settings."
+        ),
     },
 )
 def pull_branches():
     @task
-    def open_run(params=None, dag_run=None) -> list[str]:
+    def open_run(params=None, dag_run=None, ti=None) -> list[str]:
         from kkbc import clock, night
 
         # A backfill's run stands for its day; every other run for the moment.
@@ -92,6 +101,7 @@ def pull_branches():
             source_root=params["source_root"],
             first_business_date=_date(params["first_business_date"]),
         )
+        ti.xcom_push("notes", run.notes)
         return run.branch_ids
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
@@ -101,13 +111,13 @@ def pull_branches():
         print(night.pull_branch(run_id, branch_id))
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LOADED])
-    def close_pull(run_id=None, outlet_events=None) -> dict:
+    def close_pull(params=None, run_id=None, outlet_events=None) -> dict:
         from kkbc import night
 
         report = night.close_pull(run_id)
-        print(report["report"])
-        if report["build_due"]:
-            outlet_events[LOADED].add(SLICES, extra={"run_id": run_id, "as_of": report["as_of"]})
+        if report["news"]:
+            extra = {"run_id": run_id, "as_of": report["as_of"], "gate": params["gate"]}
+            outlet_events[LOADED].add(SLICES, extra=extra)
         return report
 
     pull_branch.expand(branch_id=open_run()) >> close_pull()

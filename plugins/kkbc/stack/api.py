@@ -46,7 +46,9 @@ class Api:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.is_error:
-            raise UserError(f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:200]}", "`kkbc doctor`")
+            raise UserError(
+                f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:200]}", "`kkbc doctor`"
+            )
         return answer.json() if answer.content else None
 
     def _log_in(self) -> None:

@@ -50,7 +50,8 @@ def port_of(settings: Settings, *, running: bool) -> int:
     if running and remembered is not None:
         if wish and wish != str(remembered):
             raise UserError(
-                f"Airflow runs at port {remembered}, KKBC_AIRFLOW_PORT says {wish}", "`make down` first, then start again"
+                f"Airflow runs at port {remembered}, KKBC_AIRFLOW_PORT says {wish}",
+                "`make down` first, then start again",
             )
         return remembered
     if not wish:
@@ -109,12 +110,14 @@ def environment(settings: Settings) -> Mapping[str, str]:
 
 def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, str]) -> dict[str, dict[str, str]]:
     folder = settings.home / "airflow"
-    database = f"postgresql+psycopg://{DATABASE}@/{DATABASE}?host={quote(str(server.socket_dir), safe='')}&port={server.port}"
+    database = (
+        f"postgresql+psycopg://{DATABASE}@/{DATABASE}?host={quote(str(server.socket_dir), safe='')}&port={server.port}"
+    )
     options: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": PROJECT_ROOT / "dags",
             "plugins_folder": PROJECT_ROOT / "plugins",
-            "executor": "LocalExecutor",
+            "executor": "kkbc.stack.executor.WarmLocalExecutor",
             "mp_start_method": "fork",
             "parallelism": PARALLELISM,
             "max_active_tasks_per_dag": 128,

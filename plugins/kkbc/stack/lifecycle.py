@@ -1,6 +1,5 @@
 """Up and down: the embedded server, the warehouse and Airflow of one home folder."""
 
-import secrets
 import subprocess
 import sys
 import time
@@ -16,14 +15,13 @@ import psycopg
 from filelock import FileLock
 from psycopg import sql
 
-from kkbc import privacy
 from kkbc.errors import UserError
 from kkbc.settings import Settings, get_settings
 from kkbc.stack import configuration, processes
 from kkbc.stack.api import Api
 from kkbc.stack.configuration import Airflow
-from kkbc.warehouse import migrate, schema, server
-from kkbc.warehouse.connection import DATABASE
+from kkbc.warehouse import schema, server
+from kkbc.warehouse.prepare import prepare
 
 # Their logs are read from the folder, so nobody needs to serve them.
 COMPONENTS = {
@@ -63,7 +61,6 @@ def up(say: Say = lambda _: None) -> Airflow:
         postgres = server.start(home)
         say(f"postgres: running, port {postgres.port}")
         airflow = configuration.configure(settings, postgres, port)
-        privacy.ensure_key(home)
         _prepare_databases(settings, postgres, say)
         asked_at = datetime.now(UTC)
         for name, arguments in COMPONENTS.items():
@@ -104,21 +101,17 @@ def states() -> list[State]:
 
 
 def _prepare_databases(settings: Settings, postgres: server.Server, say: Say) -> None:
-    """Both databases, migrated, side by side for they share nothing; and the login of BI."""
-    schema.create_database(postgres, DATABASE)
+    """Warehouse and Airflow's database, migrated side by side, for they share nothing."""
     migration = _start_airflow_migration(settings, postgres)
     try:
-        migrate()
-        if not settings.database_url:
-            _give_bi_its_password(settings.keys, postgres)
+        prepare()
         say("warehouse: migrated")
     finally:
-        if migration is not None:
-            output, _ = migration.communicate()
+        output = migration.communicate()[0] if migration is not None else ""
     if migration is not None:
         if migration.returncode:
             last = (output.strip().splitlines() or ["no output"])[-1]
-            raise UserError(f"Airflow's database cannot be migrated: {last}", "is the disk full? `kkbc doctor`")
+            raise UserError(f"Airflow's database cannot be migrated: {last}", "is the disk full? `kkbc doctor` tells")
         _note_airflow_version(postgres)
         say("airflow database: migrated")
 
@@ -155,16 +148,6 @@ def _note_airflow_version(postgres: server.Server) -> None:
 
 def _airflow_version() -> str:
     return f"apache-airflow {version('apache-airflow')}"
-
-
-def _give_bi_its_password(keys: Path, postgres: server.Server) -> None:
-    """The login `bi` works over TCP with the password in `keys`/bi.password, made once and set at each start."""
-    path = keys / "bi.password"
-    if not path.is_file():
-        configuration.write_private(path, secrets.token_urlsafe(18) + "\n")
-    with psycopg.connect(postgres.conninfo(), autocommit=True) as conn:
-        password = sql.Literal(path.read_text().strip())
-        conn.execute(sql.SQL("alter role bi password {}").format(password))
 
 
 def _wait_until_ready(api: Api, run: Path, since: datetime, *, fresh: set[str], say: Say) -> None:
@@ -218,7 +201,11 @@ def _dags_are_parsed(api: Api, since: datetime | None) -> bool:
 
 
 def _make_pool(api: Api) -> None:
-    pool = {"name": configuration.PULL_POOL, "slots": configuration.PULL_SLOTS, "description": "Branches pulled at once"}
+    pool = {
+        "name": configuration.PULL_POOL,
+        "slots": configuration.PULL_SLOTS,
+        "description": "Branches pulled at once",
+    }
     known = api.get(f"pools/{configuration.PULL_POOL}")
     if known is None:
         api.post("pools", pool | {"include_deferred": False})

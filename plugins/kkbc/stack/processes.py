@@ -92,8 +92,8 @@ def _recorded(name: str, folder: Path) -> tuple[int, float] | None:
 def _members(sessions: Iterable[tuple[int, float]]) -> list[psutil.Process]:
     """The living processes of the sessions that `start` opened.
 
-    The kernel gives a session's number to nobody else while a member lives; after that it may belong to a stranger. So a
-    leader must have the time recorded, and those without a leader must run this interpreter.
+    The kernel gives a session's number to nobody else while a member lives; after that it may belong to a stranger.
+    So a leader must have the time recorded, and those without a leader must run this interpreter.
     """
     started = dict(sessions)
     interpreter = os.path.realpath(sys.executable)

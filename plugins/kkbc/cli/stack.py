@@ -1,0 +1,102 @@
+"""`kkbc up`, `kkbc down`, `kkbc play` and `kkbc doctor`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from kkbc.cli.console import out, print_json, say
+from kkbc.cli.night import night_progress, show_status
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command("up", epilog="Example: KKBC_AIRFLOW_PORT=8080 kkbc up")(up)
+    app.command("down", epilog="Example: kkbc down")(down)
+    app.command("play", epilog="Example: kkbc play --nights 7")(play)
+    app.command("doctor", epilog="Example: kkbc doctor --json | jq '.[] | select(.state != \"ok\")'")(doctor)
+
+
+def up() -> None:
+    """Starts PostgreSQL and Airflow of this home, and waits until they are ready."""
+    from kkbc.stack import states
+    from kkbc.stack import up as start
+
+    start(say)
+    for part in states():
+        out.print(f"{part.name:<14} {'running' if part.running else 'down':<8} {part.detail}")
+    _where_to_look()
+
+
+def down() -> None:
+    """Stops everything that `up` started. What was loaded stays."""
+    from kkbc.stack import down as stop
+
+    stopped = stop()
+    out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def play(
+    nights: Annotated[
+        int | None, typer.Option(min=1, help="Nights to play; default: 3 in a new home, one more after that.")
+    ] = None,
+) -> None:
+    """Plays nights of 122 invented branches through Airflow, and shows what they brought."""
+    from kkbc.stack import nights as played
+
+    try:
+        for outcome in played.play(nights, _night):
+            for branch_id, reason in outcome["failed"].items():
+                say(f"branch {branch_id} could not be pulled: {reason}")
+    except KeyboardInterrupt:
+        say("Stopped watching: Airflow goes on with the night. `make run` again catches up, `make down` stops all.")
+        raise
+    show_status(json=False)
+    _where_to_look()
+    out.print("Another night:   make run          Several:     .venv/bin/kkbc play --nights 7")
+    out.print("Stop everything: make down         From zero:   make clean")
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False) -> None:
+    """Examines this installation; each finding that is not ok says what mends it. Exit status 1 when one fails."""
+    from kkbc.doctor import examine
+
+    findings = examine()
+    if json:
+        print_json([finding.as_json() for finding in findings])
+    else:
+        colour = {"ok": "green", "warn": "yellow", "fail": "red"}
+        for finding in findings:
+            state = f"[{colour[finding.state]}]{finding.state:<4}[/]"
+            out.print(f"{state} {finding.name:<13} {escape(finding.found)}", soft_wrap=True)
+            if finding.remedy:
+                out.print(f"     {'':<13} → {escape(finding.remedy)}", soft_wrap=True)
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _night(business_date: date) -> Iterator[night_progress]:
+    say(f"Night of {business_date}")
+    with night_progress() as progress:
+        yield progress
+
+
+def _where_to_look() -> None:
+    from kkbc.settings import get_settings
+    from kkbc.stack import configuration
+    from kkbc.warehouse import server
+
+    settings = get_settings()
+    airflow, postgres = configuration.find(settings), server.find(settings.home)
+    if airflow is None or postgres is None:
+        return
+    out.print(f"\nAirflow:  {airflow.url}  user {configuration.ADMIN}, password {airflow.password}", soft_wrap=True)
+    out.print(
+        f"BI, SQL:  PGPASSWORD=$(cat {settings.keys / 'bi.password'})"
+        f" psql -h 127.0.0.1 -p {postgres.port} -U bi -d kkbc  (tables in schema bi)",
+        soft_wrap=True,
+    )

@@ -1,0 +1,168 @@
+"""Nights through Airflow: triggered by its REST API, watched to their end, and played one after the other."""
+
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from kkbc.errors import GateFailed, UserError
+from kkbc.settings import get_settings
+from kkbc.simulator import World
+from kkbc.stack.api import Api
+from kkbc.stack.lifecycle import states, up
+
+FIRST_NIGHTS = 3
+POLL_SECONDS = 0.5
+BUILD_START_SECONDS = 120
+ENDED = ("success", "failed")
+AUDITS = ("audit_slices", "audit_marts")
+
+Progress = Callable[[str, int, int], None]
+
+
+def run_in_airflow(
+    source_root: Path,
+    as_of: date,
+    first_business_date: date | None,
+    gate: Literal["fail", "warn"] | None,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Runs one night over the deliveries under `source_root` through Airflow, which is started when it is down.
+
+    Like kkbc.plain.run_night: `progress` is called with stage, parts done, parts in all, and the roll-up of the pulls
+    with `publication_id` is returned. Raises GateFailed when the gate stopped publication, UserError when another task
+    failed or a part of the stack went down.
+    """
+    api, progress = Api(up()), _changes_only(progress)
+    wishes = {
+        "as_of": as_of.isoformat(),
+        "source_root": str(source_root),
+        "first_business_date": first_business_date.isoformat() if first_business_date else None,
+        "gate": gate,
+    }
+    run_id: str = api.post("dags/pull_branches/dagRuns", {"logical_date": None, "conf": wishes})["dag_run_id"]
+    _await(api, "pull_branches", run_id, lambda: _show_pull(api, run_id, progress))
+    outcome: dict[str, Any] = _result(api, "pull_branches", run_id, "close_pull")
+    outcome["notes"] = [*_result(api, "pull_branches", run_id, "open_run", "notes"), *outcome["notes"]]
+    outcome["publication_id"] = None
+    if outcome["news"]:
+        build_run = _find_build(api, run_id)
+        _await(api, "build_marts", build_run, lambda: _show_build(api, build_run, progress))
+        outcome |= _result(api, "build_marts", build_run, "publish")
+    return outcome
+
+
+def play(nights: int | None, new_progress: Callable[[date], Any]) -> list[dict[str, Any]]:
+    """Plays the next `nights` of the home's own world through Airflow (None: FIRST_NIGHTS in a new world, else one).
+
+    `new_progress` gives a context manager for each night's business date that yields its Progress. Returns what
+    run_in_airflow returned of each. A night that was cut short is caught up with by the next one's pulls.
+    Raises UserError when this home pulls from real branches, or another play is under way in it.
+    """
+    settings = get_settings()
+    if settings.source_root:
+        raise UserError(
+            f"this home pulls from {settings.source_root}: played nights would mix with real ones",
+            "unset KKBC_SOURCE_ROOT, or name another KKBC_HOME",
+        )
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.home / ".play.lock", timeout=0):
+            world = World(settings.home / "world")
+            count = nights or (FIRST_NIGHTS if world.nights_played == 0 else 1)
+            outcomes = []
+            for _ in range(count):
+                with new_progress(world.next_date) as progress:
+                    outcomes.append(_play_night(world, progress))
+            return outcomes
+    except Timeout as error:
+        raise UserError(f"nights are being played in {settings.home} already", "wait for that one to end") from error
+
+
+def _play_night(world: World, progress: Progress) -> dict[str, Any]:
+    night = world.play_night(lambda done, total, _: progress("simulate", done, total))
+    return run_in_airflow(world.branches_root, night.business_date, world.first_date, None, progress)
+
+
+def _await(api: Api, dag_id: str, run_id: str, show: Callable[[], None]) -> None:
+    """Until the run has ended. Raises what its failed task raised, UserError when a part of the stack is gone."""
+    while True:
+        state = api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+        show()
+        if state == "success":
+            return
+        if state == "failed":
+            raise _failure(api, dag_id, run_id)
+        if gone := [part.name for part in states() if not part.running]:
+            raise UserError(f"{' and '.join(gone)} went down during the night", "`make up`, then run the night again")
+        time.sleep(POLL_SECONDS)
+
+
+def _changes_only(progress: Progress) -> Progress:
+    shown: dict[str, tuple[int, int]] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        if shown.get(stage) != (done, total):
+            shown[stage] = (done, total)
+            progress(stage, done, total)
+
+    return show
+
+
+def _show_pull(api: Api, run_id: str, progress: Progress) -> None:
+    branches = f"dags/pull_branches/dagRuns/{run_id}/taskInstances/pull_branch/listMapped"
+    total = (api.get(branches, limit=1) or {"total_entries": 0})["total_entries"]
+    if total > 1:
+        progress("pull", api.get(branches, limit=1, state=ENDED)["total_entries"], total)
+
+
+def _show_build(api: Api, run_id: str, progress: Progress) -> None:
+    tasks = api.get(f"dags/build_marts/dagRuns/{run_id}/taskInstances")["task_instances"]
+    state = {task["task_id"]: task["state"] for task in tasks}
+    layers = [task_id for task_id in state if task_id.startswith("build_")]
+    for stage, members in (("build", layers), ("audit", AUDITS), ("publish", ("publish",))):
+        done = sum(state.get(task_id) == "success" for task_id in members)
+        if done or any(state.get(task_id) == "running" for task_id in members):
+            progress(stage, done, len(members))
+
+
+def _find_build(api: Api, run_id: str) -> str:
+    """The run of build_marts that the pull's announcement caused; Airflow makes it a moment later."""
+    deadline = time.monotonic() + BUILD_START_SECONDS
+    while time.monotonic() < deadline:
+        events = api.get("assets/events", source_dag_id="pull_branches", source_run_id=run_id)["asset_events"]
+        for caused in (run for event in events for run in event["created_dagruns"]):
+            return str(caused["run_id"])
+        time.sleep(POLL_SECONDS)
+    raise UserError(
+        f"Airflow did not start build_marts within {BUILD_START_SECONDS} s after the pulls",
+        f"is it paused, or busy with another build? See {api.airflow.url}/dags/build_marts",
+    )
+
+
+def _result(api: Api, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+    return api.get(path, stringify=False)["value"]
+
+
+def _failure(api: Api, dag_id: str, run_id: str) -> UserError:
+    """What the run's failed task raised: a mistake that can be mended in its own words, else its place and kind."""
+    run = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+    tasks = api.get(run, state="failed", order_by="end_date")["task_instances"]
+    if not tasks:
+        return UserError(f"run {run_id} of {dag_id} failed", f"see {api.airflow.url}/dags/{dag_id}/runs/{run_id}")
+    task = tasks[0]
+    log = api.get(f"{run}/{task['task_id']}/logs/{task['try_number']}", map_index=task["map_index"], full_content=True)
+    errors = [error for line in log["content"] if isinstance(line, dict) for error in line.get("error_detail") or []]
+    kind, message = (errors[-1]["exc_type"], errors[-1]["exc_value"]) if errors else ("", "")
+    if kind == "GateFailed":
+        return GateFailed(message)
+    if kind == "UserError":
+        return UserError(message)
+    return UserError(
+        f"task {task['task_id']} of {dag_id} failed ({kind or 'no exception: killed, or out of memory?'})",
+        f"its log: {api.airflow.url}/dags/{dag_id}/runs/{run_id}/tasks/{task['task_id']}",
+    )
