@@ -28,6 +28,13 @@ def add_months(day: date, months: int) -> date:
     return date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
 
 
+@lru_cache(maxsize=10_000)
+def month_of(day: date) -> str:
+    """The month that holds `day`, as YYYY-MM."""
+    return f"{day:%Y-%m}"
+
+
+@lru_cache(maxsize=10_000)
 def month_end(day: date) -> date:
     """The last day of the month that holds `day`."""
     return day.replace(day=calendar.monthrange(day.year, day.month)[1])

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from datetime import date, timedelta
 from typing import Any
 
+from kkbc.simulator.calendar import month_of
 from kkbc.simulator.truth.nation import Nation
 from kkbc.simulator.truth.participants import STATUSES, UNKNOWN
 
@@ -37,7 +38,7 @@ class Daily:
         entries = []
         for day in self.nation.days:
             ids = self.nation.branches
-            targets = {b: t.new for b in ids if (t := self.nation.targets.get((b, f"{day:%Y-%m}")))}
+            targets = {b: t.new for b in ids if (t := self.nation.targets.get((b, month_of(day))))}
             sums = {
                 name: sum(self.counts[name][b, day] for b in ids)
                 for name in ("reported", *_ADDITIVE, "due_30d", "activated_30d")
@@ -56,7 +57,7 @@ class Daily:
 
     def _branch(self, branch_id: str, day: date, attained: Counter[tuple[str, date]]) -> Entry:
         at = (branch_id, day)
-        target = self.nation.targets.get((branch_id, f"{day:%Y-%m}"))
+        target = self.nation.targets.get((branch_id, month_of(day)))
         return {
             "branch_id": branch_id,
             "business_date": day.isoformat(),

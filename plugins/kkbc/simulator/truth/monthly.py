@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from datetime import date
 from fractions import Fraction
 
-from kkbc.simulator.calendar import add_months, month_end
+from kkbc.simulator.calendar import add_months, month_end, month_of
 from kkbc.simulator.truth.daily import ratio
 from kkbc.simulator.truth.nation import Nation
 from kkbc.simulator.truth.participants import UNKNOWN
@@ -45,11 +45,11 @@ def targets(nation: Nation) -> list[Entry]:
     acquired: Counter[tuple[str, str]] = Counter()
     for person in nation.participants:
         if person.activated_on is not None and person.activated_on <= nation.as_of:
-            acquired[person.credited_branch, f"{person.activated_on:%Y-%m}"] += 1
+            acquired[person.credited_branch, month_of(person.activated_on)] += 1
     paid: Counter[tuple[str, str]] = Counter()
     for payment in nation.payments:
-        paid[payment.branch_id, f"{payment.day:%Y-%m}"] += payment.total
-    stock = {f"{day:%Y-%m}": _covered_by_branch(nation, min(month_end(day), nation.as_of)) for day in _months(nation)}
+        paid[payment.branch_id, month_of(payment.day)] += payment.total
+    stock = {month_of(day): _covered_by_branch(nation, min(month_end(day), nation.as_of)) for day in _months(nation)}
     entries = []
     for (branch_id, month), target in sorted(nation.targets.items()):
         if month not in stock:
@@ -112,20 +112,20 @@ def occupations(nation: Nation) -> list[Entry]:
     """Branch, occupation and month wherever a measure is not 0, from the month of the first business date on."""
     known = set(nation.reference.occupations)
     cells: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    months = {f"{day:%Y-%m}": min(month_end(day), nation.as_of) for day in _months(nation)}
+    months = {month_of(day): min(month_end(day), nation.as_of) for day in _months(nation)}
 
     def occupation(code: str | None) -> str:
         return code if code is not None and code in known else UNKNOWN
 
     for registration in nation.registrations:
-        cells[registration.branch_id, occupation(registration.occupation), f"{registration.day:%Y-%m}"][
+        cells[registration.branch_id, occupation(registration.occupation), month_of(registration.day)][
             "registrations"
         ] += 1
     for person in nation.participants:
         activated, credited = person.activated_on, person.credited
         if activated is not None and activated <= nation.as_of:
             code = occupation(credited.occupation if credited else None)
-            cells[person.credited_branch, code, f"{activated:%Y-%m}"]["acquisitions"] += 1
+            cells[person.credited_branch, code, month_of(activated)]["acquisitions"] += 1
         for month, day in months.items():
             if person.covered_on(day):
                 latest = person.latest_registration(day)
