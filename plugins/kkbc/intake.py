@@ -36,7 +36,6 @@ def take_in(landed: Landed, entry: Entry, contract: Contract, context: Context, 
         raise SliceRejected("CHECKSUM", "sha256 or bytes are not those of the manifest")
     reading = read(landed.readable, landed.name, contract, expected_rows=entry.rows)
     judged = [judge(batch, contract, context) for batch in reading.batches]
-    judged = judged or [judge(_no_rows(contract), contract, context)]
     accepted = pl.concat([part.accepted for part in judged])
     quarantined = pl.concat([part.quarantined for part in judged])
     sent = len(accepted) + len(quarantined)
@@ -69,8 +68,3 @@ def _set_duplicates_aside(
         pl.lit([f"{column}:{KEY_DUPLICATE}" for column in contract.key], dtype=pl.List(pl.String)).alias("_fields"),
     )
     return accepted.filter(~losers), pl.concat([quarantined, moved.select(quarantined.columns)]).sort("_line")
-
-
-def _no_rows(contract: Contract) -> pl.DataFrame:
-    lineage = {"_line": pl.Int64, "_raw": pl.String, "_shape_ok": pl.Boolean}
-    return pl.DataFrame(schema={**lineage, **{column.name: pl.String for column in contract.columns}})

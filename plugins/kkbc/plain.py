@@ -12,6 +12,7 @@ from kkbc.settings import get_settings
 from kkbc.warehouse.prepare import prepare
 
 Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
 
 
 def run_night(
@@ -20,10 +21,12 @@ def run_night(
     first_business_date: date | None,
     gate: Literal["fail", "warn"] | None,
     progress: Progress,
+    say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Runs one night over the file deliveries under `source_root`, as of business date `as_of`.
 
-    `progress` is called with stage, parts done, parts in all. Returns the roll-up of the pulls with `publication_id`,
+    `progress` is called with stage, parts done, parts in all; `say` with each line that the operator should see, as soon
+    as the pulls are over. Returns the roll-up of the pulls with `publication_id`,
     None when there was nothing new. A branch that fails is named in `failed` and does not stop the others.
     Raises UserError for a set-up that cannot work, GateFailed when the gate stopped publication.
     """
@@ -50,6 +53,10 @@ def run_night(
     progress("pull", len(run.branch_ids), len(run.branch_ids))
     outcome = night.close_pull(run_id)
     outcome["notes"] = [*run.notes, *outcome["notes"]]
+    for note in outcome["notes"]:
+        say(f"note: {note}")
+    for branch_id, reason in outcome["failed"].items():
+        say(f"branch {branch_id} could not be pulled: {reason}")
     outcome["publication_id"] = None
     if outcome["news"]:
         outcome |= _build_and_publish(run_id, progress)

@@ -1,0 +1,146 @@
+"""Whole nights against the truth: every figure of every mart, for every day, after every night.
+
+The simulator works the truth out from how it made each row; it shares no code with the pipeline.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kkbc import plain
+from kkbc.settings import get_settings
+from kkbc.simulator import Scale, World
+from kkbc.warehouse import connect, schema, server
+
+pytestmark = pytest.mark.e2e
+
+NIGHTS = 4
+FIRST = date(2023, 12, 11)
+SMALL = Scale(registrations=250, contributions=700, opening=1200)
+
+GRAIN = {
+    "kpi_national_daily": ("business_date",),
+    "kpi_branch_daily": ("branch_id", "business_date"),
+    "kpi_channel_daily": ("branch_id", "channel_code", "business_date"),
+    "kpi_activity": ("branch_id", "activity_code"),
+    "kpi_radio_lift": ("branch_id", "spot_date"),
+    "kpi_retention": ("cohort_month", "branch_id", "channel_code", "month_n"),
+    "kpi_target_monthly": ("branch_id", "month"),
+    "kpi_coverage_province": ("province_code", "month_end"),
+    "kpi_occupation_monthly": ("branch_id", "occupation_code", "month"),
+    "kpi_data_quality_daily": ("branch_id", "feed", "business_date"),
+    "quarantine_reasons_daily": ("branch_id", "feed", "business_date", "code"),
+}
+
+
+@pytest.fixture(scope="module")
+def played(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, list[Path]]]:
+    """A home in which all nights were played and run, with the truth of each; marts are compared night by night."""
+    home = tmp_path_factory.mktemp("played")
+    with pytest.MonkeyPatch.context() as patch:
+        schema.create_database(pg, "e2e", template="template_kkbc")
+        patch.setenv("KKBC_HOME", str(home))
+        patch.setenv("KKBC_DATABASE_URL", pg.conninfo("e2e"))
+        get_settings.cache_clear()
+        yield World(home / "world", seed=7, scale=SMALL, first_date=FIRST), []
+    get_settings.cache_clear()
+    schema.drop_database(pg, "e2e")
+
+
+def run_next_night(world: World) -> Path:
+    """Plays and runs one night; returns the truth."""
+    night = world.play_night()
+    outcome = plain.run_night(world.branches_root, night.business_date, FIRST, "fail", lambda *_: None)
+    assert outcome["failed"] == {}
+    assert outcome["publication_id"] is not None
+    assert night.truth_path is not None
+    return night.truth_path
+
+
+def rows_of(mart: str, schema_name: str = "bi") -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows of a published mart, dates as ISO text and exact numbers as integers, as the truth has them."""
+    with connect() as conn:
+        cursor = conn.execute(f"select * from {schema_name}.{mart}")  # type: ignore[arg-type]
+        assert cursor.description is not None
+        names = [column.name for column in cursor.description]
+        return names, [dict(zip(names, map(plain_value, row), strict=True)) for row in cursor.fetchall()]
+
+
+def plain_value(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return int(value) if isinstance(value, Decimal) else value
+
+
+def differences(mart: str, wanted: list[dict[str, Any]]) -> list[str]:
+    """A line for each row that only one side has, and for each figure that differs."""
+    columns, found = rows_of(mart)
+    grain = GRAIN[mart]
+    left = {tuple(row[name] for name in grain): row for row in found}
+    right = {tuple(row[name] for name in grain): row for row in wanted}
+    assert len(left) == len(found)
+    lines = [f"{mart} {key}: only in the mart" for key in left.keys() - right.keys()]
+    lines += [f"{mart} {key}: only in the truth" for key in right.keys() - left.keys()]
+    for key in left.keys() & right.keys():
+        assert set(right[key]) <= set(columns), f"{mart} lacks {set(right[key]) - set(columns)}"
+        for name, want in right[key].items():
+            if left[key][name] != pytest.approx(want, rel=1e-12, abs=0, nan_ok=False) if isinstance(want, float) else left[key][name] != want:
+                lines.append(f"{mart} {key} {name}: {left[key][name]!r}, truth {want!r}")
+    return lines
+
+
+@pytest.mark.parametrize("night", range(1, NIGHTS + 1))
+def test_every_figure_equals_the_truth(played: tuple[World, list[Path]], night: int) -> None:
+    world, truths = played
+    truths.append(run_next_night(world))
+    truth = json.loads(truths[-1].read_text())
+    assert len(truths) == night
+    marts = dict(truth["marts"])
+    marts["quarantine_reasons_daily"] = truth["quarantine"]
+    marts["kpi_data_quality_daily"] = [
+        {name: value for name, value in row.items() if name != "reason"} for row in truth["slices"]
+    ]
+    assert set(GRAIN) <= set(marts), f"no truth for {set(GRAIN) - set(marts)}"
+    lines = [line for mart in GRAIN for line in differences(mart, marts[mart])]
+    assert lines == [], f"{len(lines)} differences"
+
+
+def test_a_night_run_again_changes_nothing(played: tuple[World, list[Path]]) -> None:
+    world, truths = played
+    assert len(truths) == NIGHTS
+    before = {mart: rows_of(mart) for mart in GRAIN}
+    outcome = plain.run_night(
+        world.branches_root, date.fromisoformat(truths[-1].stem), FIRST, "fail", lambda *_: None
+    )
+    assert (outcome["news"], outcome["slices_loaded"], outcome["rows"]) == (False, 0, 0)
+    assert {mart: rows_of(mart) for mart in GRAIN} == before
+
+
+def test_no_person_reaches_bi_logs_or_bookkeeping(played: tuple[World, list[Path]]) -> None:
+    """Every NIK that was ever sent and read is looked for in all that is not landing or vault."""
+    with connect() as conn:
+        people = conn.execute(
+            "select nik from vault.registrations union select nik from vault.contributions"
+            " union select phone from vault.registrations where phone is not null"
+            " union select email from vault.registrations where email is not null"
+        ).fetchall()
+        assert len(people) > 100
+        tables = conn.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables"
+            " where schemaname in ('ops', 'raw', 'staging', 'next', 'bi', 'bi_detail')"
+        ).fetchall()
+        assert len(tables) > 30
+        secrets = {value for (value,) in people}
+        for (table,) in tables:
+            for (text,) in conn.execute(f"select t::text from {table} t"):  # type: ignore[arg-type]
+                words = set(text.replace("(", ",").replace(")", ",").replace('"', "").split(","))
+                assert not words & secrets, f"a person is in {table}"
+    for path in get_settings().home.rglob("*"):
+        if path.is_file() and not {"landing", "world", "keys"} & set(path.relative_to(get_settings().home).parts):
+            text = path.read_bytes().decode("utf-8", "replace")
+            assert not any(nik in text for nik in list(secrets)[:300]), f"a person is in {path.name}"
