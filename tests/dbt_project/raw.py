@@ -1,6 +1,7 @@
 """A small world written straight into the raw and ops tables, as loading would leave it."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -152,8 +153,9 @@ class World:
 
     def _add(self, feed: str, sender: str, row: Row, moment: datetime, rest: Row) -> None:
         on = day(rest.pop("on", moment.astimezone(JAKARTA).date()))
-        lines = sum(1 for r in self.rows[feed] if r["_branch_id"] == sender and r["_business_date"] == on)
-        lineage = {"_business_date": on, "_branch_id": sender, "_revision": 1, "_line": lines + 2, "_load_id": 1}
+        # Lines grow with the order of the calls, the first below the header.
+        line = len(self.rows[feed]) + 2
+        lineage = {"_business_date": on, "_branch_id": sender, "_revision": 1, "_line": line, "_load_id": 1}
         if feed != "target":
             changed = rest.pop("changed", moment)
             row["updated_at"] = changed if isinstance(changed, datetime) else jakarta(changed)
@@ -163,22 +165,25 @@ class World:
     def _complete(self) -> None:
         """Adds the slices that rows or quarantined rows lie in and nobody described, and counts what lies in each."""
         known = {(s["feed"], s["branch_id"], s["business_date"]) for s in self.slices}
-        accepted = [(f, r["_branch_id"], r["_business_date"]) for f, rows in self.rows.items() for r in rows]
-        stopped = [(q["feed"], q["branch_id"], q["business_date"]) for q in self.quarantine]
-        for feed, branch, on in sorted(set(accepted + stopped) - known):
-            good, bad = accepted.count((feed, branch, on)), stopped.count((feed, branch, on))
+        accepted = Counter((f, r["_branch_id"], r["_business_date"]) for f, rows in self.rows.items() for r in rows)
+        stopped = Counter((q["feed"], q["branch_id"], q["business_date"]) for q in self.quarantine)
+        for feed, branch, on in sorted((accepted.keys() | stopped.keys()) - known):
+            good, bad = accepted[feed, branch, on], stopped[feed, branch, on]
             counts = {"rows_sent": good + bad, "rows_accepted": good, "rows_quarantined": bad}
             self.slice(feed, branch, on, **counts)
 
 
-def _insert(conn: psycopg.Connection, schema: str, table: str, rows: Iterable[Row]) -> None:
-    for row in rows:
-        statement = sql.SQL("insert into {} ({}) values ({})").format(
-            sql.Identifier(schema, table),
-            sql.SQL(", ").join(map(sql.Identifier, row)),
-            sql.SQL(", ").join(map(sql.Placeholder, row)),
-        )
-        conn.execute(statement, row)
+def _insert(conn: psycopg.Connection, schema: str, table: str, rows: Sequence[Row]) -> None:
+    columns = sorted({column for row in rows for column in row})
+    if not columns:
+        return
+    statement = sql.SQL("insert into {} ({}) values ({})").format(
+        sql.Identifier(schema, table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(map(sql.Placeholder, columns)),
+    )
+    with conn.cursor() as cursor:
+        cursor.executemany(statement, [{column: row.get(column) for column in columns} for row in rows])
 
 
 def days(first: date, last: date) -> list[date]:
