@@ -1,0 +1,245 @@
+"""Runs a checkpoint of `expectations/` on one build and turns what Great Expectations found into rows and lines.
+
+What is expected stands in `expectations/` alone; here is only how it is run.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+
+from kkbc.errors import GateFailed, UserError
+from kkbc.settings import PROJECT_ROOT, get_settings
+from kkbc.warehouse import connect
+from kkbc.warehouse.connection import sqlalchemy_url
+
+if TYPE_CHECKING:
+    from great_expectations.checkpoint import CheckpointResult
+
+Checkpoint = Literal["loaded_slices", "built_marts"]
+Severity = Literal["fail", "warn"]
+
+CONTEXT = PROJECT_ROOT / "expectations"
+LINES_SHOWN = 20
+# Every build has a folder of results and Data Docs of its own: an index over all nights would cost more each night.
+BUILDS_KEPT = 14
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation and how it fared.
+
+    column: what was looked at, and of which rows. wanted: what was expected of it, in words. count: rows that do not
+    meet it; places: of the first 20 of them the slice, or row of a mart, and the value observed.
+    """
+
+    suite: str
+    expectation: str
+    column: str
+    severity: Severity
+    success: bool
+    wanted: str
+    count: int
+    places: tuple[tuple[str, str], ...]
+
+    def lines(self) -> list[str]:
+        """A line a place: "expect_... rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5"."""
+        return [
+            f"{self.expectation} {self.column} on {place}: observed {observed}, wanted {self.wanted}"
+            for place, observed in self.places
+        ]
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """All findings of one checkpoint on one build."""
+
+    checkpoint: Checkpoint
+    build_id: int
+    findings: tuple[Finding, ...]
+
+    def failures(self, severity: Severity) -> list[Finding]:
+        """The expectations of that severity that were not met."""
+        return [finding for finding in self.findings if not finding.success and finding.severity == severity]
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and the first lines of what was not met: small enough for XCom, free of personal data."""
+        failed, warned = self.failures("fail"), self.failures("warn")
+        return {
+            "checkpoint": self.checkpoint,
+            "expectations": len(self.findings),
+            "failed": len(failed),
+            "warned": len(warned),
+            "lines": [line for finding in failed + warned for line in finding.lines()][:LINES_SHOWN],
+        }
+
+    def raise_if_failed(self, gate: Literal["fail", "warn"]) -> None:
+        """Raises GateFailed, naming what and where, when an expectation of severity fail was not met.
+
+        With gate `warn` it never does: the findings are in ops.expectation_result and in `summary` all the same.
+        """
+        failed = self.failures("fail")
+        if gate == "warn" or not failed:
+            return
+        lines = [line for finding in failed for line in finding.lines()][:LINES_SHOWN]
+        places = sum(finding.count for finding in failed)
+        more = f"; and {places - len(lines)} more" if places > len(lines) else ""
+        raise GateFailed(
+            f"the audit {self.checkpoint} of build {self.build_id} failed {len(failed)} of {len(self.findings)}"
+            f" expectations: {'; '.join(lines)}{more}",
+            f"see {_results(self.build_id)}/data_docs/index.html; mend what is named and run the night again,"
+            " or publish all the same with KKBC_GATE=warn",
+        )
+
+
+def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
+    """Runs `checkpoint` of the expectations on build `build_id`, as role auditor.
+
+    Adds a row an expectation to ops.expectation_result. Validation results and Data Docs go to `home`/gx/`build_id`,
+    nothing into the project's folder. Whether a failure stops the night is for the caller: `raise_if_failed`.
+    Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
+    """
+    _make_room(build_id)
+    try:
+        findings = tuple(_findings(_run(checkpoint, build_id)))
+    except DBAPIError as error:
+        cause = str(error.orig).splitlines()[0]
+        raise UserError(
+            f"the audit {checkpoint} cannot read its data: {cause}",
+            "build all layers before it, and keep the queries of expectations/great_expectations.yml to the marts",
+        ) from error
+    with connect("auditor") as conn, conn.cursor() as cursor:
+        cursor.executemany(
+            "insert into ops.expectation_result"
+            " (build_id, checkpoint, suite, expectation, column_name, severity, success, observed, slice)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                (build_id, checkpoint, f.suite, f.expectation, f.column, f.severity, f.success, *_first_place(f))
+                for f in findings
+            ],
+        )
+    return AuditResult(checkpoint, build_id, findings)
+
+
+def _first_place(finding: Finding) -> tuple[str | None, str | None]:
+    """Observed value and slice, of the one row that a finding has in the warehouse."""
+    if not finding.places:
+        return None, None
+    place, observed = finding.places[0]
+    return (f"{observed}, and {finding.count - 1} more" if finding.count > 1 else observed), place
+
+
+def _results(build_id: int) -> Path:
+    return get_settings().home / "gx" / str(build_id)
+
+
+def _make_room(build_id: int) -> None:
+    """Makes the folder of this build's results, and lets go of those of old builds."""
+    folder = _results(build_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    builds = sorted(int(path.name) for path in folder.parent.iterdir() if path.name.isdigit())
+    for old in builds[:-BUILDS_KEPT]:
+        shutil.rmtree(_results(old), ignore_errors=True)
+
+
+def _run(checkpoint: Checkpoint, build_id: int) -> "CheckpointResult":
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx  # takes 4 to 8 seconds, which no parsing of a DAG should pay
+
+    context = gx.get_context(
+        mode="file",
+        context_root_dir=CONTEXT,
+        runtime_environment={"KKBC_AUDIT_URL": _url(build_id), "KKBC_GX": str(_results(build_id))},
+    )
+    return context.checkpoints.get(checkpoint).run()
+
+
+def _url(build_id: int) -> str:
+    """The warehouse as role auditor, for a session whose views of schema audit narrow to the build."""
+    url = make_url(sqlalchemy_url("auditor"))
+    options = f"{url.query['options']} -c kkbc.build_id={build_id}"
+    return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+def _findings(result: "CheckpointResult") -> Iterator[Finding]:
+    for validation in result.run_results.values():
+        for outcome in validation.results:
+            config = outcome.expectation_config
+            count, places = _unmet(validation.suite_name, outcome)
+            yield Finding(
+                suite=validation.suite_name,
+                expectation=config.type,
+                column=_column(config.kwargs),
+                severity="fail" if config.severity == "critical" else "warn",
+                success=bool(outcome.success),
+                wanted=_wanted(config.kwargs),
+                count=count,
+                places=places,
+            )
+
+
+def _unmet(suite: str, outcome: Any) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """How many rows do not meet an expectation, and the first of them; a table as a whole counts as one row."""
+    found = outcome.result
+    if "unexpected_count" in found:
+        rows = [dict(row) for row in found.get("partial_unexpected_index_list") or []]
+        return found["unexpected_count"], tuple((str(row.pop("slice")), _observed(row)) for row in rows)
+    if "observed_value" in found:
+        return (0, ()) if outcome.success else (1, ((suite, _text(found["observed_value"])),))
+    raise UserError(
+        f"{outcome.expectation_config.type} of suite {suite} cannot be judged: {_exception(outcome.exception_info)}",
+        f"mend expectations/expectations/{suite}.json or the query of asset {suite} in great_expectations.yml",
+    )
+
+
+def _exception(info: Mapping[str, Any]) -> str:
+    """The first line of what went wrong; Great Expectations nests it by metric when a metric failed."""
+    inner = info if "exception_message" in info else next(iter(info.values()), {})
+    return str(inner.get("exception_message") or "no result").splitlines()[0]
+
+
+def _observed(row: Mapping[str, Any]) -> str:
+    if len(row) == 1:
+        return _text(next(iter(row.values())))
+    return ", ".join(f"{name} {_text(value)}" for name, value in row.items())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _column(kwargs: Mapping[str, Any]) -> str:
+    """The columns an expectation is about, and the condition on the rows that it is about."""
+    names = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
+    condition = kwargs.get("row_condition")
+    if not condition:
+        return ", ".join(names)
+    return f"{', '.join(names)} where {_condition(condition)}"
+
+
+def _condition(condition: Mapping[str, Any]) -> str:
+    return f"{condition['column']['name']} {condition['operator']} {_listed(condition['parameter'])}"
+
+
+def _wanted(kwargs: Mapping[str, Any]) -> str:
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    if low is not None and high is not None:
+        return f"{_text(low)} to {_text(high)}"
+    if low is not None or high is not None:
+        return f">= {_text(low)}" if high is None else f"<= {_text(high)}"
+    if "value_set" in kwargs:
+        return f"one of {_listed(kwargs['value_set'])}"
+    if "column_B" in kwargs:
+        return f"{kwargs['column_A']} {'>=' if kwargs.get('or_equal') else '='} {kwargs['column_B']}"
+    return "a value"
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

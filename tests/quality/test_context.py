@@ -1,0 +1,65 @@
+"""`expectations/` is a file context that Great Expectations opens without the project's code."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kkbc.contracts import load_contract
+from kkbc.quality.gate import CONTEXT
+from kkbc.slices import BRANCH_FEEDS
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The context in a folder of its own, opened as any user of Great Expectations would."""
+    import great_expectations as gx
+
+    folder = tmp_path_factory.mktemp("project") / "expectations"
+    shutil.copytree(CONTEXT, folder)
+    return gx.get_context(mode="file", context_root_dir=folder)
+
+
+def test_it_opens_without_any_variable(context: Any) -> None:
+    assert {checkpoint.name for checkpoint in context.checkpoints.all()} == {"loaded_slices", "built_marts"}
+    run = {v.name for checkpoint in context.checkpoints.all() for v in checkpoint.validation_definitions}
+    assert run == {suite.name for suite in context.suites.all()}
+    assert run == set(context.data_sources.get("warehouse").get_asset_names())
+
+
+def test_every_expectation_says_why_and_how_badly(context: Any) -> None:
+    for suite in context.suites.all():
+        for expectation in suite.expectations:
+            assert expectation.notes, (suite.name, expectation.expectation_type)
+            assert expectation.severity in ("critical", "warning")
+
+
+def test_files_are_as_great_expectations_writes_them(context: Any) -> None:
+    """So that who edits through its API changes only what is meant."""
+    for suite in context.suites.all():
+        suite.save()
+    for checkpoint in context.checkpoints.all():
+        checkpoint.save()
+    written = Path(context.root_directory)
+    for path in CONTEXT.rglob("*.json"):
+        assert (written / path.relative_to(CONTEXT)).read_text() == path.read_text(), path
+
+
+def test_no_asset_reads_where_persons_are() -> None:
+    source = yaml.safe_load((CONTEXT / "great_expectations.yml").read_text())["fluent_datasources"]["warehouse"]
+    for name, asset in source["assets"].items():
+        assert "vault" not in asset["query"], name
+
+
+def test_closed_lists_are_those_of_the_contracts(context: Any) -> None:
+    listed = {
+        expectation.row_condition.parameter: set(expectation.value_set)
+        for expectation in context.suites.get("loaded_codes").expectations
+    }
+    for feed in BRANCH_FEEDS:
+        for column in load_contract(feed).columns:
+            for check in column.checks:
+                if check.check == "one_of" and check.severity == "error" and "values" in check.params:
+                    assert listed[column.name] == set(check.params["values"]), (feed, column.name)
