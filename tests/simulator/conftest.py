@@ -8,7 +8,6 @@ import pytest
 from kkbc.simulator import Scale, World
 
 FIRST = date(2023, 12, 11)
-SMALL = Scale(registrations=150, contributions=400, opening=300)
 BUSY = Scale(registrations=1200, contributions=2000, opening=600, rejected=0.03)
 
 

@@ -1,6 +1,5 @@
 """What becomes of a day's rows on their way: on time, late, days later, left out, refused, restated."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import count
@@ -8,7 +7,6 @@ from random import Random
 
 from kkbc.simulator.calendar import DAY, midnight
 from kkbc.simulator.deliver import WHOLE, Posting
-from kkbc.simulator.reference import Reference
 from kkbc.simulator.rows import BRANCH_FEEDS, Row
 from kkbc.simulator.scale import Scale
 
@@ -25,20 +23,18 @@ class Planned:
 
 
 class Fates:
-    """Decides for every branch of one night. Reasons of rejection go round over the nights, so that each is met."""
+    """Decides for every branch of the night `nights` after the first. Reasons of rejection go round over the nights, so
+    that each is met.
+    """
 
-    def __init__(self, reference: Reference, scale: Scale, seed: int, first: date) -> None:
-        self.reference = reference
+    def __init__(self, scale: Scale, seed: int, nights: int) -> None:
         self.scale = scale
         self.seed = seed
-        self.first = first
-        self._reasons: Iterator[int] = count()
+        self._reasons = count(nights * 3)
 
     def plan(self, branch_id: str, day: date, feeds: dict[str, list[Row]]) -> list[Planned]:
         """The postings of one branch's day: the first one, then restatements on later nights."""
         rng = Random(f"{self.seed}/fate/{branch_id}/{day}")
-        if branch_id == self.reference.ids[0]:
-            self._reasons = count((day - self.first).days * 3)
         if rng.random() < self.scale.absent:
             night = day + timedelta(days=rng.choice((1, 1, 2)))
             return [Planned(night, Posting(branch_id, day, 1, self._evening(rng, night), feeds))]

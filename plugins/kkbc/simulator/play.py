@@ -22,6 +22,7 @@ _STREETS = ("Jl. Merdeka", "Jl. Melati", "Gg. Kenanga", "Dusun Krajan", "Kp. Bar
 _OPENING_DAYS = 420
 _FAR_AHEAD = timedelta(days=900)
 _REMEMBERED_ACTIVITIES = 8
+_FRESH = 14 * DAY
 
 
 @dataclass
@@ -50,10 +51,10 @@ class Play:
         events = self._nothing()
         for branch in self.reference.branches.values():
             rng = Random(f"{self.seed}/opening/{branch.branch_id}")
-            for _ in range(_about(rng, self.scale.opening * branch.share)):
-                self._past_of_someone(rng, branch, last, events)
             for back in sorted(rng.sample(range(1, 120), 6), reverse=True):
                 self._hold_activity(rng, branch, last - timedelta(days=back), events, radio=back % 3 == 0)
+            for _ in range(_about(rng, self.scale.opening * branch.share)):
+                self._past_of_someone(rng, branch, last, events)
         return events
 
     def day(self, day: date) -> Events:
@@ -84,7 +85,7 @@ class Play:
                 person = invent(rng, self.reference, branch, day)
                 people.append(person)
                 person.due = _first_payment(rng, day)
-            elsewhere = person.registration_no and rng.random() < 0.4
+            elsewhere = bool(person.registration_no) and rng.random() < 0.4
             at_branch = self.reference.branches[rng.choice(self.reference.ids)] if elsewhere else branch
             moment = _moment(rng, day, at_branch.utc_hours)
             if elsewhere and rng.random() < 0.1:  # the same instant at two branches
@@ -135,13 +136,11 @@ class Play:
         person.registration_no = _number(branch.branch_id, "pd-", "PD/", office.registrations)
         person.registered_by, person.registered_at, person.registration_void = branch.branch_id, moment, False
         person.channel, person.activity = rng.choices(_CHANNELS, _CHANNEL_WEIGHTS)[0], None
-        if office.latest and rng.random() < 0.45:
-            activity = rng.choice(office.latest[-3:])
-            kind = activity.text("jenis")
-            person.channel, person.activity = (
-                (kind if kind in _CHANNELS else "KUNJUNGAN"),
-                activity.text("kode_kegiatan"),
-            )
+        recent = [activity for activity in office.latest if abs(moment - activity.number("mulai")) < _FRESH]
+        if recent and rng.random() < 0.45:
+            activity = rng.choice(recent[-3:])
+            person.channel = kind if (kind := activity.text("jenis")) in _CHANNELS else "KUNJUNGAN"
+            person.activity = activity.text("kode_kegiatan")
         elif rng.random() < 0.005:
             person.activity = "KG-TIDAK-ADA"
         person.registered_months = person.usual_months

@@ -61,7 +61,6 @@ class World:
         self.nights_played = 0
         self._reference = reference_tables.load()
         self._play = Play(self._reference, scale, seed)
-        self._fates = Fates(self._reference, scale, seed, first_date)
         self._profiles = {b.branch_id: profile_of(b, seed) for b in self._reference.branches.values()}
         self._profiles[HEAD_OFFICE] = HEAD_OFFICE_PROFILE
         self._agenda: list[Planned] = []
@@ -85,10 +84,9 @@ class World:
         day = self.next_date
         post = Post(self.branches_root, self._reference, self.scale, f"{self.seed}/{day}")
         postings = self._opening() if self.nights_played == 0 else []
-        events = self._play.day(day)
-        self._agenda += [
-            plan for branch_id, feeds in events.items() for plan in self._fates.plan(branch_id, day, feeds)
-        ]
+        fates = Fates(self.scale, self.seed, self.nights_played)
+        for branch_id, feeds in self._play.day(day).items():
+            self._agenda += fates.plan(branch_id, day, feeds)
         postings += [planned.posting for planned in self._agenda if planned.night <= day]
         self._agenda = [planned for planned in self._agenda if planned.night > day]
         if target := target_posting(self._reference, self.scale, self.seed, self.first_date, day):
