@@ -1,6 +1,6 @@
-"""Every row of a batch is read and judged by its contract: accepted with typed values, or quarantined with all its codes."""
+"""Every row of a batch is read and judged by its contract: accepted with typed values, or quarantined with codes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from kkbc.clock import end_of_day
-from kkbc.contracts import Column, Contract, Severity
+from kkbc.contracts import Contract, Severity
 from kkbc.slices import Slice
 from kkbc.validation import parse
 from kkbc.validation.rules import BRANCH, DAY_END, SENT_AT, UNIQUE_KEY, verdict
@@ -46,12 +46,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Judged:
-    """The rows of a batch, each in one of two frames, in the order in which they came.
+    """The rows of a batch, each in one of two frames.
 
-    accepted: `_line` Int64, `_raw` String, `_warnings` List[String] (distinct codes, sorted), then the contract's columns
-    in the types of `parse.DTYPES`. quarantined: `_line`, `_raw`, `_errors` and `_warnings` (distinct codes, sorted),
-    `_fields` (List[String], `column:CODE` of every finding). nik_valid: number of rows whose NIK earns no error (KPI
-    rule 4), None for feeds without NIK.
+    accepted: `_line` Int64, `_raw` String, `_warnings` List[String] (distinct codes, sorted), then the columns of the
+    contract in the types of `parse.DTYPES`. quarantined: `_line`, `_raw`, `_errors` and `_warnings` (distinct codes,
+    sorted), `_fields` (List[String], `column:CODE` of every finding), by line. nik_valid: number of rows whose NIK
+    earns no error (KPI rule 4), None for feeds without NIK.
     """
 
     accepted: pl.DataFrame
@@ -79,9 +79,10 @@ class _Plan:
 
 
 def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
-    """Reads and judges a batch: `_line` Int64, `_raw` String, `_shape_ok` Boolean, one String column per contract column.
+    """Reads and judges a batch of rows.
 
-    Cells are as sent, null where there was none. Every row ends in `accepted` or in `quarantined`, with every code that
+    batch: `_line` Int64, `_raw` String, `_shape_ok` Boolean, and a String column for every column of the contract,
+    cells as sent, null where there was none. Every row ends in `accepted` or in `quarantined`, with every code that
     applies (branch exchange, table of codes; Exchange rules 5-13, 15-18, 20, 23), but for KEY_DUPLICATE: that is
     judged over a whole slice, by `duplicate_lines`.
     Raises UserError when the contract names a check that does not exist.
@@ -111,8 +112,8 @@ def key_columns(contract: Contract) -> list[str]:
 def duplicate_lines(keys: pl.DataFrame, contract: Contract) -> pl.Series:
     """The `_line`s, ascending, that lose their key to a later row of the slice: KEY_DUPLICATE (Exchange rules 3, 13).
 
-    `keys` has the `key_columns` of all accepted rows of one slice, over all its batches. The greatest ordering value wins,
-    then the last line.
+    `keys` has the `key_columns` of all accepted rows of one slice, over all its batches. The greatest ordering value
+    wins, then the last line.
     """
     in_order = keys.sort(list(dict.fromkeys([_latest(contract), "_line"])))
     return in_order.filter(~pl.struct(contract.key).is_last_distinct())["_line"].sort()
@@ -134,7 +135,7 @@ def _scope(context: Context) -> list[pl.Expr]:
 
 @cache
 def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
-    """Built once a contract, zone and registry, for building the expressions takes longer than judging a small slice."""
+    """Built once a contract, zone and registry: that takes longer than judging a small slice."""
     judged = [
         (check, verdict(check, contract, name, branch_ids))
         for name, checks in [*((column.name, column.checks) for column in contract.columns), (None, contract.checks)]
@@ -147,20 +148,24 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
     stored = [result.stored.alias(result.column) for _, result in judged if result.stored is not None]
     reading = zip_longest(*(parse.steps(column, zone) for column in contract.columns))
 
-    errors = {flag: finding for flag, finding in findings.items() if finding.severity == "error"}
-    refused = pl.max_horizontal(*errors).alias(_REFUSED)
-    nik_refused = pl.max_horizontal(flag for flag, f in errors.items() if f.column == "nik").alias(_NIK_REFUSED)
-    error_codes = _labels({flag: finding.code for flag, finding in errors.items()}).alias("_errors")
-    warning_codes = _labels({flag: f.code for flag, f in findings.items() if f.severity == "warning"}).alias(
-        "_warnings"
+    errors, warnings = (
+        {flag: finding for flag, finding in findings.items() if finding.severity == severity}
+        for severity in ("error", "warning")
     )
-    fields = _labels({flag: f"{finding.column}:{finding.code}" for flag, finding in findings.items()}).alias("_fields")
+    outcome = [pl.max_horizontal(*errors).alias(_REFUSED)]
+    if contract.has_nik:
+        of_nik = [flag for flag, finding in errors.items() if finding.column == "nik"]
+        outcome.append(pl.max_horizontal(*of_nik).alias(_NIK_REFUSED))
+
     origin = (pl.col("_line"), pl.col("_raw"))
+    error_codes = _labels(errors, lambda finding: finding.code).alias("_errors")
+    warning_codes = _labels(warnings, lambda finding: finding.code).alias("_warnings")
+    fields = _labels(findings, lambda finding: f"{finding.column}:{finding.code}").alias("_fields")
     return _Plan(
         stages=(
             *(tuple(step for step in steps if step is not None) for steps in reading),
             (*flags, *stored),
-            (refused, nik_refused) if contract.has_nik else (refused,),
+            tuple(outcome),
         ),
         accepted=(*origin, warning_codes, *(pl.col(column.name) for column in contract.columns)),
         quarantined=(*origin, error_codes, warning_codes, fields),
@@ -169,14 +174,15 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
 
 def _reading_findings(contract: Contract) -> Iterator[_Finding]:
     for column in contract.columns:
-        missing = pl.col(parse.text_of(column.name)).is_null()
+        missing = pl.col(parse.text_of(column)).is_null()
         if column.required:
             yield _Finding(column.name, "REQUIRED_MISSING", "error", missing)
-        yield _Finding(column.name, "VALUE_INVALID", "error", ~missing & pl.col(column.name).is_null())
+        if not parse.is_text(column):
+            yield _Finding(column.name, "VALUE_INVALID", "error", ~missing & pl.col(column.name).is_null())
 
 
 def _graver_only(findings: list[_Finding]) -> Iterator[_Finding]:
-    """A value outside its bounds is not called unusual too: a warning gives way to an error of the same code and column."""
+    """A value out of bounds is not called unusual too: a warning gives way to an error of the same code and column."""
     errors = {(f.column, f.code): f.broken.fill_null(False) for f in findings if f.severity == "error"}
     for finding in findings:
         error = errors.get((finding.column, finding.code))
@@ -186,10 +192,10 @@ def _graver_only(findings: list[_Finding]) -> Iterator[_Finding]:
             yield finding
 
 
-def _labels(labels: dict[str, str]) -> pl.Expr:
-    """The distinct labels, sorted, of the flags (keys) that a row has."""
-    having = [
-        pl.when(pl.any_horizontal(flag for flag in labels if labels[flag] == label)).then(pl.lit(label))
-        for label in sorted(set(labels.values()))
-    ]
+def _labels(findings: dict[str, _Finding], label: Callable[[_Finding], str]) -> pl.Expr:
+    """The distinct labels, sorted, of the findings (by flag) that a row has."""
+    flags: dict[str, list[str]] = {}
+    for flag, finding in findings.items():
+        flags.setdefault(label(finding), []).append(flag)
+    having = [pl.when(pl.any_horizontal(*flags[text])).then(pl.lit(text)) for text in sorted(flags)]
     return pl.concat_list(having).list.drop_nulls() if having else pl.lit([], _CODES)

@@ -1,7 +1,7 @@
-"""Text of a delivery to typed values, as Polars expressions (branch exchange, "What files look like"; Exchange rules 15-18).
+"""Text of a delivery to typed values, as Polars expressions (exchange, "What files look like"; Exchange rules 15-18).
 
-Spellings that the exchange does not list are not guessed at: a quarantined row is mended by its branch, a misread one is
-noticed by nobody.
+Spellings that the exchange does not list are not guessed at: a quarantined row is mended by its branch, a misread one
+is noticed by nobody.
 """
 
 import polars as pl
@@ -51,8 +51,7 @@ _TIME = (
     rf"(?:(?:T|{_BLANK}+)(?P<clock>[0-9]{{2}}:[0-9]{{2}})(?P<seconds>:[0-5][0-9](?:\.[0-9]+)?)?"
     r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
-# A spreadsheet makes the first of the month of a month.
-_MONTH = rf"(?P<iso>{_YEAR}-[0-9]{{2}})(?:-01)?"
+_MONTH = rf"(?P<iso>{_YEAR}-[0-9]{{2}})"
 
 # One kind of sign groups, the other is decimal: `1.500.00` and `1,500.000` are no number for certain.
 _DIGITS = (
@@ -63,9 +62,14 @@ _DIGITS = (
 _RUPIAH = rf"(?i:rp){_BLANK}*"
 
 
-def text_of(column: str) -> str:
+def is_text(column: Column) -> bool:
+    """Whether the trimmed text is the value, so that every text can be read."""
+    return column.type in ("text", "code") and column.unreadable is None
+
+
+def text_of(column: Column) -> str:
     """Name of the column that holds the text of `column` as it is read: trimmed, null where missing."""
-    return f"text:{column}"
+    return column.name if is_text(column) else f"text:{column.name}"
 
 
 def steps(column: Column, zone: str) -> list[pl.Expr]:
@@ -74,35 +78,33 @@ def steps(column: Column, zone: str) -> list[pl.Expr]:
     Each expression uses what the one before it left, under the column's name, as its text or its parts; `zone` is that
     of timestamps without an offset. In steps, because an expression that mentions another twice doubles it.
     """
-    name, text_name, parts_name = column.name, text_of(column.name), f"parts:{column.name}"
+    name, text_name, parts_name = column.name, text_of(column), f"parts:{column.name}"
     value, text, parts = pl.col(name), pl.col(text_name), pl.col(parts_name)
-
-    def split(pattern: str) -> pl.Expr:
-        return text.str.extract_groups(f"^{pattern}$").alias(parts_name)
-
+    pattern: str | None = None
+    reading: list[pl.Expr]
     match column.type:
         case "text" | "code":
-            reading = [_text(text, column.unreadable)]
+            reading = [pl.when(~text.str.contains(column.unreadable)).then(text)] if column.unreadable else []
         case "int":
             reading = [_number(text, f"^-?{_DIGITS}$")]
         case "idr":
             reading = [_number(text, f"^(?:-?(?:{_RUPIAH})?|{_RUPIAH}-){_DIGITS}$")]
         case "month":
             first = pl.concat_str(parts.struct.field("iso"), pl.lit("-01"))
-            reading = [split(_MONTH), first.str.to_date("%Y-%m-%d", strict=False)]
+            pattern, reading = _MONTH, [first.str.to_date("%Y-%m-%d", strict=False)]
         case "date":
-            reading = [split(_DATE), _iso_date(parts).str.to_date("%Y-%m-%d", strict=False)]
+            pattern, reading = _DATE, [_iso_date(parts).str.to_date("%Y-%m-%d", strict=False)]
         case "timestamp":
-            reading = [split(_DATE + _TIME), _iso_timestamp(parts), _instant(value, zone), _in_calendar(value)]
-    if column.default is not None:
-        default = pl.lit(column.default, DTYPES[column.type])
-        reading[-1] = pl.when(text.is_null()).then(default).otherwise(reading[-1])
+            pattern, reading = _DATE + _TIME, [_iso_timestamp(parts), _instant(value, zone), _in_calendar(value)]
     trimming = [_trimmed(value, column).alias(text_name), _present(text, column).alias(text_name)]
-    return [*trimming, *(step if step.meta.output_name() == parts_name else step.alias(name) for step in reading)]
+    splitting = [text.str.extract_groups(f"^{pattern}$").alias(parts_name)] if pattern else []
+    typing = [step.alias(name) for step in reading]
+    default = [_or_default(value, text, column).alias(name)] if column.default is not None else []
+    return [*trimming, *splitting, *typing, *default]
 
 
 def _trimmed(cell: pl.Expr, column: Column) -> pl.Expr:
-    """Without blanks around it (no-break spaces and tabs too) and without a leading Excel apostrophe; codes in upper case."""
+    """Without blanks around it, no-break spaces and tabs too, and a leading Excel apostrophe; codes in upper case."""
     text = cell.str.strip_chars().str.strip_prefix("'").str.strip_chars()
     return text.str.to_uppercase() if column.type == "code" else text
 
@@ -112,10 +114,9 @@ def _present(text: pl.Expr, column: Column) -> pl.Expr:
     return pl.when(~text.str.contains(f"(?i)^(?:{tokens})?$")).then(text)
 
 
-def _text(text: pl.Expr, unreadable: str | None) -> pl.Expr:
-    # PostgreSQL has no text with a zero byte in it: one such cell would stop the load of a whole slice.
-    lost = text.str.contains("\0", literal=True)
-    return pl.when(~(lost if unreadable is None else lost | text.str.contains(unreadable))).then(text)
+def _or_default(value: pl.Expr, text: pl.Expr, column: Column) -> pl.Expr:
+    # Where the text is missing; a value that cannot be read stays unknown.
+    return pl.when(text.is_null()).then(pl.lit(column.default, DTYPES[column.type])).otherwise(value)
 
 
 def _number(text: pl.Expr, pattern: str) -> pl.Expr:

@@ -1,9 +1,9 @@
 """The kinds of checks that contracts may name: one small function each, giving an expression that is true where a row
 breaks the rule.
 
-A rule reads the typed columns of the batch (null where missing or unreadable) and answers null where it cannot judge, so
-that a missing or unreadable value earns no second code (Exchange rule 6). Bounds and lists are parameters: they stand in
-the contract or in a reference table that it names. What depends on the slice comes in as the columns of `SCOPE`.
+A rule reads the typed columns of the batch (null where missing or unreadable) and answers null where it cannot judge,
+so that a missing or unreadable value earns no second code (Exchange rule 6). Bounds and lists are parameters: they
+stand in the contract or in a reference table that it names. What depends on the slice comes in as columns, `SCOPE`.
 """
 
 from collections.abc import Callable, Collection
@@ -60,9 +60,8 @@ def verdict(check: Check, contract: Contract, column: str | None, branch_ids: fr
     function = RULES.get(check.check)
     if function is None:
         known = ", ".join(sorted([*RULES, UNIQUE_KEY]))
-        raise UserError(
-            f"contract {contract.feed}: {check.code} names the unknown check {check.check!r}", f"known: {known}"
-        )
+        problem = f"contract {contract.feed}: {check.code} names the unknown check {check.check!r}"
+        raise UserError(problem, f"known are {known}")
     params = _looked_up(check.params, branch_ids)
     try:
         return function(**params) if column is None else function(column, **params)
@@ -165,7 +164,7 @@ def _nik_date(nik: str) -> Verdict:
 
 @rule("nik_birth_date")
 def _nik_birth_date(nik: str, column: str) -> Verdict:
-    """The day of birth in it, of 19YY or 20YY, is not `column`; not judged when there is no such day (Exchange rule 7)."""
+    """The day of birth in it, of 19YY or 20YY, is not `column`; not judged when it does not exist (Exchange rule 7)."""
     birth = pl.col(column).dt
     as_man = birth.day().cast(pl.Int32) * 10_000 + birth.month().cast(pl.Int32) * 100 + birth.year() % 100
     same = (_born(nik) - as_man).is_in([0, _WOMAN]) & birth.year().is_between(1900, 2099)
@@ -214,9 +213,9 @@ def _tier(
 
     Not judged on a day that has no rate table (Exchange rule 23). The work accident rate tells which tier it is.
     """
-    count, paid = pl.col(months), pl.col(jkk)
-    rate = paid // pl.when(count > 0).then(count)
-    judged = pl.all_horizontal(pl.col(jkk, jkm, jht, months, program).is_not_null())
+    paid, count = pl.col(jkk), pl.when(pl.col(months) > 0).then(pl.col(months))
+    rate = paid // count
+    judged = pl.all_horizontal(count.is_not_null(), pl.col(jkk, jkm, jht, program).is_not_null())
     broken = []
     for (start, end), tiers in table.group_by("valid_from", "valid_to"):
         rates = tiers.select(pl.col("jkk", "jkm", "jht").cast(pl.Int64))
@@ -232,7 +231,7 @@ def _tier(
 
 
 def _known(value: pl.Expr, values: Collection[str]) -> pl.Expr:
-    """Whether a closed list holds the text, false for null. An Enum carries its lookup, `is_in` builds one each time."""
+    """Whether a closed list holds it, false for null. An Enum carries its lookup, `is_in` builds one each time."""
     return value.cast(pl.Enum(sorted(set(values))), strict=False).is_not_null()
 
 
