@@ -28,7 +28,7 @@ def activities(nation: Nation) -> list[Entry]:
             {
                 "branch_id": activity.branch_id,
                 "activity_code": activity.key,
-                "activity_type": activity.kind,
+                "type": activity.kind,
                 "contacts": activity.contacts,
                 "cost": activity.cost,
                 "registrations": named[key],

@@ -65,9 +65,9 @@ def targets(nation: Nation) -> list[Entry]:
                 "target_new": target.new,
                 "target_active": target.active,
                 "target_idr": target.idr,
-                "acquisitions": new,
-                "aktif": active,
-                "contributions_idr": idr,
+                "realisation_new": new,
+                "realisation_active": active,
+                "realisation_idr": idr,
                 "attainment_new": ratio(new, target.new),
                 "attainment_active": ratio(active, target.active),
                 "attainment_idr": ratio(idr, target.idr),
@@ -100,7 +100,7 @@ def coverage_by_province(nation: Nation) -> list[Entry]:
                     "month_end": day.isoformat(),
                     "aktif": aktif[province],
                     "informal_workers": informal,
-                    "informal_year": year,
+                    "informal_workers_year": year,
                     "coverage_pct": 100 * aktif[province] / informal,
                     "attribution_rule": "registering_office",
                 }
@@ -162,9 +162,9 @@ def _rank(nation: Nation, entries: list[Entry]) -> None:
     for entry in entries:
         if entry["target_new"]:
             group = (nation.reference.branches[entry["branch_id"]].kanwil_id, entry["month"])
-            attained[group].append(Fraction(entry["acquisitions"], entry["target_new"]))
+            attained[group].append(Fraction(entry["realisation_new"], entry["target_new"]))
     for entry in entries:
         if entry["target_new"]:
             group = (nation.reference.branches[entry["branch_id"]].kanwil_id, entry["month"])
-            own = Fraction(entry["acquisitions"], entry["target_new"])
+            own = Fraction(entry["realisation_new"], entry["target_new"])
             entry["rank"] = 1 + sum(other > own for other in attained[group])
