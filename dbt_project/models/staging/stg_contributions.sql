@@ -21,7 +21,6 @@ select
     _revision as revision,
     _file as file_name,
     _line as line,
-    _load_id as load_id,
-    _warnings as warnings
+    _load_id as load_id
 from contributions
 where _business_date <= {{ as_of() }}
