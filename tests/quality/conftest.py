@@ -10,7 +10,8 @@ from kkbc.settings import PROJECT_ROOT
 from kkbc.warehouse import connect
 
 TOKENS = [f"{n:032x}" for n in range(1, 9)]
-KPIS = PROJECT_ROOT / "dbt_project" / "models" / "kpis" / "_kpis.yml"
+MODELS = PROJECT_ROOT / "dbt_project" / "models"
+MARTS = ("dimensions/_dimensions.yml", "facts/_facts.yml", "kpis/_kpis.yml")
 
 BASE = """
 insert into ops.branch (branch_id, kind, timezone, tier)
@@ -106,9 +107,10 @@ values ('KC001', 'pendaftaran', '2023-12-10', 'NIK_DATE', 1), ('KC044', 'iuran',
 
 def make_marts(conn: psycopg.Connection) -> None:
     """The marts' tables as their dbt models declare them, without dbt's constraints so that tests can break them."""
-    for model in yaml.safe_load(KPIS.read_text(encoding="utf-8"))["models"]:
-        columns = ", ".join(f"{c['name']} {c['data_type']}" for c in model["columns"])
-        conn.execute(f"create table next.{model['name']} ({columns})".encode())
+    for file in MARTS:
+        for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]:
+            columns = ", ".join(f"{c['name']} {c['data_type']}" for c in model["columns"])
+            conn.execute(f"create table next.{model['name']} ({columns})".encode())
 
 
 @pytest.fixture

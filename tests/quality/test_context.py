@@ -1,5 +1,6 @@
 """`expectations/` is a file context that Great Expectations opens without the project's code."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from kkbc.contracts import load_contract
 from kkbc.quality.gate import CONTEXT
 from kkbc.slices import BRANCH_FEEDS
+from tests.quality.conftest import MARTS, MODELS
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,15 @@ def test_closed_lists_are_those_of_the_contracts(context: Any) -> None:
             for check in column.checks:
                 if check.check == "one_of" and check.severity == "error" and "values" in check.params:
                     assert listed[column.name] == set(check.params["values"]), (feed, column.name)
+
+
+def test_primary_keys_are_those_of_the_marts(context: Any) -> None:
+    query = " ".join(context.data_sources.get("warehouse").get_asset("primary_keys").query.split())
+    for file in MARTS:
+        for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]:
+            key = ", ".join(model["config"]["meta"]["primary_key"])
+            counted = f"({key})) filter (where ({key}) is not null)" if "," in key else f"{key})"
+            assert f"'{model['name']}'" in query
+            assert re.search(rf"count\(distinct {re.escape(counted)}( as keys)? from next\.{model['name']}\b", query), (
+                key
+            )
