@@ -1,0 +1,38 @@
+# One image for everything of the project that runs in a container: Airflow's five parts, the migration, the docs.
+FROM python:3.11-slim-bookworm AS environment
+ARG UV_VERSION=0.13.9
+RUN pip install --no-cache-dir uv==${UV_VERSION}
+# requirements.lock with, on the same versions, what only containers need; every file is checked against its hash.
+COPY docker/requirements.lock /tmp/requirements.lock
+RUN uv venv /opt/venv \
+ && uv pip sync --no-cache --python /opt/venv/bin/python --require-hashes /tmp/requirements.lock
+COPY pyproject.toml /opt/kkbc/
+COPY plugins /opt/kkbc/plugins
+RUN uv pip install --no-cache --python /opt/venv/bin/python --no-deps --no-build-isolation -e /opt/kkbc
+
+FROM python:3.11-slim-bookworm
+RUN groupadd --gid 10001 kkbc \
+ && useradd --uid 10001 --gid kkbc --create-home kkbc \
+ && install -d -o kkbc -g kkbc -m 0700 /var/lib/kkbc /var/lib/kkbc/landing /var/lib/kkbc/keys \
+ && install -d -o kkbc -g kkbc -m 0750 /var/lib/airflow /var/lib/airflow/logs
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=environment /opt/kkbc /opt/kkbc
+COPY config /opt/kkbc/config
+COPY contracts /opt/kkbc/contracts
+COPY dags /opt/kkbc/dags
+COPY dbt_project /opt/kkbc/dbt_project
+COPY expectations /opt/kkbc/expectations
+COPY docs /opt/kkbc/docs
+COPY README.md /opt/kkbc/
+COPY docker/migrate.sh /opt/kkbc/docker/
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    AIRFLOW_HOME=/var/lib/airflow \
+    KKBC_HOME=/var/lib/kkbc \
+    GX_ANALYTICS_ENABLED=false \
+    DBT_SEND_ANONYMOUS_USAGE_STATS=false \
+    DO_NOT_TRACK=1
+USER kkbc
+WORKDIR /opt/kkbc
+CMD ["airflow", "version"]

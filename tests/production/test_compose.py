@@ -1,0 +1,83 @@
+"""The production shape: lawful by the Compose Specification, and each container given what it needs and no more."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+AIRFLOW = (
+    "migrate",
+    "airflow-api-server",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "airflow-worker",
+)
+
+
+def test_the_file_keeps_to_the_compose_specification() -> None:
+    schema = json.loads((Path(__file__).parent / "compose-spec.json").read_text(encoding="utf-8"))
+    jsonschema.validate(COMPOSE, schema)
+
+
+@pytest.mark.parametrize(
+    "name", ["AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "AIRFLOW__CORE__FERNET_KEY"]
+)
+def test_airflow_containers_agree(name: str) -> None:
+    assert len({SERVICES[service]["environment"][name] for service in AIRFLOW}) == 1
+
+
+def test_the_warehouse_login_and_the_key_are_only_where_tasks_run() -> None:
+    with_login = {name for name, service in SERVICES.items() if "KKBC_DATABASE_URL" in service.get("environment", {})}
+    with_key = {
+        name for name, service in SERVICES.items() if any(str(v).startswith("keys:") for v in service["volumes"])
+    }
+    assert with_login == with_key == {"migrate", "airflow-worker"}
+
+
+def test_workers_hold_no_login_of_airflows_database() -> None:
+    assert not any("SQL_ALCHEMY_CONN" in name for name in SERVICES["airflow-worker"]["environment"])
+
+
+def test_no_service_is_privileged_and_those_of_the_project_run_as_nobody_special() -> None:
+    assert not any(service.get("privileged") for service in SERVICES.values())
+    assert all(service["security_opt"] == ["no-new-privileges:true"] for service in SERVICES.values())
+    assert {SERVICES[name]["user"] for name in (*AIRFLOW, "docs")} == {"10001:10001"}
+    assert "USER kkbc" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_every_lasting_service_is_watched_and_started_again() -> None:
+    lasting = {name: service for name, service in SERVICES.items() if name != "migrate"}
+    assert {service["restart"] for service in lasting.values()} == {"unless-stopped"}
+    assert all("healthcheck" in service for service in lasting.values())
+
+
+def test_ports_listen_where_kkbc_bind_says() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("${KKBC_BIND:-127.0.0.1}:") for port in ports)
+
+
+def test_every_secret_stands_in_the_example_without_a_value() -> None:
+    wanted = set(re.findall(r"\$\{([A-Z_]+)", TEXT)) - {"KKBC_BIND", "KKBC_VERSION"}
+    lines = (ROOT / "docker" / "production.env.example").read_text(encoding="utf-8").splitlines()
+    empty = {line[:-1] for line in lines if line.endswith("=") and not line.startswith("#")}
+    assert empty == wanted
+
+
+def test_every_secret_is_asked_for_with_a_remedy() -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+):\?see docker/production.env.example\}", TEXT))
+    assert asked == set(re.findall(r"\$\{([A-Z_]+)", TEXT)) - {"KKBC_BIND", "KKBC_VERSION"}
+
+
+def test_mounted_files_exist() -> None:
+    sources = [str(v).split(":")[0] for service in SERVICES.values() for v in service["volumes"]]
+    assert all((ROOT / source).exists() for source in sources if source.startswith("./"))
