@@ -197,5 +197,9 @@ def _labels(findings: dict[str, _Finding], label: Callable[[_Finding], str]) -> 
     flags: dict[str, list[str]] = {}
     for flag, finding in findings.items():
         flags.setdefault(label(finding), []).append(flag)
+    if not flags:
+        return pl.lit([], _CODES)
     having = [pl.when(pl.any_horizontal(*flags[text])).then(pl.lit(text)) for text in sorted(flags)]
-    return pl.concat_list(having).list.drop_nulls() if having else pl.lit([], _CODES)
+    # Joined and split again: a list of so many pieces is dear to make, and nearly all rows have none.
+    joined = pl.concat_str(having, separator=",", ignore_nulls=True)
+    return joined.replace("", None).str.split(",").fill_null(pl.lit([], _CODES))

@@ -48,9 +48,10 @@ _DATE = (
 )
 # A second of 60 is refused here, for the parser takes it as a leap second.
 _TIME = (
-    rf"(?:(?:T|{_BLANK}+)(?P<clock>[0-9]{{2}}:[0-9]{{2}})(?P<seconds>:[0-5][0-9](?:\.[0-9]+)?)?"
+    rf"(?:(?:T|{_BLANK}+)(?P<clock>[0-9]{{2}}:[0-9]{{2}})(?:(?P<seconds>:[0-5][0-9])(?:\.(?P<fraction>[0-9]+))?)?"
     r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
+_ISO = "%Y-%m-%dT%H:%M:%S"  # with %.f the parser takes four times as long
 _MONTH = rf"(?P<iso>{_YEAR}-[0-9]{{2}})"
 
 # One kind of sign groups, the other is decimal: `1.500.00` and `1,500.000` are no number for certain.
@@ -95,7 +96,7 @@ def steps(column: Column, zone: str) -> list[pl.Expr]:
         case "date":
             pattern, reading = _DATE, [_iso_date(parts).str.to_date("%Y-%m-%d", strict=False)]
         case "timestamp":
-            pattern, reading = _DATE + _TIME, [_iso_timestamp(parts), _instant(value, zone), _in_calendar(value)]
+            pattern, reading = _DATE + _TIME, [_iso_timestamp(parts), _instant(value, parts, zone), _in_calendar(value)]
     trimming = [_trimmed(value, column).alias(text_name), _present(text, column).alias(text_name)]
     splitting = [text.str.extract_groups(f"^{pattern}$").alias(parts_name)] if pattern else []
     typing = [step.alias(name) for step in reading]
@@ -134,17 +135,21 @@ def _iso_date(parts: pl.Expr) -> pl.Expr:
 
 
 def _iso_timestamp(parts: pl.Expr) -> pl.Expr:
-    """The same with the time, which is 00:00 where none was written, and the offset from UTC, if one was."""
+    """The same with the time to the second, 00:00 where none was written, and the offset from UTC, if one was."""
     field = parts.struct.field
     zone = field("zone").str.replace("Z", "+00:00", literal=True).fill_null("")
     clock, seconds = field("clock").fill_null("00:00"), field("seconds").fill_null(":00")
     return pl.concat_str(_iso_date(parts), pl.lit("T"), clock, seconds, zone)
 
 
-def _instant(iso: pl.Expr, zone: str) -> pl.Expr:
-    local = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+def _instant(iso: pl.Expr, parts: pl.Expr, zone: str) -> pl.Expr:
+    is_local = parts.struct.field("zone").is_null()
+    local = pl.when(is_local).then(iso).str.to_datetime(_ISO, time_unit="us", strict=False)
     at_zone = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
-    return pl.coalesce(at_zone, iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False))
+    at_offset = pl.when(~is_local).then(iso).str.to_datetime(f"{_ISO}%z", time_unit="us", strict=False)
+    # Digits past the microsecond are cut off.
+    micros = parts.struct.field("fraction").str.head(6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    return pl.coalesce(at_zone, at_offset) + pl.duration(microseconds=micros)
 
 
 def _in_calendar(instant: pl.Expr) -> pl.Expr:
