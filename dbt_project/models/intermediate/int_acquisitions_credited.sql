@@ -1,4 +1,5 @@
--- A participant's first coverage start ever, and whom it is credited to (KPI rule 7). Starts after as_of do not count yet.
+-- A participant's first coverage start ever, and whom it is credited to (KPI rule 7).
+-- Starts after as_of do not count yet (KPI rule 2).
 with coverage as (
     select * from {{ ref('int_coverage_merged') }}
 ),
@@ -28,7 +29,9 @@ candidates as (
             order by
                 case when registrations.registered_on <= acquired.activated_on then 0 else 1 end,
                 -- Up to activation the latest instant comes first, after it the earliest.
-                case when registrations.registered_on <= acquired.activated_on then registrations.registered_at end desc,
+                case
+                    when registrations.registered_on <= acquired.activated_on then registrations.registered_at
+                end desc,
                 registrations.registered_at,
                 {{ by_code_points('registrations.registration_no') }} desc,
                 {{ by_code_points('registrations.branch_id') }} desc

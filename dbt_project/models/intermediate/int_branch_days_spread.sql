@@ -1,4 +1,4 @@
--- Every branch on every day of the daily marts, and whether its deliveries are expected on that day (KPI rules 2 and 19).
+-- Every branch on every day of the daily marts, and whether deliveries are expected of it (KPI rules 2 and 19).
 with branches as (
     select * from {{ ref('int_branches_listed') }}
 ),

@@ -1,5 +1,5 @@
--- By how much the number of participants of a status changes at the start of a day: a stock is the running sum of its changes.
--- Nobody is counted day by day, so a long history costs no more than its intervals.
+-- By how much the number of participants of a status changes at the start of a day. A stock is the running sum of
+-- its changes: nobody is counted day by day, so a long history costs no more than its intervals.
 with statuses as (
     select * from {{ ref('int_statuses_derived') }}
 ),
@@ -23,7 +23,7 @@ spells as (
     inner join attributions
         on
             statuses.participant_token = attributions.participant_token
-            and (statuses.valid_to is null or attributions.valid_from < statuses.valid_to)
+            and (statuses.valid_to is null or statuses.valid_to > attributions.valid_from)
             and (attributions.valid_to is null or statuses.valid_from < attributions.valid_to)
 ),
 
