@@ -25,7 +25,6 @@ Checkpoint = Literal["loaded_slices", "built_marts"]
 Severity = Literal["fail", "warn"]
 
 CONTEXT = PROJECT_ROOT / "expectations"
-LINES_SHOWN = 20
 # Every build has a folder of results and Data Docs of its own: an index over all nights would cost more each night.
 BUILDS_KEPT = 14
 
@@ -54,6 +53,10 @@ class Finding:
             for place, observed in self.places
         ]
 
+    def __str__(self) -> str:
+        """The line of the first place, and how many more there are."""
+        return self.lines()[0] + _more(self.count) if self.places else f"{self.expectation} {self.column}: met"
+
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -68,14 +71,14 @@ class AuditResult:
         return [finding for finding in self.findings if not finding.success and finding.severity == severity]
 
     def summary(self) -> dict[str, Any]:
-        """Counts, and the first lines of what was not met: small enough for XCom, free of personal data."""
+        """Counts, and a line for each expectation not met: small enough for XCom, free of personal data."""
         failed, warned = self.failures("fail"), self.failures("warn")
         return {
             "checkpoint": self.checkpoint,
             "expectations": len(self.findings),
             "failed": len(failed),
             "warned": len(warned),
-            "lines": [line for finding in failed + warned for line in finding.lines()][:LINES_SHOWN],
+            "lines": [str(finding) for finding in failed + warned],
         }
 
     def raise_if_failed(self, gate: Literal["fail", "warn"]) -> None:
@@ -86,12 +89,9 @@ class AuditResult:
         failed = self.failures("fail")
         if gate == "warn" or not failed:
             return
-        lines = [line for finding in failed for line in finding.lines()][:LINES_SHOWN]
-        places = sum(finding.count for finding in failed)
-        more = f"; and {places - len(lines)} more" if places > len(lines) else ""
         raise GateFailed(
             f"the audit {self.checkpoint} of build {self.build_id} failed {len(failed)} of {len(self.findings)}"
-            f" expectations: {'; '.join(lines)}{more}",
+            f" expectations: {'; '.join(map(str, failed))}",
             f"see {_results(self.build_id)}/data_docs/index.html; mend what is named and run the night again,"
             " or publish all the same with KKBC_GATE=warn",
         )
@@ -131,7 +131,11 @@ def _first_place(finding: Finding) -> tuple[str | None, str | None]:
     if not finding.places:
         return None, None
     place, observed = finding.places[0]
-    return (f"{observed}, and {finding.count - 1} more" if finding.count > 1 else observed), place
+    return observed + _more(finding.count), place
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""
 
 
 def _results(build_id: int) -> Path:
