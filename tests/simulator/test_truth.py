@@ -129,14 +129,18 @@ def test_status_of_a_slice(records: list[SliceRecord], status: str, revision: in
 
 def test_the_share_activated_counts_coverage_from_before_the_registration() -> None:
     registered = FIRST - timedelta(days=30)
+    before = registered - timedelta(days=1)
     facts = Facts(registrations=[register(n, registered) for n in ("n1", "n2", "n3", "n4")])
     facts.payments = [
         pay("n1", registered - timedelta(days=40)),
         pay("n2", FIRST),
         pay("n3", FIRST + timedelta(days=1)),
     ]
-    told = nation(facts, FIRST + timedelta(days=1))
-    assert of_branch(Daily(told).branches(), FIRST)["activation_rate_30d"] == 0.5
+    facts.registrations.append(register("n5", before))  # before the first business date: not a daily figure
+    told = nation(facts, FIRST + timedelta(days=1), first=registered)
+    daily = Daily(told).branches()
+    assert of_branch(daily, FIRST)["activation_rate_30d"] == 0.5
+    assert of_branch(daily, FIRST - timedelta(days=1))["activation_rate_30d"] is None
     entry = next(e for e in channels(told) if e["business_date"] == FIRST.isoformat())
     assert (entry["registrations_30d_due"], entry["activated_30d"]) == (4, 2)
     assert (entry["acquisitions"], entry["activation_days_sum"], entry["activation_days_count"]) == (1, 30, 1)

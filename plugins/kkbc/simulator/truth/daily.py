@@ -111,9 +111,10 @@ class Daily:
                     self.counts[status][branch_id, day] = stock
 
     def _thirty_days(self) -> None:
+        """Registrations from the first business date on: earlier ones do not count in daily figures (KPI rule 2)."""
         for person in self.nation.participants:
             first = person.first_registration
-            if first is None:
+            if first is None or first.day < self.nation.first:
                 continue
             due = first.day + _THIRTY
             self.counts["due_30d"][first.branch_id, due] += 1
@@ -163,7 +164,7 @@ def channels(nation: Nation) -> list[Entry]:
             if credited and credited.day <= activated:
                 cell["activation_days_sum"] += (activated - credited.day).days
                 cell["activation_days_count"] += 1
-        if first:
+        if first and first.day >= nation.first:
             cell = cells[first.branch_id, first.channel, first.day + _THIRTY]
             cell["registrations_30d_due"] += 1
             cell["activated_30d"] += activated is not None and activated <= first.day + _THIRTY
