@@ -50,7 +50,7 @@ contract, and loads the slices. A late branch is no special case: the next run f
   were tried three times already. After mending, clear the task, or wait for the next hour.
 * **`close_pull` is green, yet a branch is missing.** It has delivered nothing: see `bi.kpi_data_quality_daily`, status
   `missing`, and call the branch.
-* **`open_run` is red.** Settings, registry, contracts or warehouse: run `kkbc doctor`.
+* **`open_run` is red, or every `pull_branch`.** Settings, registry, key, source root or warehouse: run `kkbc doctor`.
 * **No `build_marts` run followed.** Nothing new came and `as_of` did not move, so there was nothing to build.
 
 Runs may be repeated at will: a slice that is loaded already is not loaded twice.
@@ -110,7 +110,7 @@ def pull_branches():
 
         print(night.pull_branch(run_id, branch_id))
 
-    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LOADED])
+    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[LOADED])
     def close_pull(params=None, run_id=None, outlet_events=None) -> dict:
         from kkbc import night
 

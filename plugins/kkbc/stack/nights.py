@@ -151,10 +151,11 @@ def _result(api: Api, dag_id: str, run_id: str, task_id: str, key: str = "return
 def _failure(api: Api, dag_id: str, run_id: str) -> UserError:
     """What the run's failed task raised: a mistake that can be mended in its own words, else its place and kind."""
     run = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-    tasks = api.get(run, state="failed", order_by="end_date")["task_instances"]
+    tasks = api.get(run, state="failed")["task_instances"]
     if not tasks:
         return UserError(f"run {run_id} of {dag_id} failed", f"see {api.airflow.url}/dags/{dag_id}/runs/{run_id}")
-    task = tasks[0]
+    # A branch that failed stops no night by itself, so what stopped this one comes first.
+    task = min(tasks, key=lambda task: (task["map_index"] >= 0, task["end_date"]))
     log = api.get(f"{run}/{task['task_id']}/logs/{task['try_number']}", map_index=task["map_index"], full_content=True)
     errors = [error for line in log["content"] if isinstance(line, dict) for error in line.get("error_detail") or []]
     kind, message = (errors[-1]["exc_type"], errors[-1]["exc_value"]) if errors else ("", "")

@@ -1,0 +1,65 @@
+"""How the two main DAGs hang together."""
+
+from itertools import pairwise
+
+from airflow.sdk import DAG, Asset, RetryAction, TriggerRule
+
+from kkbc import night
+from kkbc.errors import GateFailed, UserError
+from kkbc.stack import configuration
+
+
+def test_every_branch_is_a_task_of_its_own_in_the_pool_that_up_makes(dags: dict[str, DAG]) -> None:
+    pull = dags["pull_branches"].get_task("pull_branch")
+    assert pull.is_mapped
+    assert pull.pool == configuration.PULL_POOL
+    assert dags["pull_branches"].max_active_tasks >= 122
+
+
+def test_a_branch_that_fails_does_not_stop_the_night(dags: dict[str, DAG]) -> None:
+    close = dags["pull_branches"].get_task("close_pull")
+    assert close.trigger_rule == TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+
+
+def test_the_build_waits_for_the_announcement_of_the_pulls(dags: dict[str, DAG]) -> None:
+    condition = dags["build_marts"].timetable.asset_condition
+    assert condition.objects == [Asset("kkbc.slices")]
+
+
+def test_all_layers_are_built_in_their_order(dags: dict[str, DAG]) -> None:
+    build = dags["build_marts"]
+    chain = [f"build_{layer}" for layer in night.LAYERS]
+    assert [task.task_id for task in build.topological_sort() if task.task_id in chain] == chain
+    for before, after in pairwise(chain):
+        assert before in build.get_task(after).upstream_task_ids
+    assert chain[-1] in build.get_task("audit_marts").upstream_task_ids
+
+
+def test_nothing_is_published_unless_both_audits_pass(dags: dict[str, DAG]) -> None:
+    publish = dags["build_marts"].get_task("publish")
+    assert publish.upstream_task_ids >= {"audit_slices", "audit_marts"}
+    assert publish.trigger_rule == TriggerRule.ALL_SUCCESS
+
+
+def test_slices_are_audited_beside_the_build(dags: dict[str, DAG]) -> None:
+    audit = dags["build_marts"].get_task("audit_slices")
+    assert audit.get_flat_relative_ids(upstream=True) == {"open_build"}
+
+
+def test_a_failed_build_is_closed_without_hiding_its_failure(dags: dict[str, DAG]) -> None:
+    close = dags["build_marts"].get_task("close_build")
+    assert close.is_teardown
+    assert "publish" in close.upstream_task_ids
+
+
+def test_what_a_person_must_mend_is_not_tried_again(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        for task in dag.tasks:
+            for error in (UserError("the login is refused", "mend it"), GateFailed("stopped", "look")):
+                assert task.retry_policy.evaluate(error, 1, 3).action == RetryAction.FAIL
+
+
+def test_a_line_that_may_come_back_is_tried_again(dags: dict[str, DAG]) -> None:
+    pull = dags["pull_branches"].get_task("pull_branch")
+    for error in (TimeoutError("timed out"), ConnectionRefusedError("refused")):
+        assert pull.retry_policy.evaluate(error, 1, 3).action == RetryAction.RETRY

@@ -1,0 +1,176 @@
+"""A real Airflow on homes of its own: up, a night, a crash, down."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from kkbc.doctor import examine
+from kkbc.errors import GateFailed, UserError
+from kkbc.settings import PROJECT_ROOT, get_settings
+from kkbc.simulator import Scale, World
+from kkbc.stack import configuration, down, processes, states, up
+from kkbc.stack.api import Api
+from kkbc.stack.nights import run_in_airflow
+from kkbc.warehouse import connect
+
+pytestmark = pytest.mark.airflow
+
+FIRST = date(2023, 12, 11)
+TINY = Scale(registrations=60, contributions=150, opening=300)
+# Four branches are enough to see how things hang together, and a night of them takes seconds.
+REGISTRY = "branches:\n" + "".join(
+    f"  - {{branch_id: {name}}}\n" for name in ("HQ", "KC001", "KC002", "KC030", "KC061")
+)
+
+
+@contextmanager
+def at(home: Path) -> Iterator[Path]:
+    """`home` is the current one for the length of the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KKBC_HOME", str(home))
+        patch.setenv("KKBC_REGISTRY", str(home / "branches.yml"))
+        get_settings.cache_clear()
+        yield home
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home that is up."""
+    home = tmp_path_factory.mktemp("airflow") / "home"
+    home.mkdir()
+    (home / "branches.yml").write_text(REGISTRY)
+    with at(home):
+        up()
+        yield home
+        down()
+
+
+@pytest.fixture(autouse=True)
+def current(running: Path) -> Iterator[None]:
+    with at(running):
+        yield
+
+
+def traces(home: Path) -> list[str]:
+    """Every process that has something of `home` in its arguments, working folder or open files."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            texts = [*process.cmdline(), process.cwd(), *(file.path for file in process.open_files())]
+        except psutil.Error:
+            continue
+        if process.pid != os.getpid() and any(str(home) in text for text in texts):
+            found.append(" ".join(process.cmdline()))
+    return found
+
+
+def test_all_parts_run_and_the_doctor_agrees() -> None:
+    assert [part.name for part in states() if not part.running] == []
+    findings = {finding.name: finding for finding in examine()}
+    assert {name: f.found for name, f in findings.items() if f.state == "fail"} == {}
+    assert findings["airflow"].state == findings["dags"].state == findings["warehouse"].state == "ok"
+
+
+def test_up_again_changes_nothing() -> None:
+    before = states()
+    up()
+    assert states() == before
+
+
+def test_nobody_gets_in_without_the_password() -> None:
+    airflow = configuration.find(get_settings())
+    assert airflow is not None
+    assert httpx.get(f"{airflow.url}/api/v2/dags").status_code == 401
+    wrong = httpx.post(f"{airflow.url}/auth/token", json={"username": "admin", "password": "admin"})
+    assert wrong.status_code == 401
+
+
+def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
+    world = World(tmp_path, seed=3, scale=TINY, first_date=FIRST)
+    night = world.play_night()
+    seen: dict[str, tuple[int, int]] = {}
+    outcome = run_in_airflow(
+        world.branches_root,
+        night.business_date,
+        FIRST,
+        "warn",
+        lambda stage, done, total: seen.update({stage: (done, total)}),
+    )
+    assert outcome["failed"] == {}
+    assert outcome["branches"] == 5
+    assert outcome["as_of"] == "2023-12-11"
+    assert any("KC122" in note for note in outcome["notes"])
+    assert seen == {"pull": (5, 5), "build": (2, 2), "audit": (2, 2), "publish": (1, 1)}
+    with connect("bi") as conn:
+        expected = conn.execute("select business_date, branches_expected from bi.kpi_national_daily").fetchall()
+    assert expected == [(FIRST, 4)]
+    again = run_in_airflow(world.branches_root, night.business_date, None, None)
+    assert not again["news"]
+    assert again["publication_id"] is None
+
+
+def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"source root {tmp_path}/nowhere is no folder") as caught:
+        run_in_airflow(tmp_path / "nowhere", FIRST, None, None)
+    assert not isinstance(caught.value, GateFailed)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_what_was_killed_comes_back(running: Path) -> None:
+    scheduler = processes.find("scheduler", running / "run")
+    assert scheduler is not None
+    left = scheduler.children(recursive=True)
+    scheduler.kill()
+    scheduler.wait()
+    assert {finding.name: finding.state for finding in examine()}["airflow"] == "fail"
+    up()
+    assert all(part.running for part in states())
+    psutil.wait_procs(left, timeout=10)
+    assert [process for process in left if process.is_running()] == []
+
+
+def test_an_occupied_port_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "other"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        refused = subprocess.run(
+            [Path(sys.executable).with_name("kkbc"), "up"],
+            env=os.environ | {"KKBC_HOME": str(home), "KKBC_AIRFLOW_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            cwd=PROJECT_ROOT,
+        )
+    assert refused.returncode == 2
+    assert f"port {port}" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert traces(home) == []
+
+
+def test_a_second_home_runs_beside_and_goes_without_a_trace(running: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "branches.yml").write_text(REGISTRY)
+    with at(second):
+        airflow = up()
+        assert all(part.running for part in states())
+        assert {dag["dag_id"] for dag in Api(airflow).get("dags")["dags"]} == {"pull_branches", "build_marts"}
+        assert traces(second)
+        assert down() == ["api-server", "scheduler", "dag-processor", "triggerer", "postgres"]
+        assert traces(second) == []
+        assert list((second / "run").glob("*.pid")) == []
+        assert not (second / "socket").exists()
+        assert not (second / "pg" / "postmaster.pid").exists()
+        assert down() == []
+    assert all(part.running for part in states())

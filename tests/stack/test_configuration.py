@@ -1,0 +1,104 @@
+"""Port, secrets and airflow.cfg of a home."""
+
+import configparser
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kkbc.errors import UserError
+from kkbc.settings import get_settings
+from kkbc.stack import configuration
+from kkbc.warehouse.server import Server, free_port
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def remember(home: Path, port: int) -> None:
+    (home / "run").mkdir()
+    (home / "run" / "airflow.port").write_text(f"{port}\n")
+
+
+def test_the_port_of_the_last_start_is_taken_again(home: Path) -> None:
+    port = free_port()
+    remember(home, port)
+    assert configuration.port_of(get_settings(), running=False) == port
+
+
+def test_a_remembered_port_that_is_occupied_is_replaced(home: Path, taken: int) -> None:
+    remember(home, taken)
+    assert configuration.port_of(get_settings(), running=False) != taken
+
+
+def test_a_running_airflow_keeps_its_port(home: Path, taken: int) -> None:
+    remember(home, taken)
+    assert configuration.port_of(get_settings(), running=True) == taken
+
+
+def test_a_named_port_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("KKBC_AIRFLOW_PORT", str(port))
+    assert configuration.port_of(get_settings(), running=False) == port
+
+
+def test_a_named_port_that_is_occupied_is_one_clear_error(
+    home: Path, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KKBC_AIRFLOW_PORT", str(taken))
+    with pytest.raises(UserError, match=f"port {taken} .KKBC_AIRFLOW_PORT. is taken"):
+        configuration.port_of(get_settings(), running=False)
+
+
+@pytest.mark.parametrize("wish", ["http", "0", "65536", "-1", "80.5"])
+def test_a_name_that_is_no_port_is_one_clear_error(home: Path, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KKBC_AIRFLOW_PORT", wish)
+    with pytest.raises(UserError, match="is no TCP port"):
+        configuration.port_of(get_settings(), running=False)
+
+
+def test_another_port_for_a_running_airflow_needs_a_restart(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(home, 12345)
+    monkeypatch.setenv("KKBC_AIRFLOW_PORT", "12346")
+    with pytest.raises(UserError, match="Airflow runs at port 12345"):
+        configuration.port_of(get_settings(), running=True)
+
+
+def test_secrets_are_made_once_and_private(home: Path) -> None:
+    server = Server(home / "pg", 1, 5432, home / "a folder%" / "socket")
+    first = configuration.configure(get_settings(), server, 8080)
+    again = configuration.configure(get_settings(), server, 8081)
+    assert again.password == first.password
+    assert configuration.find(get_settings()) == again
+    assert json.loads((home / "airflow" / "passwords.json").read_text()) == {"admin": first.password}
+    for path in (home / "airflow" / "airflow.cfg", home / "airflow" / "passwords.json", home / "keys" / "airflow.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    config = configparser.ConfigParser()
+    config.read(home / "airflow" / "airflow.cfg")
+    assert config["api"]["port"] == "8081"
+    assert "a%20folder%25" in config["database"]["sql_alchemy_conn"]
+    assert config["core"]["load_examples"] == "False"
+
+
+def test_another_airflow_of_this_shell_does_not_reach_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere/airflow")
+    monkeypatch.setenv("AIRFLOW_HOME", "/elsewhere")
+    environment = configuration.environment(get_settings())
+    assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in environment
+    assert environment["AIRFLOW_HOME"] == str(home / "airflow")
+
+
+def test_the_clock_does_not_start_pulls_in_a_home_of_played_nights(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configuration.environment(get_settings())["KKBC_PULL_SCHEDULE"] == ""
+    monkeypatch.setenv("KKBC_SOURCE_ROOT", "/deliveries")
+    get_settings.cache_clear()
+    assert "KKBC_PULL_SCHEDULE" not in configuration.environment(get_settings())
