@@ -39,7 +39,7 @@ class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
     `personal` columns live in landing and vault only. `lawful` are tokens for a missing value that are values here,
-    `unreadable` is a pattern of text that has lost the value.
+    `unreadable` is a pattern of text that has lost the value, `max_length` the characters that a key may have at most.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Column:
     checks: tuple[Check, ...]
     lawful: tuple[str, ...] = ()
     unreadable: str | None = None
+    max_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def _column(prop: SchemaProperty) -> Column:
         checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
         lawful=tuple(custom.get("lawful", ())),
         unreadable=custom.get("unreadable"),
+        max_length=(prop.logicalTypeOptions or {}).get("maxLength"),
     )
 
 

@@ -342,7 +342,10 @@ CASES: list[Case] = [
     case("rule 10 no whole tier", "iuran", paid(30001, 20400, 60000), "", "AMOUNT_TIER"),
     case("rule 23 last day of the table", "iuran", paid(1, 1, 1, coverage_start="2025-12-31"), "", "AMOUNT_TIER"),
     case("rule 23 the day after", "iuran", paid(1, 1, 1, coverage_start="2026-01-01")),
-    case("rule 23 before any table", "iuran", paid(1, 1, 1, coverage_start="2015-06-30")),
+    case("rule 23 no lower bound", "iuran", paid(1, 1, 1, coverage_start="2015-06-30"), "", "AMOUNT_TIER"),
+    # A key that no index can hold
+    case("VALUE_INVALID a key of 500", "iuran", {"payment_id": "9" * 500}),
+    case("VALUE_INVALID a key of 501", "iuran", {"payment_id": "9" * 501}, "VALUE_INVALID"),
     # PERIOD_ORDER
     case("PERIOD_ORDER equal", "kegiatan", {"ended_at": "2023-12-11T06:00:00"}),
     case("PERIOD_ORDER before", "kegiatan", {"ended_at": "2023-12-11T05:59:59"}, "PERIOD_ORDER"),

@@ -175,13 +175,15 @@ AMOUNTS: list[tuple[str, int | None]] = [
     ("1,50", None),
     ("1500000.01", None),
     ("1500.5000", None),
-    ("1.500.00", None),
-    ("1,500,0", None),
-    ("1,500.000", None),
-    ("1.500,000", None),
-    ("1.500,000.00", None),
+    ("1.500.00", 1_500),
+    ("1,500,0", 1_500),
+    ("1,500.000", 1_500_000),
+    ("1.500,000", 1_500_000),
+    ("1.500,000.00", 1_500_000),
+    ("1234.567", 1_234_567),
     ("12.34.567", None),
-    ("1234.567", None),
+    ("1.500.5", None),
+    ("1.00.500", None),
     ("1.5000", None),
     ("1..500", None),
     (".500", None),
@@ -340,9 +342,9 @@ def plain_number(text: str, rupiah: bool) -> int | None:
     groups, signs = re.split("[.,]", text), re.findall("[.,]", text)
     if not all(group.isascii() and group.isdigit() for group in groups):
         return None
-    if signs and len(groups[-1]) < 3 and (int(groups.pop()) != 0 or signs.pop() in signs):
+    if signs and len(groups[-1]) in (1, 2) and int(groups.pop()) != 0:
         return None
-    if len(set(signs)) > 1 or any(len(group) != 3 for group in groups[1:]) or (signs and len(groups[0]) > 3):
+    if any(len(group) != 3 for group in groups[1:]):
         return None
     number = sign * int("".join(groups))
     return number if -(2**63) <= number < 2**63 else None

@@ -54,12 +54,8 @@ _TIME = (
 _ISO = "%Y-%m-%dT%H:%M:%S"  # with %.f the parser takes four times as long
 _MONTH = rf"(?P<iso>{_YEAR}-[0-9]{{2}})"
 
-# One kind of sign groups, the other is decimal: `1.500.00` and `1,500.000` are no number for certain.
-_DIGITS = (
-    r"(?:[0-9]+(?:[.,]0{1,2})?"
-    r"|[0-9]{1,3}(?:\.[0-9]{3})+(?:,0{1,2})?"
-    r"|[0-9]{1,3}(?:,[0-9]{3})+(?:\.0{1,2})?)"
-)
+# Dot and comma alike: before exactly three digits they group, before one or two final ones they are decimal (rule 16).
+_DIGITS = r"[0-9]+(?:[.,][0-9]{3})*(?:[.,]0{1,2})?"
 _RUPIAH = rf"(?i:rp){_BLANK}*"
 
 
@@ -85,7 +81,9 @@ def steps(column: Column, zone: str) -> list[pl.Expr]:
     reading: list[pl.Expr]
     match column.type:
         case "text" | "code":
-            reading = [pl.when(~text.str.contains(column.unreadable)).then(text)] if column.unreadable else []
+            refused = [text.str.contains(column.unreadable)] if column.unreadable else []
+            refused += [text.str.len_chars() > column.max_length] if column.max_length else []
+            reading = [pl.when(~pl.any_horizontal(refused)).then(text)] if refused else []
         case "int":
             reading = [_number(text, f"^-?{_DIGITS}$")]
         case "idr":

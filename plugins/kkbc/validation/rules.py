@@ -211,7 +211,8 @@ def _tier(
 ) -> Verdict:
     """The amounts are no tier's of the rate table in force on the day `at`, times `months` (Exchange rule 10).
 
-    Not judged on a day that has no rate table (Exchange rule 23). The work accident rate tells which tier it is.
+    Not judged on a day that has no rate table (Exchange rule 23); no `valid_from` or `valid_to` is an open end. The
+    work accident rate tells which tier it is.
     """
     paid, count = pl.col(jkk), pl.when(pl.col(months) > 0).then(pl.col(months))
     rate = paid // count
@@ -225,7 +226,8 @@ def _tier(
         )
         jht_due = pl.when(pl.col(program) == with_jht).then(jht_due).otherwise(0)
         fits = (paid == rate * count) & (pl.col(jkm) == jkm_due) & (pl.col(jht) == jht_due)
-        in_force = pl.col(at).is_between(date.fromisoformat(start), date.fromisoformat(end) if end else date.max)
+        first, last = (date.fromisoformat(day) if day else open_ for day, open_ in ((start, date.min), (end, date.max)))
+        in_force = pl.col(at).is_between(first, last)
         broken.append(in_force & judged & ~fits.fill_null(False))
     return Verdict(jkk, pl.any_horizontal(broken))
 
