@@ -189,7 +189,7 @@ def test_a_slice_is_rejected_alone_with_its_reason(
     spoil(folder)
     report = pull_kc001()
     assert (report.loaded, report.rejected) == (2, 1)
-    assert slices()[1] == ("iuran", 1, "rejected", reason, 0, 0, 0)
+    assert slices()[0] == ("iuran", 1, "rejected", reason, 0, 0, 0)
     assert query("select count(*) from raw.contributions") == [(0,)]
 
 

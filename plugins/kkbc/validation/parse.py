@@ -61,7 +61,8 @@ _RUPIAH = rf"(?i:rp){_BLANK}*"
 
 def is_text(column: Column) -> bool:
     """Whether the trimmed text is the value, so that every text can be read."""
-    return column.type in ("text", "code") and column.unreadable is None
+    is_plain = column.unreadable is None and column.max_length is None
+    return column.type in ("text", "code") and is_plain
 
 
 def text_of(column: Column) -> str:
