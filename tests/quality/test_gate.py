@@ -1,12 +1,13 @@
 """Each expectation holds on an ordinary night and fails on data broken for it, naming the place and the value."""
 
+import shutil
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from kkbc.errors import GateFailed, UserError
-from kkbc.quality import AuditResult, Finding, audit
+from kkbc.quality import AuditResult, Finding, audit, gate
 from kkbc.quality.gate import BUILDS_KEPT, CONTEXT
 
 # Serial 9001, so of no one; where a slip of the pipeline might put a person.
@@ -242,6 +243,19 @@ def test_a_mart_that_was_not_built_is_named(night: psycopg.Connection) -> None:
 
     with pytest.raises(UserError, match=r'built_marts cannot read its data: .*"next\.quarantine_reasons_daily"'):
         audit("built_marts", 1)
+
+
+def test_an_expectation_that_cannot_be_judged_is_named(
+    night: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = tmp_path / "expectations"
+    shutil.copytree(CONTEXT, context)
+    suite = context / "expectations" / "slices.json"
+    suite.write_text(suite.read_text().replace('"quarantined_rate"', '"quarantine_rate"'))
+    monkeypatch.setattr(gate, "CONTEXT", context)
+
+    with pytest.raises(UserError, match=r"expect_column_values_to_be_between of suite slices .*quarantine_rate"):
+        audit("loaded_slices", 1)
 
 
 FAIL = Finding("slices", "expect_x", "rate", "fail", False, "<= 0.5", 3, (("iuran/KC044/2023-12-11/r1", "0.83"),))

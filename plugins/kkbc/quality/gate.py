@@ -191,8 +191,10 @@ def _unmet(suite: str, outcome: Any) -> tuple[int, tuple[tuple[str, str], ...]]:
     """How many rows do not meet an expectation, and the first of them; a table as a whole counts as one row."""
     found = outcome.result
     if "unexpected_count" in found:
-        rows = [dict(row) for row in found.get("partial_unexpected_index_list") or []]
-        return found["unexpected_count"], tuple((str(row.pop("slice")), _observed(row)) for row in rows)
+        count = found["unexpected_count"]
+        rows = [dict(row) for row in found.get("partial_unexpected_index_list", [])]
+        places = tuple((str(row.pop("slice")), _observed(row)) for row in rows)
+        return count, places or (((suite, f"{count} rows"),) if count else ())
     if "observed_value" in found:
         return (0, ()) if outcome.success else (1, ((suite, _text(found["observed_value"])),))
     raise UserError(
