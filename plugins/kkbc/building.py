@@ -46,7 +46,7 @@ class NodeResult:
     @property
     def failed(self) -> bool:
         """Whether it stops the build; what dbt then skips does not."""
-        return self.status in ("error", "fail", "runtime error")
+        return self.status in ("error", "fail")
 
 
 def build(layer: str, *, as_of: date, first_business_date: date, build_id: int | None = None) -> list[NodeResult]:
