@@ -1,5 +1,6 @@
 """Pulling one branch of kind file, from the manifest to committed rows."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import date
@@ -12,7 +13,7 @@ import pytest
 from kkbc import privacy
 from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, conninfo
 
 from .deliveries import deliver
 
@@ -161,8 +162,6 @@ def spoil_bytes(folder: Path) -> None:
 
 def respecify(folder: Path, content: bytes, rows: int) -> None:
     """Replaces the file and makes the manifest true of its bytes."""
-    import hashlib
-
     (folder / "iuran.csv").write_bytes(content)
     path = folder / "manifest.json"
     document = json.loads(path.read_text())
@@ -242,16 +241,10 @@ def test_the_branch_is_left_as_it_was(pull_kc001: Pull, root: Path) -> None:
 
 def test_while_another_session_pulls_the_branch_this_one_does_nothing(pull_kc001: Pull, root: Path) -> None:
     deliver(root, {"iuran": [{}]})
-    with psycopg.connect(query_conninfo()) as other:
+    with psycopg.connect(conninfo()) as other:
         other.execute("select pg_advisory_lock(hashtextextended('kkbc.pull.KC001', 0))")
         assert pull_kc001().outcome == "nothing_new"
     assert pull_kc001().loaded == 1
-
-
-def query_conninfo() -> str:
-    from kkbc.warehouse import conninfo
-
-    return conninfo()
 
 
 def test_every_visit_is_on_record(pull_kc001: Pull, root: Path) -> None:
@@ -268,12 +261,10 @@ def test_targets_of_head_office(pull_kc001: Pull, root: Path) -> None:
     folder = root / "HQ" / "2023-12-01"
     folder.mkdir(parents=True)
     content = (
-        "kode_kantor,bulan,target_peserta_baru,target_peserta_aktif,target_iuran\n"
-        "KC001,2023-12,10,100,1.000.000\nKC999,2023-12,1,1,1\nKC001,2023-12,20,100,1000000\nKC002,2023-12,-1,1,1\n"
-    ).encode()
+        b"kode_kantor,bulan,target_peserta_baru,target_peserta_aktif,target_iuran\n"
+        b"KC001,2023-12,10,100,1.000.000\nKC999,2023-12,1,1,1\nKC001,2023-12,20,100,1000000\nKC002,2023-12,-1,1,1\n"
+    )
     (folder / "target.csv").write_bytes(content)
-    import hashlib
-
     manifest = {
         "schema_version": 1,
         "branch_id": "HQ",

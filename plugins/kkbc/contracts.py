@@ -135,7 +135,7 @@ def _column(prop: SchemaProperty) -> Column:
         description=prop.description or "",
         label_id=prop.businessName or prop.name,
         checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
-        lawful=tuple(custom.get("lawful", ())),
+        lawful=tuple(custom.get("lawful") or ()),
         unreadable=custom.get("unreadable"),
         max_length=(prop.logicalTypeOptions or {}).get("maxLength"),
     )

@@ -33,7 +33,7 @@ _TYPES: dict[str, pl.DataType] = {
 def export(
     schema: str, format_: Format, folder: Path, progress: Callable[[str, int], None] = lambda table, rows: None
 ) -> dict[str, int]:
-    """Writes every table of `schema` to `folder`/{table}.{format_}; returns the rows of each.
+    """Writes every mart of `schema` to `folder`/{table}.{format_}; returns the rows of each.
 
     CSV: UTF-8, comma, header, empty field for null, dates ISO. All tables are of one publication. A file appears whole
     or not at all. Raises UserError for an unknown schema, nothing published, or a folder that cannot be written.
@@ -78,7 +78,8 @@ def _tables(conn: psycopg.Connection, schema: str) -> list[tuple[str, sql.Compos
         " cross join lateral unnest(i.indkey) with ordinality k(attnum, n)"
         " join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum"
         " join pg_type t on t.oid = a.atttypid"
-        " where s.nspname = %s and c.relkind = 'r' group by c.relname order by c.relname",
+        " where s.nspname = %s and c.relkind = 'r' and c.relname <> 'publication'"
+        " group by c.relname order by c.relname",
         [schema],
     ).fetchall()
     collated = sql.SQL('{} collate "C"')

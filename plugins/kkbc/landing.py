@@ -1,7 +1,7 @@
 """Landing: what branches sent, byte for byte, and the typed and quarantined rows made of it, as Parquet.
 
-One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]}/`: the file in `sent/`, the rows beside
-it. Nothing in it is ever changed: other content makes another folder. The root is a local folder or any fsspec URI.
+One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]}/`: the file in `sent/`, the rows
+beside it. Nothing in it is ever changed: other content makes another folder. The root is a folder or any fsspec URI.
 """
 
 import hashlib
@@ -37,6 +37,8 @@ class Landing:
         self.root = root
         self.fs, self.path = fsspec.core.url_to_fs(root)
         self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        if self.is_local:
+            private_folder(Path(self.path))
 
     def land(self, slice_: Slice, name: str, spooled: Path) -> Landed:
         """Keeps the bytes of `spooled`, delivered as `name`; the spooled file moves away where landing is local.
@@ -81,6 +83,16 @@ class Landing:
         """The frame that was kept as `name` in the landed folder `uri`."""
         with fsspec.open(f"{uri}/{name}.parquet", "rb") as file:
             return pl.read_parquet(_whole(file))
+
+
+def private_folder(path: Path) -> Path:
+    """Makes a folder that only its owner may enter, for persons are in it. Raises UserError when it cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"folder {path} cannot be made: {error.strerror}", "check its owner and the disk") from error
+    return path
 
 
 def checksum(path: Path) -> tuple[str, int]:

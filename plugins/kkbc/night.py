@@ -68,10 +68,8 @@ def open_run(
     file deliveries of all branches; without it each is visited by the way its registry entry names.
     Raises UserError for a broken contract or registry, a missing or wrong key, an unreachable warehouse.
     """
-    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
-        load_contract(feed)
-    registry = load_registry()
     root = source_root or get_settings().source_root or None
+    notes = check_setup(root)
     day = as_of or clock.latest_due(clock.now())
     first = first_business_date or get_settings().first_business_date
     with connect("loader") as conn:
@@ -84,7 +82,25 @@ def open_run(
             " on conflict (run_id) do update set outcome = 'running', finished_at = null",
             [run_id, day, mode, root],
         )
-    return Run(run_id, day, [branch.branch_id for branch in registry.branches], _strangers(root))
+        # Whatever was killed says so from now on; one that is between pull and build will say otherwise by itself.
+        conn.execute(
+            "update ops.run r set outcome = 'failed', finished_at = now()"
+            " where outcome = 'running' and mode = %s and run_id <> %s and not exists"
+            " (select from ops.build b where b.run_id = r.run_id and b.outcome = 'running')",
+            [mode, run_id],
+        )
+    return Run(run_id, day, [branch.branch_id for branch in load_registry().branches], notes)
+
+
+def check_setup(source_root: str | None) -> list[str]:
+    """What can be checked without a warehouse: contracts, registry, source root.
+
+    Returns a line for each folder under `source_root` that no registry entry claims. Raises UserError.
+    """
+    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
+        load_contract(feed)
+    load_registry()
+    return _strangers(source_root)
 
 
 def pull_branch(run_id: str, branch_id: str) -> dict[str, Any]:

@@ -25,14 +25,15 @@ def run_night(
 ) -> dict[str, Any]:
     """Runs one night over the file deliveries under `source_root`, as of business date `as_of`.
 
-    `progress` is called with stage, parts done, parts in all; `say` with each line that the operator should see, as soon
-    as the pulls are over. Returns the roll-up of the pulls with `publication_id`,
-    None when there was nothing new. A branch that fails is named in `failed` and does not stop the others.
+    `progress` is called with stage, parts done, parts in all; `say` with each line that the operator should see, as
+    soon as the pulls are over. Returns the roll-up of the pulls with `publication_id`, None when there was nothing new.
+    A branch that fails is named in `failed` and does not stop the others.
     Raises UserError for a set-up that cannot work, GateFailed when the gate stopped publication.
     """
     if gate is not None:
         os.environ["KKBC_GATE"] = gate
         get_settings.cache_clear()
+    night.check_setup(str(source_root))
     prepare()
     run_id = f"plain__{as_of}__{clock.now():%Y%m%dT%H%M%S%f}"
     run = night.open_run(

@@ -1,7 +1,7 @@
 """Publish: the audited marts become what BI reads, all in one transaction.
 
-Tables in `bi` and `bi_detail` stay; only rows that differ are deleted and inserted, so that readers are never locked out
-and see all of the old or all of the new.
+Tables in `bi` and `bi_detail` stay; only rows that differ are deleted and inserted, so that readers are never locked
+out and see all of the old or all of the new.
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ from kkbc import clock, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import SliceRejected
 from kkbc.intake import take_in
-from kkbc.landing import Landed, Landing
+from kkbc.landing import Landed, Landing, private_folder
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
@@ -120,8 +120,7 @@ class _SliceLoader:
         record = SliceRecord(
             slice_, self.run_id, delivery.manifest_sha256, entry.rows, delivery.sent_at, file_name=entry.name
         )
-        spool = get_settings().home / "spool"
-        spool.mkdir(parents=True, exist_ok=True)
+        spool = private_folder(get_settings().home / "spool")
         with tempfile.TemporaryDirectory(prefix=f"{slice_.branch_id}-", dir=spool) as folder:
             landed, failure = self._land(slice_, delivery, entry, Path(folder) / "sent")
             if landed is not None:

@@ -2,12 +2,14 @@
 
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg.rows import dict_row
 
 from kkbc.warehouse import connect
+
+DictConnection = psycopg.Connection[dict[str, Any]]
 
 
 @dataclass
@@ -15,8 +17,9 @@ class Status:
     """The state of the warehouse after its latest run.
 
     `national` is the row of bi.kpi_national_daily of the last published day. `best` and `worst` are rows with
-    branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists slices missing, rejected or late
-    on that day. `steps` are the seconds of each step of the latest run.
+    branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists the slices that are missing or
+    rejected, of whatever day, and those that were late on the last one. `steps` are the seconds of each step of the
+    latest run.
     """
 
     published_as_of: date | None = None
@@ -36,13 +39,15 @@ class Status:
 
 
 def status(best: int = 5) -> Status:
-    """Reads the status; an empty warehouse gives an empty one. Raises UserError when the warehouse cannot be reached."""
+    """Reads the status; that of an empty warehouse is empty. Raises UserError when it cannot be reached."""
     found = Status()
-    with connect("auditor") as conn:
-        conn.row_factory = dict_row  # type: ignore[assignment]
+    with connect("auditor") as plain_conn:
+        conn = cast(DictConnection, plain_conn)
+        conn.row_factory = dict_row
         found.last_run = _first(
             conn,
-            "select run_id, as_of, mode, outcome, started_at, finished_at from ops.run order by started_at desc limit 1",
+            "select run_id, as_of, mode, outcome, started_at, finished_at from ops.run"
+            " order by started_at desc limit 1",
         )
         if found.last_run is not None:
             run_id = found.last_run["run_id"]
@@ -90,24 +95,22 @@ where business_date = %(day)s group by code order by 2 desc, 1
 """
 
 _OWING = """
-select q.status, q.feed, q.branch_id, d.branch_name, s.reason
+select q.business_date, q.status, q.feed, q.branch_id, d.branch_name, s.reason
 from bi.kpi_data_quality_daily q
 join bi.dim_branch d using (branch_id)
 left join ops.slice s on q.status = 'rejected' and (s.feed, s.branch_id, s.business_date, s.revision)
     = (q.feed, q.branch_id, q.business_date, q.revision)
-where q.business_date = %(day)s and q.status in ('missing', 'rejected', 'late')
-order by q.status, q.branch_id, q.feed
+where q.status in ('missing', 'rejected') or (q.status = 'late' and q.business_date = %(day)s)
+order by q.business_date desc, q.status, q.branch_id, q.feed
 """
 
 
-def _first(conn: psycopg.Connection, query: str, values: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    row: Any = conn.execute(query, values).fetchone()  # type: ignore[arg-type]
-    return row
+def _first(conn: DictConnection, query: LiteralString, values: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    return conn.execute(query, values).fetchone()
 
 
-def _all(conn: psycopg.Connection, query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    rows: Any = conn.execute(query, values).fetchall()  # type: ignore[arg-type]
-    return rows
+def _all(conn: DictConnection, query: LiteralString, values: dict[str, Any]) -> list[dict[str, Any]]:
+    return conn.execute(query, values).fetchall()
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ def test_a_branch_that_fails_does_not_stop_the_night(dags: dict[str, DAG]) -> No
 
 def test_the_build_waits_for_the_announcement_of_the_pulls(dags: dict[str, DAG]) -> None:
     condition = dags["build_marts"].timetable.asset_condition
-    assert condition.objects == [Asset("kkbc.slices")]
+    assert list(condition.objects) == [Asset("kkbc.slices")]
 
 
 def test_all_layers_are_built_in_their_order(dags: dict[str, DAG]) -> None:

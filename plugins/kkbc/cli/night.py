@@ -1,16 +1,15 @@
 """`kkbc run` and `kkbc status`."""
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from kkbc.cli.console import err, number, out, percent, print_json, say
-
-Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
 
 
 def register(app: typer.Typer) -> None:
@@ -105,9 +104,8 @@ def show_status(json: Annotated[bool, typer.Option("--json", help="The status as
     for step in found.steps:
         out.print(f"  {step['step']:<22} {step['seconds'] or 0:6.1f} s  {step['outcome']}")
     for failure in found.failed_expectations:
-        out.print(
-            f"  [yellow]{failure['severity']}[/yellow] {failure['expectation']} {failure['slice'] or ''} {failure['observed'] or ''}"
-        )
+        told = (failure["expectation"], failure["slice"], failure["observed"])
+        out.print(f"  [yellow]{failure['severity']}[/yellow]", *(escape(part) for part in told if part))
     if found.national is None:
         out.print("Nothing is published yet.")
         return
@@ -116,7 +114,7 @@ def show_status(json: Annotated[bool, typer.Option("--json", help="The status as
     out.print(_branches("Capaian tertinggi", found.best))
     out.print(_branches("Capaian terendah", found.worst))
     out.print(_counts("Karantina menurut alasan", found.quarantined))
-    out.print(_owing(found.owing, found.published_as_of))
+    out.print(_owing(found.owing))
 
 
 def _national(row: dict[str, Any]) -> Table:
@@ -161,13 +159,16 @@ def _counts(title: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _owing(rows: list[dict[str, Any]], day: date | None) -> Table:
-    title = f"Belum, terlambat atau ditolak ({day})"
-    table = Table("Status", "Kantor", "Umpan", title=title, title_justify="left", box=None)
+def _owing(rows: list[dict[str, Any]], shown: int = 20) -> Table:
+    table = Table(
+        "Tanggal", "Status", "Kantor", "Umpan", title="Belum, ditolak, terlambat", title_justify="left", box=None
+    )
     merged: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        place = (row["status"], row["branch_id"], row["branch_name"])
+        place = (f"{row['business_date']:%d-%m-%Y}", row["status"], f"{row['branch_id']} {row['branch_name']}")
         merged.setdefault(place, []).append(f"{row['feed']} ({row['reason']})" if row["reason"] else row["feed"])
-    for (status, branch_id, name), feeds in merged.items():
-        table.add_row(status, f"{branch_id} {name}", ", ".join(feeds))
+    for place, feeds in list(merged.items())[:shown]:
+        table.add_row(*place, ", ".join(feeds))
+    if len(merged) > shown:
+        table.add_row("", "", f"... dan {len(merged) - shown} lagi: kkbc status --json")
     return table

@@ -18,7 +18,14 @@ from kkbc.simulator.scale import Scale
 from kkbc.simulator.spelling import Profile, columns_of
 from kkbc.simulator.truth.facts import Activity, Facts, Payment, Registration, SliceRecord, Target
 
-WHOLE = ("SCHEMA_VERSION", "MANIFEST_BRANCH", "MANIFEST_DATE", "NO_JSON")
+WHOLE = {
+    "SCHEMA_VERSION": "SCHEMA_VERSION",
+    "MANIFEST_BRANCH": "MANIFEST_BRANCH",
+    "MANIFEST_DATE": "MANIFEST_DATE",
+    "NO_JSON": "UNREADABLE",
+    "LISTED_TWICE": "UNREADABLE",
+}
+"""What condemns a whole delivery, and the reason by which its slices are rejected."""
 _JAKARTA = timezone(timedelta(hours=7))
 
 
@@ -60,8 +67,8 @@ class Post:
         for feed, clean in posting.feeds.items():
             rows = self._spoiled(rng, posting, profile, feed, clean)
             reason = posting.refused.get(feed)
-            entries += self._file(rng, folder, posting, profile, feed, rows, reason)
-            rejection = {None: reason, "NO_JSON": "UNREADABLE"}.get(posting.whole, posting.whole)
+            entries.append(self._file(rng, folder, posting, profile, feed, rows, reason))
+            rejection = WHOLE[posting.whole] if posting.whole else reason
             self._book(posting, feed, rows, rejection)
             self.rows += len(rows)
         if posting.stray:
@@ -120,8 +127,8 @@ class Post:
         feed: str,
         rows: list[Row],
         reason: str | None,
-    ) -> list[dict[str, Any]]:
-        """Write one feed's file and return its entries in the manifest, wrong in the way that `reason` says."""
+    ) -> dict[str, Any]:
+        """Write one feed's file and return its entry in the manifest, wrong in the way that `reason` says."""
         if reason == "UNREADABLE" and profile.format == "csv":
             profile = replace(profile, format="csv.gz")
         columns = columns_of(profile, feed)
@@ -133,8 +140,7 @@ class Post:
         data = encode(rng, profile, feed, rows, columns=columns)
         if not rows and rng.random() < 0.4:
             data = b""
-        twice = reason == "UNREADABLE" and rng.random() < 0.3
-        if reason == "UNREADABLE" and not twice:
+        if reason == "UNREADABLE":
             data = data + b'\n{"kode_kantor": "KC0' if profile.format == "jsonl" else data[: len(data) // 2]
         revision = "" if posting.revision == 1 else f".r{posting.revision}"
         name = f"{feed}{revision}.{profile.format}"
@@ -153,7 +159,7 @@ class Post:
             )
         if reason == "ROW_COUNT":
             entry["rows"] += rng.choice((1, 7))
-        return [entry, entry] if twice else [entry]
+        return entry
 
     def _manifest(self, rng: Random, posting: Posting, entries: list[dict[str, Any]]) -> bytes:
         zone = UTC if rng.random() < 0.05 else _JAKARTA
@@ -163,7 +169,7 @@ class Post:
             "business_date": posting.business_date.isoformat(),
             "revision": posting.revision,
             "sent_at": datetime.fromtimestamp(posting.sent_at, zone).isoformat(),
-            "files": entries,
+            "files": [*entries, rng.choice(entries)] if posting.whole == "LISTED_TWICE" else entries,
         }
         if posting.whole == "SCHEMA_VERSION":
             manifest["schema_version"] = 2

@@ -44,7 +44,7 @@ class Fates:
         later: dict[int, dict[str, list[Row]]] = {}
         refused_later: dict[int, dict[str, str]] = {}
         if rng.random() < self.scale.rejected:  # a third of the refusals condemn whole deliveries
-            first.whole = WHOLE[next(self._reasons) % len(WHOLE)]
+            first.whole = list(WHOLE)[next(self._reasons) % len(WHOLE)]
             if rng.random() < 0.8:
                 later[rng.choice((1, 1, 2))] = dict(feeds)
             return self._planned(rng, day, first, later, {})

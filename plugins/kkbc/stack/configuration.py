@@ -132,8 +132,9 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
         "database": {"sql_alchemy_conn": database, "sql_alchemy_conn_async": database},
         "logging": {
             "base_log_folder": folder / "logs",
-            "logging_level": "WARNING",
-            "namespace_levels": "kkbc=INFO task=INFO",
+            # What a step says is worth keeping, what Airflow says of its own doings only when it goes wrong.
+            "logging_level": "INFO",
+            "namespace_levels": "airflow=WARNING http=WARNING supervisor=WARNING task=WARNING task.stdout=INFO",
             "uvicorn_logging_level": "WARNING",
             "colored_console_log": False,
         },
@@ -149,7 +150,7 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
         # The supervisor sleeps for as long as this after a task has ended early; 5 s by default.
         "workers": {"min_heartbeat_interval": 1},
         "scheduler": {"scheduler_idle_sleep_time": 0.2, "max_tis_per_query": 128},
-        "dag_processor": {"refresh_interval": 10, "min_file_process_interval": 10},
+        "dag_processor": {"refresh_interval": 30, "min_file_process_interval": 30},
     }
     # ConfigParser takes a single % for the start of a reference.
     return {

@@ -15,7 +15,8 @@ from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import states, up
 
 FIRST_NIGHTS = 3
-POLL_SECONDS = 0.5
+# Each look costs Airflow's only web server some 50 ms, which the tasks' own calls wait for.
+POLL_SECONDS = 1.0
 BUILD_START_SECONDS = 120
 ENDED = ("success", "failed")
 AUDITS = ("audit_slices", "audit_marts")

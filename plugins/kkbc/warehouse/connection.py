@@ -52,6 +52,8 @@ def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Co
         place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
         cause = str(error).strip().splitlines()[-1].strip()
         remedy = "check KKBC_DATABASE_URL, the server and its logins; `kkbc doctor` tells more"
+        if "permission denied to set role" in cause:
+            remedy = "let the owner of the database run `kkbc migrate`, or grant it the roles of the warehouse"
         if "role" in cause and "does not exist" in cause:
             remedy = "the database was not migrated: run `kkbc migrate`"
         raise UserError(f"cannot connect to PostgreSQL at {place}: {cause}", remedy) from error

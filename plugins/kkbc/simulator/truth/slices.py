@@ -64,7 +64,7 @@ def quarantine_entries(chosen: dict[SliceKey, SliceRecord], first: date) -> list
         for (feed, branch_id, day), record in sorted(
             chosen.items(), key=lambda item: (item[0][2], item[0][1], item[0][0])
         )
-        if day >= first and feed != "target"
+        if day >= first
         for code, rows in record.codes.items()
     ]
 

@@ -19,7 +19,7 @@ $$;
 do $$
 begin
     if not (select rolsuper from pg_roles where rolname = current_user) then
-        execute format('grant loader, transformer, auditor, publisher, pii to %I', current_user);
+        execute format('grant loader, transformer, auditor, publisher, analyst, bi, branch_bi, pii to %I', current_user);
     end if;
 end
 $$;
