@@ -5,6 +5,7 @@ however old. What is there already is left alone, so that pulling again changes 
 """
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ class PullReport:
     loaded: int = 0
     rejected: int = 0
     superseded: int = 0
+    load_seconds: float = 0.0
     bytes: int = 0
     rows: int = 0
     outcome: str = "nothing_new"
@@ -140,7 +142,9 @@ class _SliceLoader:
                 self.report.notes.append(f"{slice_} rejected: {rejected}")
                 return outcome
         record = replace(record, file_format=intake.format, drift=intake.found)
+        began = time.perf_counter()
         outcome = load(self.conn, contract, record, intake.rows)
+        self.report.load_seconds += time.perf_counter() - began
         self.report.loaded += outcome == "loaded"
         self.report.superseded += outcome == "superseded"
         self.report.rows += intake.rows.sent
@@ -214,14 +218,15 @@ def _record_attempt(conn: psycopg.Connection, run_id: str, report: PullReport) -
         return
     conn.execute(
         "insert into ops.attempt"
-        " (run_id, branch_id, kind, started_at, finished_at, slices, bytes, rows, outcome, reason, notes)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " (run_id, branch_id, kind, started_at, finished_at, load_seconds, slices, bytes, rows, outcome, reason, notes)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         [
             run_id,
             report.branch_id,
             report.kind,
             report.started_at,
             report.finished_at,
+            report.load_seconds,
             report.loaded + report.rejected + report.superseded,
             report.bytes,
             report.rows,

@@ -85,6 +85,7 @@ create table ops.attempt (
     kind text not null,
     started_at timestamptz not null,
     finished_at timestamptz not null,
+    load_seconds double precision not null default 0,
     slices integer not null default 0,
     bytes bigint not null default 0,
     rows bigint not null default 0,
