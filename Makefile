@@ -38,8 +38,8 @@ lock: ## resolve the dependencies anew (uv on the PATH)
 	uv pip compile pyproject.toml --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-run: env ## play three nights (later: the next one) through Airflow, and show what came of them
-	@kkbc play
+run: env ## play three nights (later: the next one, or NIGHTS=7) through Airflow, and show what came of them
+	@kkbc play $(if $(NIGHTS),--nights $(NIGHTS))
 
 up: env ## start the embedded PostgreSQL and Airflow of this home
 	@kkbc up
@@ -60,5 +60,7 @@ lint: env ## ruff, mypy, sqlfluff, dbt parse
 bench-night: env ## time one default night through Airflow, with its parts
 	@python bench/night.py
 
-clean: down ## stop everything and remove this home with all its data
+clean: ## stop everything and remove .local with all that was loaded
+	@if [ -n "$$KKBC_HOME" ]; then echo "KKBC_HOME is set, and clean only knows .local: remove $$KKBC_HOME yourself after 'make down'"; exit 2; fi
+	@$(MAKE) --no-print-directory down
 	rm -rf .local

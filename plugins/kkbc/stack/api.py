@@ -31,10 +31,6 @@ class Api:
         """The JSON answer to POST /api/v2/`path`."""
         return self._call("POST", path, json=body)
 
-    def patch(self, path: str, body: dict[str, Any]) -> Any:
-        """The JSON answer to PATCH /api/v2/`path`."""
-        return self._call("PATCH", path, json=body)
-
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         self._log_in()
         try:

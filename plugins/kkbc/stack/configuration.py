@@ -24,7 +24,6 @@ PULL_POOL = "branch_pulls"
 
 # Measured on two cores with the whole network, see docs/benchmarks.md.
 PARALLELISM = 8
-PULL_SLOTS = 8
 
 
 @dataclass(frozen=True)

@@ -201,13 +201,7 @@ def _dags_are_parsed(api: Api, since: datetime | None) -> bool:
 
 
 def _make_pool(api: Api) -> None:
-    pool = {
-        "name": configuration.PULL_POOL,
-        "slots": configuration.PULL_SLOTS,
-        "description": "Branches pulled at once",
-    }
-    known = api.get(f"pools/{configuration.PULL_POOL}")
-    if known is None:
-        api.post("pools", pool | {"include_deferred": False})
-    elif known["slots"] != configuration.PULL_SLOTS:
-        api.patch(f"pools/{configuration.PULL_POOL}?update_mask=slots", pool)
+    """The pool that bounds the visits; one that is there stays as the operator set it."""
+    if api.get(f"pools/{configuration.PULL_POOL}") is None:
+        pool = {"name": configuration.PULL_POOL, "slots": configuration.PARALLELISM, "include_deferred": False}
+        api.post("pools", pool | {"description": "Branches visited at once"})
