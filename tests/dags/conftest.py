@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 # Airflow makes its folder when it is first imported, so this cannot wait for a fixture.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="kkbc-airflow-")
+_folder = tempfile.TemporaryDirectory(prefix="kkbc-airflow-")
+os.environ["AIRFLOW_HOME"] = _folder.name
 
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
