@@ -4,6 +4,7 @@ Outstanding is whatever the warehouse does not hold yet: due, missing before, re
 however old. What is there already is left alone, so that pulling again changes nothing.
 """
 
+import errno
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import psycopg
 
 from kkbc import clock, privacy
 from kkbc.contracts import load_contract
-from kkbc.errors import SliceRejected
+from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import take_in
 from kkbc.landing import Landed, Landing, private_folder
 from kkbc.registry import Branch, load_registry
@@ -160,6 +161,10 @@ class _SliceLoader:
             self.source.fetch(delivery, entry, spooled)
         except SliceRejected as missing:
             return None, condemned or missing
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(f"no space left in {spooled.parent.parent}", "free disk space there") from error
+            raise
         name = entry.name or f"{entry.feed}.jsonl"
         return self.landing.land(slice_, name, spooled), condemned
 

@@ -47,7 +47,12 @@ def run(
     if airflow:
         from kkbc.stack.nights import run_in_airflow
 
-        outcome: dict[str, Any] = run_in_airflow(source_root.resolve(), as_of.date(), first, gate)
+        with night_progress() as progress:
+            outcome: dict[str, Any] = run_in_airflow(source_root.resolve(), as_of.date(), first, gate, progress)
+        for note in outcome["notes"]:
+            say(f"note: {note}")
+        for branch_id, reason in outcome["failed"].items():
+            say(f"branch {branch_id} could not be pulled: {reason}")
     else:
         with night_progress() as progress:
             outcome = plain.run_night(source_root.resolve(), as_of.date(), first, gate, progress, say)

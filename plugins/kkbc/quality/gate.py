@@ -3,6 +3,7 @@
 What is expected stands in `expectations/` alone; here is only how it is run.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,7 @@ def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
     Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
     """
     _make_room(build_id)
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     try:
         findings = tuple(_findings(_run(checkpoint, build_id)))
     except DBAPIError as error:

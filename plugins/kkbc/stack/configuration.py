@@ -22,7 +22,7 @@ ADMIN = "admin"
 DATABASE = "airflow"
 PULL_POOL = "branch_pulls"
 
-# Measured on two cores with the whole network, see docs/benchmarks.md.
+# Measured on two cores with the whole network, see docs/performance.md.
 PARALLELISM = 8
 
 

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc.contracts import Contract
+from kkbc.errors import UserError
 from kkbc.slices import Slice
 
 Outcome = Literal["loaded", "superseded", "rejected", "known"]
@@ -193,8 +194,14 @@ def _array(column: str) -> pl.Expr:
 def _copy(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
     columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
     statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(sql.Identifier(*table), columns)
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(frame.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z"))
+    try:
+        with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(frame.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z"))
+    except psycopg.errors.DiskFull as error:
+        raise UserError("the disk of the warehouse is full", "free space there, then run the night again") from error
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        # PostgreSQL quotes the row in its message: the person in it must not reach a log.
+        raise RuntimeError(f"COPY into {'.'.join(table)} failed: {type(error).__name__}") from None
 
 
 def _record(
