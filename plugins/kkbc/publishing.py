@@ -38,7 +38,7 @@ class Publication:
 
 
 def published_models() -> list[PublishedModel]:
-    """The models that are published, as the `meta` of the dbt project's yml files says.
+    """The models that are published and where to, as the `meta` of the dbt project's yml files says.
 
     Raises UserError when one names no primary key.
     """
@@ -50,7 +50,8 @@ def published_models() -> list[PublishedModel]:
                 continue
             if not meta.get("primary_key"):
                 raise UserError(f"model {model['name']} is published without a primary key", f"add it in {path}")
-            found.append(PublishedModel(model["name"], meta["publish"], tuple(meta["primary_key"])))
+            key = tuple(meta["primary_key"])
+            found += [PublishedModel(model["name"], schema, key) for schema in meta["publish"]]
     return found
 
 

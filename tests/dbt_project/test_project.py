@@ -98,7 +98,7 @@ def test_every_model_has_an_owner_a_grain_and_labels() -> None:
 def test_published_models_are_held_to_their_contract(built: str, name: str) -> None:
     meta = PUBLISHED[name]["config"]["meta"]
     assert meta["label_id"]
-    assert meta["publish"] in ("bi", "bi_detail")
+    assert set(meta["publish"]) in ({"bi"}, {"bi_detail"}, {"bi", "bi_detail"})
     assert PUBLISHED[name]["constraints"][0] == {"type": "primary_key", "columns": meta["primary_key"]}
     described_columns = [column["name"] for column in PUBLISHED[name]["columns"]]
     with connect("publisher") as conn:
@@ -113,7 +113,7 @@ def test_published_models_are_held_to_their_contract(built: str, name: str) -> N
 def test_no_person_reaches_the_dashboards() -> None:
     persons = {"participant_token", "birth_year", "registration_no", "officer_code", "payment_id"}
     for name, entry in PUBLISHED.items():
-        if entry["config"]["meta"]["publish"] == "bi":
+        if "bi" in entry["config"]["meta"]["publish"]:
             assert persons.isdisjoint(column["name"] for column in entry["columns"]), name
 
 

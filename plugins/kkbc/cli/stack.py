@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from shutil import which
 from typing import Annotated
 
 import typer
@@ -95,8 +96,9 @@ def _where_to_look() -> None:
     if airflow is None or postgres is None:
         return
     out.print(f"\nAirflow:  {airflow.url}  user {configuration.ADMIN}, password {airflow.password}", soft_wrap=True)
+    psql = which("psql") or server.BINARIES / "psql"
     out.print(
         f"BI, SQL:  PGPASSWORD=$(cat {settings.keys / 'bi.password'})"
-        f" psql -h 127.0.0.1 -p {postgres.port} -U bi -d kkbc  (tables in schema bi)",
+        f" {psql} -h 127.0.0.1 -p {postgres.port} -U bi -d kkbc  (tables in schema bi)",
         soft_wrap=True,
     )
