@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from kkbc.errors import UserError
 from kkbc.settings import get_settings
+from kkbc.slices import RowCode
 
 ENGINE = "kkbc"
 
@@ -144,5 +145,7 @@ def _column(prop: SchemaProperty) -> Column:
 def _check(quality: DataQuality) -> Check:
     if not quality.name or quality.severity not in get_args(Severity) or not isinstance(quality.implementation, dict):
         raise ValueError(f"rule {quality.name}: name, severity error|warning and an implementation are expected")
+    if quality.name not in get_args(RowCode):
+        raise ValueError(f"rule {quality.name}: no code of the exchange, see docs/specification/exchange.md")
     params = dict(quality.implementation)
     return Check(quality.name, cast(Severity, quality.severity), params.pop("check"), params)

@@ -27,6 +27,7 @@ from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.stack import configuration, states
 from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import COMPONENTS, DAGS
+from kkbc.validation import check_contract
 from kkbc.warehouse import connect, server
 from kkbc.warehouse.schema import MIGRATIONS
 
@@ -127,6 +128,9 @@ def _folders() -> Iterator[Finding]:
 
 def _contracts() -> Iterator[Finding]:
     feeds = (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS)
+    offices = frozenset(branch.branch_id for branch in load_registry().offices)
+    for feed in feeds:
+        check_contract(load_contract(feed), offices)
     versions = {f"{feed} {load_contract(feed).version}" for feed in feeds}
     yield Finding("contracts", "ok", ", ".join(sorted(versions)))
 

@@ -4,6 +4,7 @@ open_run, pull_branch for every branch, close_pull; then open_build, build_layer
 What one step hands to the next lies in the warehouse under `run_id` and `build_id`, so that any step can be repeated.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from kkbc.quality import audit
 from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
+from kkbc.validation import check_contract
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import Role
 
@@ -70,7 +72,10 @@ def open_run(
     """
     root = source_root or get_settings().source_root or None
     notes = check_setup(root)
-    day = as_of or clock.latest_due(clock.now())
+    latest = clock.latest_due(clock.now())
+    day = as_of or latest
+    if day > latest:
+        raise UserError(f"business date {day} is not due yet", f"the latest that is due by now is {latest}")
     first = first_business_date or get_settings().first_business_date
     with connect("loader") as conn:
         _check_key(conn)
@@ -97,9 +102,9 @@ def check_setup(source_root: str | None) -> list[str]:
 
     Returns a line for each folder under `source_root` that no registry entry claims. Raises UserError.
     """
+    offices = frozenset(branch.branch_id for branch in load_registry().offices)
     for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
-        load_contract(feed)
-    load_registry()
+        check_contract(load_contract(feed), offices)
     return _strangers(source_root)
 
 
@@ -321,15 +326,33 @@ def _set(conn: psycopg.Connection, name: str, value: str) -> None:
 
 
 def _strangers(root: str | None) -> list[str]:
-    """A line for each folder of the source root that no registry entry claims."""
+    """A line for each folder under the source root that is no branch of the registry, or no business date of one."""
     if root is None:
         return []
     folder = Path(root)
     if not folder.is_dir():
         raise UserError(f"source root {folder} is no folder", "give the folder that holds KC001, KC002, ...")
     known = {branch.branch_id for branch in load_registry().branches}
-    names = sorted(item.name for item in folder.iterdir() if item.is_dir() and item.name not in known)
-    return [
-        f"folder {name!r} has no registry entry, its deliveries are not pulled: add it to config/branches.yml"
-        for name in names
-    ]
+    notes = []
+    for item in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if item.name in known:
+            notes += [
+                f"folder '{item.name}/{day.name}' is no business date, it is not pulled: name it YYYY-MM-DD"
+                for day in sorted(item.iterdir())
+                if day.is_dir() and not _is_date(day.name)
+            ]
+        elif re.fullmatch(r"KC\d{3}", item.name):
+            notes.append(
+                f"folder {item.name!r} has no registry entry, its deliveries are not pulled:"
+                " add it to config/branches.yml"
+            )
+        else:
+            notes.append(f"folder {item.name!r} is no branch, it is not pulled: branches are KC001, KC002, ... and HQ")
+    return notes
+
+
+def _is_date(name: str) -> bool:
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False

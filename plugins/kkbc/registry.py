@@ -100,7 +100,8 @@ def load_registry(path: Path | None = None) -> Registry:
     except ValidationError as error:
         first = error.errors()[0]
         place = _place(first["loc"], document)
-        raise UserError(f"branch registry {path}: {place}: {first['msg']}", "mend that entry") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"branch registry {path}: {place}: {message}", "mend that entry") from error
 
 
 def _place(loc: tuple[int | str, ...], document: object) -> str:

@@ -20,6 +20,32 @@ RejectionReason = Literal[
     "ROW_COUNT",
 ]
 
+# What a row may earn (branch exchange, table of codes). KEY_DUPLICATE and ROW_SHAPE included.
+RowCode = Literal[
+    "ROW_SHAPE",
+    "REQUIRED_MISSING",
+    "VALUE_INVALID",
+    "CODE_UNKNOWN",
+    "BRANCH_MISMATCH",
+    "NIK_FORMAT",
+    "NIK_REGION",
+    "NIK_DATE",
+    "NIK_BIRTH_DATE",
+    "NIK_SEX",
+    "AGE_RANGE",
+    "DATE_FUTURE",
+    "INCOME_RANGE",
+    "MONTHS_RANGE",
+    "PHONE_FORMAT",
+    "EMAIL_FORMAT",
+    "DISTRICT_UNKNOWN",
+    "AMOUNT_SUM",
+    "AMOUNT_TIER",
+    "PERIOD_ORDER",
+    "NEGATIVE",
+    "KEY_DUPLICATE",
+]
+
 
 def feeds_of(branch_id: str) -> tuple[str, ...]:
     """The feeds that `branch_id` sends: three for a branch, `target` for head office."""

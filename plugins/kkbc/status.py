@@ -38,8 +38,11 @@ class Status:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def status(best: int = 5) -> Status:
-    """Reads the status; that of an empty warehouse is empty. Raises UserError when it cannot be reached."""
+def status(run_id: str | None = None, *, best: int = 5) -> Status:
+    """Reads the status, with the steps of run `run_id` (None: of the latest one); that of an empty warehouse is empty.
+
+    Raises UserError when the warehouse cannot be reached.
+    """
     found = Status()
     with connect("auditor") as plain_conn:
         conn = cast(DictConnection, plain_conn)
@@ -47,19 +50,20 @@ def status(best: int = 5) -> Status:
         found.last_run = _first(
             conn,
             "select run_id, as_of, mode, outcome, started_at, finished_at from ops.run"
-            " order by started_at desc limit 1",
+            " where run_id = %(run_id)s or %(run_id)s::text is null order by started_at desc limit 1",
+            {"run_id": run_id},
         )
         if found.last_run is not None:
             run_id = found.last_run["run_id"]
             found.steps = _all(conn, _STEPS, {"run_id": run_id})
             found.failed_expectations = _all(conn, _FAILED, {"run_id": run_id})
         publication = _first(
-            conn, "select as_of, published_at from ops.publication order by publication_id desc limit 1"
+            conn, "select build_id, as_of, published_at from ops.publication order by publication_id desc limit 1"
         )
         if publication is None:
             return found
         found.published_as_of, found.published_at = publication["as_of"], publication["published_at"]
-        day = {"day": found.published_as_of, "top": best}
+        day = {"day": found.published_as_of, "build_id": publication["build_id"], "top": best}
         found.national = _first(conn, "select * from bi.kpi_national_daily where business_date = %(day)s", day)
         found.best = _all(conn, _RANKED.format(direction="desc"), day)
         found.worst = _all(conn, _RANKED.format(direction="asc"), day)
@@ -90,8 +94,10 @@ order by k.attainment_mtd {direction}, k.branch_id limit %(top)s
 """
 
 _QUARANTINED = """
-select code, sum(rows)::bigint as rows from bi.quarantine_reasons_daily
-where business_date = %(day)s group by code order by 2 desc, 1
+select code, count(*) as rows
+from ops.quarantine q join ops.slice s using (feed, branch_id, business_date, revision), unnest(q.errors) as code
+where s.build_id = %(build_id)s and s.status = 'loaded' and q.closed_at is null
+group by code order by 2 desc, 1
 """
 
 _OWING = """
@@ -101,7 +107,7 @@ join bi.dim_branch d using (branch_id)
 left join ops.slice s on q.status = 'rejected' and (s.feed, s.branch_id, s.business_date, s.revision)
     = (q.feed, q.branch_id, q.business_date, q.revision)
 where q.status in ('missing', 'rejected') or (q.status = 'late' and q.business_date = %(day)s)
-order by q.business_date desc, q.status, q.branch_id, q.feed
+order by q.status = 'missing', q.business_date desc, q.status, q.branch_id, q.feed
 """
 
 

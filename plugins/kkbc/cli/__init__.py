@@ -34,5 +34,10 @@ def main() -> None:
     except UserError as error:
         complain(error)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        complain(UserError(f"{error.filename}: {error.strerror}", "check the path, its owner and the disk"))
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

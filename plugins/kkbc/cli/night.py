@@ -59,7 +59,9 @@ def run(
     if json:
         print_json(outcome)
         return
-    show_status(json=False)
+    if outcome["publication_id"] is None:
+        say(f"nothing new up to {as_of.date()}: what was published before stays")
+    print_status(outcome["run_id"])
 
 
 class night_progress:
@@ -97,10 +99,17 @@ def show_status(json: Annotated[bool, typer.Option("--json", help="The status as
     """Shows the last published night: national figures, best and worst branches, quarantine, what is owed."""
     from kkbc.status import status
 
-    found = status()
     if json:
-        print_json(found.as_json())
-        return
+        print_json(status().as_json())
+    else:
+        print_status()
+
+
+def print_status(run_id: str | None = None) -> None:
+    """Prints the status for people, with the steps of run `run_id` (None: of the latest one)."""
+    from kkbc.status import status
+
+    found = status(run_id)
     if found.last_run is None:
         out.print("No night has run yet: `make run` plays three, `kkbc run` runs one over your own folder.")
         return

@@ -33,11 +33,13 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stops everything that `up` started. What was loaded stays."""
+    """Stops everything of this home, whoever started it. What was loaded stays."""
+    from kkbc.settings import get_settings
     from kkbc.stack import down as stop
 
     stopped = stop()
-    out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    home = get_settings().home
+    out.print(f"stopped: {', '.join(stopped)}" if stopped else f"nothing was running in {home}")
 
 
 def play(

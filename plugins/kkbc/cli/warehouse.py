@@ -28,7 +28,7 @@ def export(
     format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="File format.")] = "csv",
     json: Annotated[bool, typer.Option("--json", help="Tables and rows as JSON on stdout.")] = False,
 ) -> None:
-    """Writes every published table of a schema to a file, ordered by its grain, all of one publication."""
+    """Writes every published mart of a schema to a file, ordered by its grain, all of one publication."""
     from kkbc.exporting import export as write
 
     written = write(schema, format_, out_dir, lambda table, rows: say(f"{table}: {rows} rows"))

@@ -1,5 +1,5 @@
 """Validation: the contract's rules over batches of rows as the reader gives them. `judge` is the verb."""
 
-from kkbc.validation.judge import Context, Judged, duplicate_lines, judge, key_columns
+from kkbc.validation.judge import Context, Judged, check_contract, duplicate_lines, judge, key_columns
 
-__all__ = ["Context", "Judged", "duplicate_lines", "judge", "key_columns"]
+__all__ = ["Context", "Judged", "check_contract", "duplicate_lines", "judge", "key_columns"]

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from kkbc.clock import end_of_day
+from kkbc.clock import JAKARTA, end_of_day
 from kkbc.contracts import Contract, Severity
 from kkbc.slices import Slice
 from kkbc.validation import parse
@@ -102,6 +102,11 @@ def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
     assert accepted.height + quarantined.height == batch.height, "a row was lost or judged twice"
     nik_valid = frame.height - int(frame[_NIK_REFUSED].sum()) if contract.has_nik else None
     return Judged(accepted, quarantined, nik_valid)
+
+
+def check_contract(contract: Contract, branch_ids: frozenset[str]) -> None:
+    """Raises UserError when `contract` names a check, a parameter or a reference that does not exist."""
+    _plan(contract, JAKARTA.key, branch_ids)
 
 
 def key_columns(contract: Contract) -> list[str]:

@@ -8,26 +8,40 @@ import psycopg
 from psycopg import sql
 
 from kkbc import privacy
+from kkbc.errors import UserError
 from kkbc.settings import get_settings
 from kkbc.warehouse import schema, server
-from kkbc.warehouse.connection import DATABASE
+from kkbc.warehouse.connection import DATABASE, connect
 
 
 def prepare() -> None:
     """Starts the embedded server unless another one is configured, makes key and logins, migrates. Idempotent.
 
-    Raises UserError when the server cannot start or be reached, or may not be migrated.
+    Raises UserError when the server cannot start or be reached or may not be migrated, and when the key that the
+    warehouse was loaded with is gone: a new one would make every known participant a stranger.
     """
     settings = get_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
-    privacy.ensure_key(settings.home)
     if settings.database_url:
         schema.migrate()
-        return
-    running = server.start(settings.home)
-    schema.create_database(running, DATABASE)
-    schema.migrate()
-    _give_bi_its_password(settings.keys / "bi.password", running)
+    else:
+        running = server.start(settings.home)
+        schema.create_database(running, DATABASE)
+        schema.migrate()
+        _give_bi_its_password(settings.keys / "bi.password", running)
+    if not settings.pii_key_connection:
+        _make_key_for_a_new_warehouse(settings.home)
+
+
+def _make_key_for_a_new_warehouse(home: Path) -> None:
+    path = home / "keys" / privacy.KEY_FILE
+    if not path.exists():
+        with connect("loader") as conn:
+            if conn.execute("select 1 from ops.setting where name = 'pii_key_fingerprint'").fetchone():
+                raise UserError(
+                    f"the key file {path} is gone, and the warehouse was loaded with it", "restore your backup"
+                )
+    privacy.ensure_key(home)
 
 
 def _give_bi_its_password(path: Path, running: server.Server) -> None:
