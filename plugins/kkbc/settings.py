@@ -48,8 +48,7 @@ class Settings(BaseSettings):
     @field_validator("home", "registry", "contracts")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        value = value.expanduser()
-        return value if value.is_absolute() else (PROJECT_ROOT / value)
+        return value.expanduser().absolute()
 
     @classmethod
     def settings_customise_sources(
