@@ -21,7 +21,7 @@ def prepare() -> None:
     warehouse was loaded with is gone: a new one would make every known participant a stranger.
     """
     settings = get_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     if settings.database_url:
         schema.migrate()
     else:
