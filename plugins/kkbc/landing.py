@@ -8,7 +8,6 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 import polars as pl
@@ -79,11 +78,6 @@ class Landing:
                 f"landing {self.root} cannot be written: {error.strerror}", "free disk space there"
             ) from error
 
-    def rows(self, uri: str, name: str) -> pl.DataFrame:
-        """The frame that was kept as `name` in the landed folder `uri`."""
-        with fsspec.open(f"{uri}/{name}.parquet", "rb") as file:
-            return pl.read_parquet(_whole(file))
-
 
 def private_folder(path: Path) -> Path:
     """Makes a folder that only its owner may enter, for persons are in it. Raises UserError when it cannot be made."""
@@ -103,7 +97,3 @@ def checksum(path: Path) -> tuple[str, int]:
             digest.update(block)
             size += len(block)
     return digest.hexdigest(), size
-
-
-def _whole(file: Any) -> bytes:
-    return bytes(file.read())

@@ -54,14 +54,19 @@ def run_night(
     progress("pull", len(run.branch_ids), len(run.branch_ids))
     outcome = night.close_pull(run_id)
     outcome["notes"] = [*run.notes, *outcome["notes"]]
-    for note in outcome["notes"]:
-        say(f"note: {note}")
-    for branch_id, reason in outcome["failed"].items():
-        say(f"branch {branch_id} could not be pulled: {reason}")
+    tell(outcome, say)
     outcome["publication_id"] = None
     if outcome["news"]:
         outcome |= _build_and_publish(run_id, progress)
     return outcome
+
+
+def tell(outcome: dict[str, Any], say: Say) -> None:
+    """Says what an operator should see of a roll-up: the notes, and the branches that could not be pulled."""
+    for note in outcome["notes"]:
+        say(f"note: {note}")
+    for branch_id, reason in outcome["failed"].items():
+        say(f"branch {branch_id} could not be pulled: {reason}")
 
 
 def _build_and_publish(run_id: str, progress: Progress) -> dict[str, Any]:

@@ -22,15 +22,18 @@ def ensure_key(home: Path) -> Path:
 
     An existing key is never replaced: tokens made with another key would not match those in the warehouse.
     """
-    folder = home / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / KEY_FILE
+    return make_secret(home / "keys" / KEY_FILE, secrets.token_hex(KEY_BYTES))
+
+
+def make_secret(path: Path, text: str) -> Path:
+    """Writes `text` to a new file that only its owner may read, in a folder likewise; leaves an existing one alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        file.write(text + "\n")
     return path
 
 

@@ -48,11 +48,6 @@ class Branch(BaseModel):
         """The time zone that the branch's own timestamps are in."""
         return ZoneInfo(self.timezone)
 
-    def is_active(self, day: date) -> bool:
-        """Whether deliveries are expected for `day` (both ends included)."""
-        begun = self.active_from is None or self.active_from <= day
-        return begun and (self.active_to is None or day <= self.active_to)
-
 
 class Registry(BaseModel):
     """All branches, each once, and head office."""

@@ -94,7 +94,3 @@ class Delivery:
     rejection: tuple[RejectionReason, str] | None = None
     unknown_feeds: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = field(default=(), compare=False)
-
-    def slices(self) -> list[Slice]:
-        """The slices that this delivery speaks of."""
-        return [Slice(e.feed, self.branch_id, self.business_date, self.revision) for e in self.entries]

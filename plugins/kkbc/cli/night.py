@@ -49,10 +49,7 @@ def run(
 
         with night_progress() as progress:
             outcome: dict[str, Any] = run_in_airflow(source_root.resolve(), as_of.date(), first, gate, progress)
-        for note in outcome["notes"]:
-            say(f"note: {note}")
-        for branch_id, reason in outcome["failed"].items():
-            say(f"branch {branch_id} could not be pulled: {reason}")
+        plain.tell(outcome, say)
     else:
         with night_progress() as progress:
             outcome = plain.run_night(source_root.resolve(), as_of.date(), first, gate, progress, say)

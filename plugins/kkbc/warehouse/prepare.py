@@ -1,6 +1,5 @@
 """Prepare: a home that can take a night, whatever it was before. What `kkbc up` and `kkbc run` start with."""
 
-import os
 import secrets
 from pathlib import Path
 
@@ -21,7 +20,6 @@ def prepare() -> None:
     warehouse was loaded with is gone: a new one would make every known participant a stranger.
     """
     settings = get_settings()
-    settings.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     if settings.database_url:
         schema.migrate()
     else:
@@ -46,10 +44,7 @@ def _make_key_for_a_new_warehouse(home: Path) -> None:
 
 def _give_bi_its_password(path: Path, running: server.Server) -> None:
     """The login `bi` comes in over TCP with the password in `path`, made once and set at each start."""
-    if not path.is_file():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(18) + "\n")
+    privacy.make_secret(path, secrets.token_urlsafe(18))
     with psycopg.connect(running.conninfo(), autocommit=True) as conn:
         password = sql.Literal(path.read_text().strip())
         conn.execute(sql.SQL("alter role bi password {}").format(password))
