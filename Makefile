@@ -35,7 +35,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 lock: ## resolve the dependencies anew (uv on the PATH)
 	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
-	uv pip compile pyproject.toml --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
+	uv pip compile pyproject.toml --group dev --group simulate --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
 run: env ## play three nights (later: the next one, or NIGHTS=7) through Airflow, and show what came of them

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec  # type: ignore[import-untyped]
+import fsspec
 import polars as pl
 
 from kkbc.errors import UserError
