@@ -79,6 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from kkbc import plain
+    from kkbc.night import Wishes
     from kkbc.simulator import DEFAULT, NATIONAL, World
     from kkbc.stack import down, up
     from kkbc.stack.nights import run_in_airflow
@@ -96,12 +97,12 @@ def main() -> None:
                     use_home(root / mode)
                     if mode == "airflow" and night == 0:
                         up()
-                    wanted = (world.branches_root, played.business_date, world.first_date, None)
+                    wishes = Wishes(played.business_date, world.branches_root, first_business_date=world.first_date)
                     began = time.perf_counter()
                     if mode == "airflow":
-                        outcome: dict[str, Any] = run_in_airflow(*wanted)
+                        outcome: dict[str, Any] = run_in_airflow(wishes)
                     else:
-                        outcome = plain.run_night(*wanted, lambda *_: None)
+                        outcome = plain.run_night(wishes, lambda *_: None)
                     total = time.perf_counter() - began
                     if night:
                         measured[mode].append(parts_of(outcome["run_id"], total))

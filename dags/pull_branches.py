@@ -1,7 +1,9 @@
 """Hourly through the night: whatever the branches owe is pulled, judged and loaded, one mapped task a branch."""
 
+import logging
 import os
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 import pendulum
 from airflow.sdk import (
@@ -16,10 +18,12 @@ from airflow.sdk import (
     task,
 )
 
-from kkbc.errors import UserError
+from kkbc.errors import BranchTimeout, BranchUnavailable, UserError
 
 # The local stack empties the schedule of a home that has no branches of its own to visit.
 SCHEDULE = os.environ.get("KKBC_PULL_SCHEDULE", "35 0-6,19-23 * * *") or None
+
+log = logging.getLogger("kkbc.pull_branches")
 
 SLICES = Asset("kkbc.slices")
 # The asset is announced through its alias, for only an alias can be left without an event when nothing new came.
@@ -28,7 +32,18 @@ LOADED = AssetAlias("kkbc.loaded")
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help"),
-        RetryRule([TimeoutError, ConnectionError], RetryAction.RETRY, reason="the branch or the line may come back"),
+        RetryRule(
+            [BranchUnavailable, ConnectionError],
+            RetryAction.RETRY,
+            retry_delay=timedelta(seconds=30),
+            reason="the branch or the line may come back",
+        ),
+        RetryRule(
+            [BranchTimeout, TimeoutError],
+            RetryAction.RETRY,
+            retry_delay=timedelta(minutes=1),
+            reason="the branch may be busy",
+        ),
     ]
 )
 
@@ -42,12 +57,13 @@ contract, and loads the slices. A late branch is no special case: the next run f
 | --- | --- |
 | `open_run` | settles `as_of`, notes the run, lists the branches |
 | `pull_branch` | one branch each: pull, land, read, judge, load |
-| `close_pull` | the roll-up: branches pulled and failed, slices loaded and rejected; announces `kkbc.slices` |
+| `close_pull` | the roll-up: one alert over branches that failed and slices rejected; announces `kkbc.slices` |
 
 ### Triage
 * **A `pull_branch` task is red.** The night goes on without that branch, and the next run visits it again. The last
-  line of its log says what is wrong. A refused login or a missing folder fails at once and needs a person; time-outs
-  were tried three times already. After mending, clear the task, or wait for the next hour.
+  line of its log says what is wrong. `BranchRefused` (login, host key, connection) fails at once and needs a person;
+  `BranchUnavailable` and `BranchTimeout` were tried three times already. After mending, clear the task, or wait for the
+  next hour. Every attempt is a row of `ops.attempt`; the alert stands in `close_pull`'s log and in `ops.run`.
 * **`close_pull` is green, yet a branch is missing.** It has delivered nothing: see `bi.kpi_data_quality_daily`, status
   `missing`, and call the branch.
 * **`open_run` is red, or every `pull_branch`.** Settings, registry, key, source root or warehouse: run `kkbc doctor`.
@@ -77,7 +93,14 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
             None, type=["null", "string"], format="date", description="Pull up to this day; empty: the latest due."
         ),
         "source_root": Param(
-            None, type=["null", "string"], description="Folder of file deliveries; empty: the settings'."
+            None,
+            type=["null", "string"],
+            description="Folder with the deliveries of all branches as files; empty: each by its own way.",
+        ),
+        "ways": Param(
+            {},
+            type=["null", "object"],
+            description='For this run only: {"KC044": "sftp:branch_044", "*": "file"}; empty: the registry\'s.',
         ),
         "first_business_date": Param(
             None, type=["null", "string"], format="date", description="First day of the daily marts; empty: as kept."
@@ -92,15 +115,11 @@ def pull_branches():
     def open_run(params=None, dag_run=None, ti=None) -> list[str]:
         from kkbc import clock, night
 
-        # A backfill's run stands for its day; every other run for the moment.
-        backfilled = clock.latest_due(dag_run.logical_date) if dag_run.run_type == "backfill" else None
-        run = night.open_run(
-            _date(params["as_of"]) or backfilled,
-            mode="airflow",
-            run_id=dag_run.run_id,
-            source_root=params["source_root"],
-            first_business_date=_date(params["first_business_date"]),
-        )
+        wishes = night.Wishes.from_params(params)
+        if wishes.as_of is None and dag_run.run_type == "backfill":
+            # A backfill's run stands for its day; every other run for the moment.
+            wishes = replace(wishes, as_of=clock.latest_due(dag_run.logical_date))
+        run = night.open_run(wishes, mode="airflow", run_id=dag_run.run_id)
         ti.xcom_push("notes", run.notes)
         return run.branch_ids
 
@@ -115,16 +134,14 @@ def pull_branches():
         from kkbc import night
 
         report = night.close_pull(run_id)
+        if report["alert"]:
+            log.warning(report["alert"])
         if report["news"]:
             extra = {"run_id": run_id, "as_of": report["as_of"], "gate": params["gate"]}
             outlet_events[LOADED].add(SLICES, extra=extra)
         return report
 
     pull_branch.expand(branch_id=open_run()) >> close_pull()
-
-
-def _date(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
 
 
 pull_branches()

@@ -11,6 +11,7 @@ import pytest
 from kkbc import clock, night, plain, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
+from kkbc.night import Wishes
 from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.warehouse import connect
 from kkbc.warehouse.prepare import prepare
@@ -26,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def open_run(root: Path, as_of: date = DAY, **more: Any) -> night.Run:
-    return night.open_run(as_of, mode="plain", run_id=f"run {as_of}", source_root=str(root), **more)
+    return night.open_run(Wishes(as_of, root, **more), mode="plain", run_id=f"run {as_of}")
 
 
 def runs() -> list[Any]:
@@ -109,7 +110,7 @@ def test_a_lost_key_is_not_replaced(warehouse: str, home: Path, root: Path) -> N
 
 def test_a_source_root_that_is_not_there_starts_nothing(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"source root .* is no folder"):
-        plain.run_night(tmp_path / "nowhere", DAY, None, None, lambda *_: None)
+        plain.run_night(Wishes(DAY, tmp_path / "nowhere"), lambda *_: None)
     assert list(home.iterdir()) == []
 
 

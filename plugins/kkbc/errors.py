@@ -27,3 +27,18 @@ class SliceRejected(Exception):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
+
+
+class BranchRefused(UserError):
+    """One branch cannot be entered until a person mends something: its login, host key, connection or permissions.
+
+    The night goes on without that branch. Trying again would not help.
+    """
+
+
+class BranchUnavailable(ConnectionError):
+    """One branch is down, out of reach, cut in the middle, or asks to be left alone for too long. It may come back."""
+
+
+class BranchTimeout(TimeoutError):
+    """One branch does not answer in time. It may come back."""

@@ -5,9 +5,9 @@ What one step hands to the next lies in the warehouse under `run_id` and `build_
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from kkbc.errors import UserError
 from kkbc.publishing import publish_marts
 from kkbc.pulling import pull
 from kkbc.quality import audit
-from kkbc.registry import load_registry
+from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.validation import check_contract
@@ -32,6 +32,7 @@ from kkbc.warehouse.connection import Role
 __all__ = [
     "LAYERS",
     "Run",
+    "Wishes",
     "audit_marts",
     "audit_slices",
     "build_layer",
@@ -47,6 +48,48 @@ Mode = Literal["airflow", "plain"]
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What is asked of a night.
+
+    as_of: business date up to which it goes, None for the latest that is due (KPI rule 2). source_root: folder with the
+    deliveries of all branches as files, None to visit each by its own way. ways: {branch_id: kind[:connection]} that
+    hold for this night only, "*" for all others. first_business_date, gate: None for what is kept or set.
+    """
+
+    as_of: date | None = None
+    source_root: Path | None = None
+    ways: Mapping[str, str] = field(default_factory=dict)
+    first_business_date: date | None = None
+    gate: Literal["fail", "warn"] | None = None
+
+    def as_params(self) -> dict[str, Any]:
+        """The wishes as JSON values: the parameters of the DAG pull_branches."""
+        return {
+            "as_of": self.as_of and self.as_of.isoformat(),
+            "source_root": self.source_root and str(self.source_root),
+            "ways": dict(self.ways),
+            "first_business_date": self.first_business_date and self.first_business_date.isoformat(),
+            "gate": self.gate,
+        }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "Wishes":
+        """The wishes that as_params wrote; what is absent is not wished."""
+        return cls(
+            as_of=_date(params.get("as_of")),
+            source_root=Path(params["source_root"]) if params.get("source_root") else None,
+            ways=params.get("ways") or {},
+            first_business_date=_date(params.get("first_business_date")),
+            gate=params.get("gate"),
+        )
+
+    @property
+    def all_ways(self) -> dict[str, str]:
+        """The ways, with kind file for every branch where a folder holds the deliveries of all."""
+        return {**({"*": "file"} if self.source_root else {}), **self.ways}
+
+
+@dataclass(frozen=True)
 class Run:
     """A night under way. `branch_ids` are those to visit, head office first."""
 
@@ -56,36 +99,28 @@ class Run:
     notes: list[str]
 
 
-def open_run(
-    as_of: date | None,
-    *,
-    mode: Mode,
-    run_id: str,
-    source_root: str | None = None,
-    first_business_date: date | None = None,
-) -> Run:
-    """Opens the night up to business date `as_of` (None: the latest one that is due by now, KPI rule 2).
+def open_run(wishes: Wishes, *, mode: Mode, run_id: str) -> Run:
+    """Opens the night that `wishes` ask for, and notes it under `run_id`.
 
-    Checks what would make every branch fail alike: contracts, registry, key. `source_root` is a folder that holds the
-    file deliveries of all branches; without it each is visited by the way its registry entry names.
-    Raises UserError for a broken contract or registry, a missing or wrong key, an unreachable warehouse.
+    Checks what would make every branch fail alike: contracts, registry, ways, key. Raises UserError for a broken
+    contract or registry, a way that is none, a day that is not due, a missing or wrong key, an unreachable warehouse.
     """
-    root = source_root or get_settings().source_root or None
-    notes = check_setup(root)
+    notes = check_setup(wishes)
+    root = _root(wishes)
     latest = clock.latest_due(clock.now())
-    day = as_of or latest
+    day = wishes.as_of or latest
     if day > latest:
         raise UserError(f"business date {day} is not due yet", f"the latest that is due by now is {latest}")
-    first = first_business_date or get_settings().first_business_date
+    first = wishes.first_business_date or get_settings().first_business_date
     with connect("loader") as conn:
         _check_key(conn)
         _sync_registry(conn)
         if first is not None:
             _set(conn, "first_business_date", first.isoformat())
         conn.execute(
-            "insert into ops.run (run_id, as_of, mode, source_root) values (%s, %s, %s, %s)"
+            "insert into ops.run (run_id, as_of, mode, source_root, ways) values (%s, %s, %s, %s, %s)"
             " on conflict (run_id) do update set outcome = 'running', finished_at = null",
-            [run_id, day, mode, root],
+            [run_id, day, mode, root, Jsonb(wishes.all_ways)],
         )
         # Whatever was killed says so from now on; one that is between pull and build will say otherwise by itself.
         conn.execute(
@@ -97,38 +132,62 @@ def open_run(
     return Run(run_id, day, [branch.branch_id for branch in load_registry().branches], notes)
 
 
-def check_setup(source_root: str | None) -> list[str]:
-    """What can be checked without a warehouse: contracts, registry, source root.
+def check_setup(wishes: Wishes) -> list[str]:
+    """What can be checked without a warehouse: contracts, registry, ways, source root.
 
-    Returns a line for each folder under `source_root` that no registry entry claims. Raises UserError.
+    Returns a line for each folder under the source root that no registry entry claims. Raises UserError.
     """
-    offices = frozenset(branch.branch_id for branch in load_registry().offices)
+    registry = load_registry()
+    offices = frozenset(branch.branch_id for branch in registry.offices)
     for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
         check_contract(load_contract(feed), offices)
-    return _strangers(source_root)
+    for branch_id in wishes.ways:
+        if branch_id != "*":
+            registry.get(branch_id)
+    visited = [_by_its_way(branch, wishes.all_ways) for branch in registry.branches]
+    root = _root(wishes)
+    if root is None and all(branch.kind == "file" and branch.connection is None for branch in visited):
+        raise UserError("no source root is set", "give --source-root, or set KKBC_SOURCE_ROOT")
+    return _strangers(root)
+
+
+def _by_its_way(branch: Branch, ways: Mapping[str, str]) -> Branch:
+    way = ways.get(branch.branch_id) or ways.get("*")
+    return branch.by(way) if way else branch
+
+
+def _root(wishes: Wishes) -> str | None:
+    return str(wishes.source_root) if wishes.source_root else get_settings().source_root or None
 
 
 def pull_branch(run_id: str, branch_id: str) -> dict[str, Any]:
     """Pulls, lands and loads what is outstanding of one branch; see kkbc.pulling.pull. Returns its report."""
     branch = load_registry().get(branch_id)
     with connect("loader", autocommit=True) as conn:
-        row = conn.execute("select as_of, source_root from ops.run where run_id = %s", [run_id]).fetchone()
+        row = conn.execute("select as_of, source_root, ways from ops.run where run_id = %s", [run_id]).fetchone()
         if row is None:
             raise UserError(f"run {run_id!r} is not known to the warehouse", "open it first: the task open_run does")
-        as_of, root = row
+        as_of, root, ways = row
+        branch = _by_its_way(branch, ways)
         return pull(conn, branch, run_id=run_id, until=as_of, root=Path(root) if root else None).summary()
 
 
 def close_pull(run_id: str) -> dict[str, Any]:
     """Sums the visits of a run up, over the latest attempt of each branch.
 
-    Returns as_of, branches visited and failed (with reasons), slices loaded, rejected, rows, bytes, the notes, and
-    `news`: whether there is something to build, which also holds when only the calendar moved on.
+    Returns as_of, branches visited and failed (with reasons), slices loaded, rejected, rows, bytes, the notes,
+    `alert`: one message for the operator over all that went wrong, None when nothing did, and `news`: whether there is
+    something to build, which also holds when only the calendar moved on.
     """
     with connect("loader") as conn:
         rows = conn.execute(
-            "select distinct on (branch_id) branch_id, outcome, reason, rows, bytes, notes from ops.attempt"
+            "select distinct on (branch_id) branch_id, outcome, reason, rows, bytes, notes, kind from ops.attempt"
             " where run_id = %s order by branch_id, attempt_id desc",
+            [run_id],
+        ).fetchall()
+        rejected = conn.execute(
+            "select branch_id, array_agg(feed || ' ' || business_date || ' ' || reason order by business_date, feed)"
+            " from ops.slice where run_id = %s and status = 'rejected' group by 1 order by 1",
             [run_id],
         ).fetchall()
         slices = conn.execute(
@@ -147,18 +206,33 @@ def close_pull(run_id: str) -> dict[str, Any]:
             raise UserError(f"run {run_id!r} is not known to the warehouse", "open it first: the task open_run does")
         if not news[1]:
             conn.execute("update ops.run set outcome = 'nothing_new', finished_at = now() where run_id = %s", [run_id])
+        # A task that was killed has no outcome of its own; the attempt is noted as running until the next visit.
+        failed = {row[0]: row[2] or "killed" for row in rows if row[1] in ("failed", "killed", "running")}
+        alert = _alert(len(rows), failed, {row[0]: row[6] for row in rows}, dict(rejected))
+        conn.execute("update ops.run set alert = %s where run_id = %s", [alert, run_id])
     return {
         "run_id": run_id,
         "as_of": news[0].isoformat(),
         "branches": len(rows),
-        "failed": {branch: reason for branch, outcome, reason, *_ in rows if outcome == "failed"},
+        "failed": failed,
         "slices_loaded": slices[0],
         "slices_rejected": slices[1],
         "rows": sum(row[3] for row in rows),
         "bytes": sum(row[4] for row in rows),
         "notes": [f"{row[0]}: {note}" for row in rows for note in row[5]],
+        "alert": alert,
         "news": news[1],
     }
+
+
+def _alert(visited: int, failed: dict[str, str], kinds: dict[str, str], rejected: dict[str, list[str]]) -> str | None:
+    """All that went wrong as one message: a line for the sum, then one for each branch."""
+    if not failed and not rejected:
+        return None
+    lines = [f"{len(failed)} of {visited} branches could not be pulled, {len(rejected)} had slices rejected"]
+    lines += [f"{branch_id} ({kinds[branch_id]}) not pulled: {reason}" for branch_id, reason in failed.items()]
+    lines += [f"{branch_id} rejected: {', '.join(slices)}" for branch_id, slices in rejected.items()]
+    return "\n".join(lines)
 
 
 def open_build(run_id: str) -> int:
@@ -349,6 +423,10 @@ def _strangers(root: str | None) -> list[str]:
         else:
             notes.append(f"folder {item.name!r} is no branch, it is not pulled: branches are KC001, KC002, ... and HQ")
     return notes
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
 
 
 def _is_date(name: str) -> bool:

@@ -1,57 +1,38 @@
-"""A night without Airflow: the same steps in the same order, in this process, branches one after the other."""
+"""A night without Airflow: the same steps in the same order, in this process, a few branches at a time."""
 
 import os
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from typing import Any
 
 from kkbc import clock, night
-from kkbc.errors import GateFailed, UserError
+from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, GateFailed, UserError
+from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.warehouse.prepare import prepare
+
+PULL_THREADS = 4
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 
 
-def run_night(
-    source_root: Path,
-    as_of: date,
-    first_business_date: date | None,
-    gate: Literal["fail", "warn"] | None,
-    progress: Progress,
-    say: Say = lambda line: None,
-) -> dict[str, Any]:
-    """Runs one night over the file deliveries under `source_root`, as of business date `as_of`.
+def run_night(wishes: Wishes, progress: Progress, say: Say = lambda line: None) -> dict[str, Any]:
+    """Runs the night that `wishes` ask for.
 
     `progress` is called with stage, parts done, parts in all; `say` with each line that the operator should see, as
     soon as the pulls are over. Returns the roll-up of the pulls with `publication_id`, None when there was nothing new.
     A branch that fails is named in `failed` and does not stop the others.
     Raises UserError for a set-up that cannot work, GateFailed when the gate stopped publication.
     """
-    if gate is not None:
-        os.environ["KKBC_GATE"] = gate
+    if wishes.gate is not None:
+        os.environ["KKBC_GATE"] = wishes.gate
         get_settings.cache_clear()
-    night.check_setup(str(source_root))
+    night.check_setup(wishes)
     prepare()
-    run_id = f"plain__{as_of}__{clock.now():%Y%m%dT%H%M%S%f}"
-    run = night.open_run(
-        as_of,
-        mode="plain",
-        run_id=run_id,
-        source_root=str(source_root),
-        first_business_date=first_business_date,
-    )
-    for done, branch_id in enumerate(run.branch_ids):
-        progress("pull", done, len(run.branch_ids))
-        try:
-            night.pull_branch(run_id, branch_id)
-        except UserError:
-            raise
-        except Exception:  # noqa: S112 (the attempt is on record with its reason; the roll-up names the branch)
-            continue
-    progress("pull", len(run.branch_ids), len(run.branch_ids))
+    run_id = f"plain__{wishes.as_of or 'latest'}__{clock.now():%Y%m%dT%H%M%S%f}"
+    run = night.open_run(wishes, mode="plain", run_id=run_id)
+    _pull_all(run, progress)
     outcome = night.close_pull(run_id)
     outcome["notes"] = [*run.notes, *outcome["notes"]]
     tell(outcome, say)
@@ -61,12 +42,38 @@ def run_night(
     return outcome
 
 
+def _pull_all(run: night.Run, progress: Progress) -> None:
+    """Visits every branch, and those that were out of reach a second time when all others are done.
+
+    Some at a time, for most of a visit over a line is waiting. Attempts are on record with their reasons, so that the
+    roll-up names the branches that failed. Raises UserError for what would make every branch fail alike.
+    """
+    done = 0
+    with ThreadPoolExecutor(PULL_THREADS) as pool:
+        progress("pull", done, len(run.branch_ids))
+        visits = {pool.submit(night.pull_branch, run.run_id, branch_id): branch_id for branch_id in run.branch_ids}
+        out_of_reach = []
+        try:
+            for visit in as_completed(visits):
+                error = visit.exception()
+                if isinstance(error, BranchUnavailable | BranchTimeout):
+                    out_of_reach.append(visits[visit])
+                elif isinstance(error, UserError) and not isinstance(error, BranchRefused):
+                    raise error
+                done += 1
+                progress("pull", done, len(run.branch_ids))
+            wait([pool.submit(night.pull_branch, run.run_id, branch_id) for branch_id in out_of_reach])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def tell(outcome: dict[str, Any], say: Say) -> None:
-    """Says what an operator should see of a roll-up: the notes, and the branches that could not be pulled."""
+    """Says what an operator should see of a roll-up: the notes, and what went wrong."""
     for note in outcome["notes"]:
         say(f"note: {note}")
-    for branch_id, reason in outcome["failed"].items():
-        say(f"branch {branch_id} could not be pulled: {reason}")
+    if outcome["alert"]:
+        say(outcome["alert"])
 
 
 def _build_and_publish(run_id: str, progress: Progress) -> dict[str, Any]:

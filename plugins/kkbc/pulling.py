@@ -8,9 +8,9 @@ import errno
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ from kkbc.landing import Landed, Landing, private_folder
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
-from kkbc.sources import Manifest, Source, open_source
+from kkbc.sources import Manifest, Source, Wanted, open_source
 from kkbc.validation import Context
 from kkbc.warehouse.load import Outcome, SliceRecord, load, reject
+
+# Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
+RECENT_DAYS = 7
+ASK_AGAIN_HOURS = 20
 
 
 @dataclass
@@ -58,16 +62,20 @@ class PullReport:
 def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, root: Path | None) -> PullReport:
     """Pulls and loads what is outstanding of `branch` with a business date of `until` or before.
 
-    `conn` acts as role loader, in autocommit mode. Every slice commits by itself: after a failure half way, what was
-    loaded stays and the next pull goes on from there. While another pull of the branch is under way, this one does
-    nothing. The visit is a row of ops.attempt either way.
-    Raises UserError for a set-up that cannot work, and whatever the way of delivering raises for a branch that is down.
+    `conn` acts as role loader, in autocommit mode; `root` is the folder of kind `file`. Every slice commits by itself:
+    after a failure half way, what was loaded stays and the next pull goes on from there. While another pull of the
+    branch is under way, this one does nothing. The visit is a row of ops.attempt from its first moment on.
+    Raises UserError for a set-up that cannot work; BranchRefused, BranchUnavailable or BranchTimeout for a branch that
+    cannot be visited.
     """
-    report = PullReport(branch.branch_id, branch.kind if root is None else "file", clock.now())
+    report = PullReport(branch.branch_id, branch.kind, clock.now())
+    attempt_id = _open_attempt(conn, run_id, report)
     try:
         with _alone(conn, branch) as alone:
             if alone:
-                _pull_outstanding(conn, open_source(branch, root), branch, run_id, until, report)
+                _bury_killed_attempts(conn, branch, attempt_id)
+                with closing(open_source(branch, root)) as source:
+                    _pull_outstanding(conn, source, branch, run_id, until, report)
             else:
                 report.notes.append("another pull of this branch is under way; left to it")
         if report.loaded or report.rejected or report.superseded:
@@ -77,7 +85,7 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
         raise
     finally:
         report.finished_at = clock.now()
-        _record_attempt(conn, run_id, report)
+        _close_attempt(conn, attempt_id, report)
     return report
 
 
@@ -86,8 +94,10 @@ def _pull_outstanding(
 ) -> None:
     settled = _settled_manifests(conn, branch)
     loader = _SliceLoader(conn, source, branch, run_id, report)
-    for manifest in source.manifests(until):
+    unchanged = []
+    for manifest in source.manifests(_wanted(conn, branch, until)):
         if settled.get((manifest.business_date, manifest.name)) == manifest.stamp:
+            unchanged.append(manifest.business_date)
             continue
         delivery = manifest.read()
         place = f"{delivery.business_date} {delivery.manifest_name}"
@@ -95,6 +105,23 @@ def _pull_outstanding(
         report.notes += [f"{place}: {name!r} is not listed, ignored" for name in delivery.unlisted]
         outcomes = [loader.take(delivery, entry) for entry in delivery.entries]
         _remember(conn, branch, manifest, delivery, settled="rejected" not in outcomes)
+    conn.execute(
+        "update ops.manifest set checked_at = now() where branch_id = %s and business_date = any(%s)",
+        [branch.branch_id, unchanged],
+    )
+
+
+def _wanted(conn: psycopg.Connection, branch: Branch, until: date) -> Wanted:
+    """From when on a branch is asked, and which days need not be asked for again just now."""
+    row = conn.execute("select value::date from ops.setting where name = 'first_business_date'").fetchone()
+    first = row[0] if row is not None else until
+    since = branch.active_from or first - timedelta(days=get_settings().history_days)
+    rows = conn.execute(
+        "select business_date from ops.manifest where branch_id = %s and business_date <= %s"
+        " group by business_date having bool_and(settled and checked_at > now() - %s)",
+        [branch.branch_id, until - timedelta(days=RECENT_DAYS), timedelta(hours=ASK_AGAIN_HOURS)],
+    ).fetchall()
+    return Wanted(since, until, frozenset(day for (day,) in rows))
 
 
 class _SliceLoader:
@@ -114,10 +141,12 @@ class _SliceLoader:
 
     def take(self, delivery: Delivery, entry: Entry) -> Outcome:
         """Lands one slice and loads or rejects it; does nothing for one that is known (Exchange rule 21)."""
-        slice_ = Slice(entry.feed, delivery.branch_id, delivery.business_date, delivery.revision)
+        slice_ = delivery.slice_of(entry)
         known = self._known(slice_)
         if known is not None and known["status"] != "rejected":
-            if known["manifest_sha256"] != delivery.manifest_sha256 and known["sha256"] != entry.sha256:
+            # Ways that send no files announce a number of rows and no checksum to compare.
+            same = known["sha256"] == entry.sha256 if entry.sha256 else known["manifest_rows"] == entry.rows
+            if known["manifest_sha256"] != delivery.manifest_sha256 and not same:
                 self.report.notes.append(f"{slice_} came again with other bytes, ignored: what was accepted stays")
             return "known"
         record = SliceRecord(
@@ -169,9 +198,9 @@ class _SliceLoader:
         return self.landing.land(slice_, name, spooled), condemned
 
     def _known(self, slice_: Slice) -> dict[str, Any] | None:
-        columns = ("status", "manifest_sha256", "sha256")
+        columns = ("status", "manifest_sha256", "manifest_rows", "sha256")
         row = self.conn.execute(
-            "select status, manifest_sha256, sha256 from ops.slice"
+            "select status, manifest_sha256, manifest_rows, sha256 from ops.slice"
             " where feed = %s and branch_id = %s and business_date = %s and revision = %s",
             [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
         ).fetchone()
@@ -217,19 +246,33 @@ def _remember(
     )
 
 
-def _record_attempt(conn: psycopg.Connection, run_id: str, report: PullReport) -> None:
+def _open_attempt(conn: psycopg.Connection, run_id: str, report: PullReport) -> int:
+    row = conn.execute(
+        "insert into ops.attempt (run_id, branch_id, kind, started_at, outcome)"
+        " values (%s, %s, %s, %s, 'running') returning attempt_id",
+        [run_id, report.branch_id, report.kind, report.started_at],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _bury_killed_attempts(conn: psycopg.Connection, branch: Branch, attempt_id: int) -> None:
+    """Whoever holds the branch's lock knows that earlier attempts still noted as running are no more."""
+    conn.execute(
+        "update ops.attempt set outcome = 'killed', finished_at = now(), reason = 'the process or its connection ended'"
+        " where branch_id = %s and outcome = 'running' and attempt_id < %s",
+        [branch.branch_id, attempt_id],
+    )
+
+
+def _close_attempt(conn: psycopg.Connection, attempt_id: int, report: PullReport) -> None:
     """Best effort where the connection itself is what failed: the error on its way up says more."""
     if conn.closed or conn.broken:
         return
     conn.execute(
-        "insert into ops.attempt"
-        " (run_id, branch_id, kind, started_at, finished_at, load_seconds, slices, bytes, rows, outcome, reason, notes)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "update ops.attempt set finished_at = %s, load_seconds = %s, slices = %s, bytes = %s, rows = %s, outcome = %s,"
+        " reason = %s, notes = %s where attempt_id = %s",
         [
-            run_id,
-            report.branch_id,
-            report.kind,
-            report.started_at,
             report.finished_at,
             report.load_seconds,
             report.loaded + report.rejected + report.superseded,
@@ -238,5 +281,6 @@ def _record_attempt(conn: psycopg.Connection, run_id: str, report: PullReport) -
             report.outcome,
             report.reason,
             report.notes,
+            attempt_id,
         ],
     )

@@ -43,6 +43,18 @@ class Branch(BaseModel):
             raise ValueError(f"kind {self.kind} needs a connection")
         return self
 
+    def by(self, way: str) -> "Branch":
+        """This branch as one that delivers by `way`: a kind, or kind:connection. Raises UserError for another text."""
+        kind, _, connection = way.partition(":")
+        try:
+            return Branch.model_validate(self.model_dump() | {"kind": kind, "connection": connection or None})
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UserError(
+                f"way {way!r} of {self.branch_id}: {message}",
+                "write it as kind or kind:connection, like sftp:branch_044",
+            ) from error
+
     @property
     def zone(self) -> ZoneInfo:
         """The time zone that the branch's own timestamps are in."""

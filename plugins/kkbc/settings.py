@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError, field_validator
+from pydantic import NonNegativeInt, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Root folder of branches of kind `file` whose registry entry names no folder of its own."""
     first_business_date: date | None = None
     """First day of the daily marts; None: the one kept in the warehouse, else the earliest delivery found."""
+    history_days: NonNegativeInt = 31
+    """Days before the first business date that a branch is asked for whose way cannot list what is there."""
     gate: Literal["fail", "warn"] = "fail"
     """`fail`: a failed audit stops publication; `warn`: it is reported and the night is published."""
     pii_key_connection: str = ""

@@ -67,13 +67,17 @@ class Slice:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a manifest says of one slice. `name`, `bytes` and `sha256` are None for ways that send no files."""
+    """What a manifest says of one slice.
+
+    `name`, `bytes` and `sha256` are None for ways that send no files; `revision` is None for that of the delivery.
+    """
 
     feed: str
     rows: int
     name: str | None = None
     bytes: int | None = None
     sha256: str | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,3 +98,7 @@ class Delivery:
     rejection: tuple[RejectionReason, str] | None = None
     unknown_feeds: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = field(default=(), compare=False)
+
+    def slice_of(self, entry: Entry) -> Slice:
+        """The slice that `entry` announces."""
+        return Slice(entry.feed, self.branch_id, self.business_date, entry.revision or self.revision)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kkbc import plain
+from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.simulator import Scale, World
 from kkbc.warehouse import connect, schema, server
@@ -55,7 +56,9 @@ def played(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def run_next_night(world: World) -> Path:
     """Plays and runs one night; returns the truth."""
     night = world.play_night()
-    outcome = plain.run_night(world.branches_root, night.business_date, FIRST, "fail", lambda *_: None)
+    outcome = plain.run_night(
+        Wishes(night.business_date, world.branches_root, first_business_date=FIRST, gate="fail"), lambda *_: None
+    )
     assert outcome["failed"] == {}
     assert outcome["publication_id"] is not None
     assert night.truth_path is not None
@@ -116,7 +119,10 @@ def test_a_night_run_again_changes_nothing(played: tuple[World, list[Path]]) -> 
     world, truths = played
     assert len(truths) == NIGHTS
     before = {mart: rows_of(mart) for mart in GRAIN}
-    outcome = plain.run_night(world.branches_root, date.fromisoformat(truths[-1].stem), FIRST, "fail", lambda *_: None)
+    outcome = plain.run_night(
+        Wishes(date.fromisoformat(truths[-1].stem), world.branches_root, first_business_date=FIRST, gate="fail"),
+        lambda *_: None,
+    )
     assert (outcome["news"], outcome["slices_loaded"], outcome["rows"]) == (False, 0, 0)
     assert {mart: rows_of(mart) for mart in GRAIN} == before
 

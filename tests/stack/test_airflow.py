@@ -15,6 +15,7 @@ import pytest
 
 from kkbc.doctor import examine
 from kkbc.errors import GateFailed, UserError
+from kkbc.night import Wishes
 from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.simulator import Scale, World
 from kkbc.stack import configuration, down, processes, states, up
@@ -100,10 +101,7 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     night = world.play_night()
     seen: dict[str, tuple[int, int]] = {}
     outcome = run_in_airflow(
-        world.branches_root,
-        night.business_date,
-        FIRST,
-        "warn",
+        Wishes(night.business_date, world.branches_root, first_business_date=FIRST, gate="warn"),
         lambda stage, done, total: seen.update({stage: (done, total)}),
     )
     assert outcome["failed"] == {}
@@ -114,14 +112,14 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     with connect("bi") as conn:
         expected = conn.execute("select business_date, branches_expected from bi.kpi_national_daily").fetchall()
     assert expected == [(FIRST, 4)]
-    again = run_in_airflow(world.branches_root, night.business_date, None, None)
+    again = run_in_airflow(Wishes(night.business_date, world.branches_root))
     assert not again["news"]
     assert again["publication_id"] is None
 
 
 def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"source root {tmp_path}/nowhere is no folder") as caught:
-        run_in_airflow(tmp_path / "nowhere", FIRST, None, None)
+        run_in_airflow(Wishes(FIRST, tmp_path / "nowhere"))
     assert not isinstance(caught.value, GateFailed)
     assert "Traceback" not in str(caught.value)
 

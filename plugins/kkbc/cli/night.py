@@ -1,6 +1,7 @@
 """`kkbc run` and `kkbc status`."""
 
 from datetime import datetime
+from json import loads
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from kkbc.cli.console import err, number, out, percent, print_json, say
+from kkbc.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -20,12 +22,29 @@ def register(app: typer.Typer) -> None:
 
 def run(
     source_root: Annotated[
-        Path, typer.Option(help="Folder of file deliveries of all branches: {branch_id}/{YYYY-MM-DD}/manifest.json ...")
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder with the deliveries of all branches as files, {branch_id}/{YYYY-MM-DD}/manifest.json ..."
+            " Default: each branch by its own way, as in the registry."
+        ),
+    ] = None,
     as_of: Annotated[
-        datetime,
-        typer.Option(formats=["%Y-%m-%d"], help="Business date up to which deliveries are pulled and marts built."),
-    ],
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Business date up to which deliveries are pulled and marts built. Default: the latest that is due.",
+        ),
+    ] = None,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BRANCH=KIND[:CONNECTION]",
+            help="Another way for a branch in this run only (* for all), like KC044=sftp:branch_044. Repeatable.",
+        ),
+    ] = None,
+    ways: Annotated[
+        Path | None, typer.Option(help="JSON file of such ways: {branch_id: kind[:connection]}; --way comes on top.")
+    ] = None,
     first_business_date: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="First day of the daily marts; kept for later runs. Default: as kept."),
@@ -37,28 +56,50 @@ def run(
     airflow: Annotated[bool, typer.Option("--airflow", help="Through Airflow instead of in this process.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
 ) -> None:
-    """Runs one night over a folder of deliveries: pull, load, build, audit, publish.
+    """Runs one night: pull, load, build, audit, publish.
 
-    The pulls see what lies in the folder now. Running the same night again changes nothing.
+    The pulls take what the branches offer now. Running the same night again changes nothing.
     """
     from kkbc import plain
+    from kkbc.night import Wishes
 
-    first = first_business_date.date() if first_business_date else None
+    wishes = Wishes(
+        as_of=as_of.date() if as_of else None,
+        source_root=source_root.resolve() if source_root else None,
+        ways=_ways(ways, way or []),
+        first_business_date=first_business_date.date() if first_business_date else None,
+        gate=gate,
+    )
     if airflow:
         from kkbc.stack.nights import run_in_airflow
 
         with night_progress() as progress:
-            outcome: dict[str, Any] = run_in_airflow(source_root.resolve(), as_of.date(), first, gate, progress)
+            outcome: dict[str, Any] = run_in_airflow(wishes, progress)
         plain.tell(outcome, say)
     else:
         with night_progress() as progress:
-            outcome = plain.run_night(source_root.resolve(), as_of.date(), first, gate, progress, say)
+            outcome = plain.run_night(wishes, progress, say)
     if json:
         print_json(outcome)
         return
     if outcome["publication_id"] is None:
-        say(f"nothing new up to {as_of.date()}: what was published before stays")
+        say(f"nothing new up to {outcome['as_of']}: what was published before stays")
     print_status(outcome["run_id"])
+
+
+def _ways(file: Path | None, given: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if file is not None:
+        try:
+            found = {str(branch): str(way) for branch, way in loads(file.read_text(encoding="utf-8")).items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(f"{file} cannot be read as ways", 'it looks like {"KC044": "sftp:branch_044"}') from error
+    for text in given:
+        branch, _, way = text.partition("=")
+        if not branch or not way:
+            raise UserError(f"--way {text!r} names no branch and way", "write it like KC044=sftp:branch_044")
+        found[branch] = way
+    return found
 
 
 class night_progress:

@@ -52,8 +52,8 @@ def play(
 
     try:
         for outcome in played.play(nights, _night):
-            for branch_id, reason in outcome["failed"].items():
-                say(f"branch {branch_id} could not be pulled: {reason}")
+            if outcome["alert"]:
+                say(outcome["alert"])
     except KeyboardInterrupt:
         say("Stopped watching: Airflow goes on with the night. `make run` again catches up, `make down` stops all.")
         raise

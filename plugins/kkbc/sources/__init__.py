@@ -6,26 +6,23 @@ and never alters anything at the branch.
 
 from pathlib import Path
 
-from kkbc.errors import UserError
+from kkbc.errors import BranchRefused
 from kkbc.registry import Branch
-from kkbc.sources.base import Manifest, Source
+from kkbc.sources.base import Manifest, Source, Wanted
 from kkbc.sources.file import FileSource
 
-__all__ = ["Manifest", "Source", "open_source"]
+__all__ = ["Manifest", "Source", "Wanted", "open_source"]
 
 
 def open_source(branch: Branch, root: Path | None) -> Source:
-    """The source of `branch`. `root` holds the file deliveries of this run, for all branches.
+    """The source of `branch`. `root` holds the deliveries of branches of kind `file` without a connection.
 
-    Raises UserError when the branch's kind has no source or its folder is not configured.
+    Raises BranchRefused when the branch's folder or connection is not configured.
     """
-    if branch.kind != "file" and root is None:
-        raise UserError(
-            f"branch {branch.branch_id} is of kind {branch.kind}, which this version cannot pull",
-            "set its kind to file in config/branches.yml, or give all deliveries as files with --source-root",
-        )
+    if branch.kind != "file":
+        raise BranchRefused(f"branch {branch.branch_id} is of kind {branch.kind}, which has no source", "")
     if root is None:
-        raise UserError(
+        raise BranchRefused(
             f"branch {branch.branch_id} is of kind file and no source root is set",
             "set KKBC_SOURCE_ROOT or give --source-root",
         )

@@ -10,6 +10,18 @@ from kkbc.slices import Delivery, Entry
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a visit looks for. Ways that list what is there heed `until` only; those that ask day by day, all of it.
+
+    `skip` are settled days that were asked for a short while ago.
+    """
+
+    since: date
+    until: date
+    skip: frozenset[date] = frozenset()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A manifest that may hold something new. `stamp` changes when the manifest does, and is cheap to get."""
 
@@ -22,10 +34,11 @@ class Manifest:
 class Source(Protocol):
     """One branch, seen through its way of delivering."""
 
-    def manifests(self, until: date) -> Iterator[Manifest]:
-        """All manifests with a business date of `until` or before, by date and revision.
+    def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
+        """The manifests that are there, by date and revision.
 
         Reading them is left to the caller, who knows which ones are settled.
+        Raises BranchRefused, BranchUnavailable or BranchTimeout, as every call of a source may.
         """
         ...
 
@@ -34,4 +47,8 @@ class Source(Protocol):
 
         Raises SliceRejected FILE_MISSING when there is nothing to fetch.
         """
+        ...
+
+    def close(self) -> None:
+        """Gives connections back."""
         ...

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from kkbc.errors import SliceRejected, UserError
 from kkbc.registry import Branch
 from kkbc.slices import Delivery, Entry
-from kkbc.sources.base import Manifest
+from kkbc.sources.base import Manifest, Wanted
 from kkbc.sources.manifest import parse_manifest, revision_of_name
 
 
@@ -23,12 +23,12 @@ class FileSource:
         self.root = root
         self.folder = root / branch.branch_id
 
-    def manifests(self, until: date) -> Iterator[Manifest]:
+    def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
         """See Source. A branch without a folder has delivered nothing yet; a missing root is the user's mistake."""
         if not self.root.is_dir():
             raise UserError(f"source root {self.root} is no folder", "give the folder that holds KC001, KC002, ...")
         for day in sorted(self._days()):
-            if day > until:
+            if day > wanted.until:
                 return
             found = []
             for item in os.scandir(self.folder / day.isoformat()):
@@ -50,6 +50,9 @@ class FileSource:
             shutil.copyfile(self.folder / delivery.business_date.isoformat() / name, target)
         except (FileNotFoundError, IsADirectoryError) as error:
             raise SliceRejected("FILE_MISSING", f"{name} is listed and not there") from error
+
+    def close(self) -> None:
+        """See Source. A folder needs no closing."""
 
     def _days(self) -> Iterator[date]:
         if not self.folder.is_dir():

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from kkbc.errors import GateFailed, UserError
+from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.simulator import World
 from kkbc.stack.api import Api
@@ -24,27 +24,16 @@ AUDITS = ("audit_slices", "audit_marts")
 Progress = Callable[[str, int, int], None]
 
 
-def run_in_airflow(
-    source_root: Path,
-    as_of: date,
-    first_business_date: date | None,
-    gate: Literal["fail", "warn"] | None,
-    progress: Progress = lambda *_: None,
-) -> dict[str, Any]:
-    """Runs one night over the deliveries under `source_root` through Airflow, which is started when it is down.
+def run_in_airflow(wishes: Wishes, progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """Runs the night that `wishes` ask for through Airflow, which is started when it is down.
 
     Like kkbc.plain.run_night: `progress` is called with stage, parts done, parts in all, and the roll-up of the pulls
     with `publication_id` is returned. Raises GateFailed when the gate stopped publication, UserError when another task
     failed or a part of the stack went down.
     """
     api, progress = Api(up()), _changes_only(progress)
-    wishes = {
-        "as_of": as_of.isoformat(),
-        "source_root": str(source_root),
-        "first_business_date": first_business_date.isoformat() if first_business_date else None,
-        "gate": gate,
-    }
-    run_id: str = api.post("dags/pull_branches/dagRuns", {"logical_date": None, "conf": wishes})["dag_run_id"]
+    wanted = {"logical_date": None, "conf": wishes.as_params()}
+    run_id: str = api.post("dags/pull_branches/dagRuns", wanted)["dag_run_id"]
     _await(api, "pull_branches", run_id, lambda: _show_pull(api, run_id, progress))
     outcome: dict[str, Any] = _result(api, "pull_branches", run_id, "close_pull")
     outcome["notes"] = [*_result(api, "pull_branches", run_id, "open_run", "notes"), *outcome["notes"]]
@@ -85,7 +74,8 @@ def play(nights: int | None, new_progress: Callable[[date], Any]) -> list[dict[s
 
 def _play_night(world: World, progress: Progress) -> dict[str, Any]:
     night = world.play_night(lambda done, total, _: progress("simulate", done, total))
-    return run_in_airflow(world.branches_root, night.business_date, world.first_date, None, progress)
+    wishes = Wishes(night.business_date, world.branches_root, first_business_date=world.first_date)
+    return run_in_airflow(wishes, progress)
 
 
 def _await(api: Api, dag_id: str, run_id: str, show: Callable[[], None]) -> None:
