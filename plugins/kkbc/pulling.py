@@ -149,9 +149,8 @@ class _SliceLoader:
             if known["manifest_sha256"] != delivery.manifest_sha256 and not same:
                 self.report.notes.append(f"{slice_} came again with other bytes, ignored: what was accepted stays")
             return "known"
-        record = SliceRecord(
-            slice_, self.run_id, delivery.manifest_sha256, entry.rows, delivery.sent_at, file_name=entry.name
-        )
+        sent_at = entry.sent_at or delivery.sent_at
+        record = SliceRecord(slice_, self.run_id, delivery.manifest_sha256, entry.rows, sent_at, file_name=entry.name)
         spool = private_folder(get_settings().home / "spool")
         with tempfile.TemporaryDirectory(prefix=f"{slice_.branch_id}-", dir=spool) as folder:
             landed, failure = self._land(slice_, delivery, entry, Path(folder) / "sent")
@@ -164,7 +163,7 @@ class _SliceLoader:
                 if failure is not None or landed is None:
                     raise failure or SliceRejected("FILE_MISSING", "nothing was fetched")
                 contract = load_contract(slice_.feed)
-                context = Context(slice_, self.branch.zone, delivery.sent_at, self.branch_ids)
+                context = Context(slice_, self.branch.zone, sent_at, self.branch_ids)
                 intake = take_in(landed, entry, contract, context, self.landing, self.key)
             except SliceRejected as rejected:
                 outcome = reject(self.conn, record, rejected.reason, rejected.detail)
@@ -184,18 +183,20 @@ class _SliceLoader:
     def _land(
         self, slice_: Slice, delivery: Delivery, entry: Entry, spooled: Path
     ) -> tuple[Landed | None, SliceRejected | None]:
-        """Fetches and lands the bytes; those of a condemned delivery too, for the record, as far as they are there."""
-        condemned = SliceRejected(*delivery.rejection) if delivery.rejection is not None else None
+        """Fetches and lands the bytes; those of a slice or delivery that is condemned too, as far as they came."""
+        failure = SliceRejected(*delivery.rejection) if delivery.rejection is not None else None
         try:
             self.source.fetch(delivery, entry, spooled)
-        except SliceRejected as missing:
-            return None, condemned or missing
+        except SliceRejected as rejected:
+            failure = failure or rejected
+            if not spooled.is_file() or spooled.stat().st_size == 0:
+                return None, failure
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(f"no space left in {spooled.parent.parent}", "free disk space there") from error
             raise
         name = entry.name or f"{entry.feed}.jsonl"
-        return self.landing.land(slice_, name, spooled), condemned
+        return self.landing.land(slice_, name, spooled), failure
 
     def _known(self, slice_: Slice) -> dict[str, Any] | None:
         columns = ("status", "manifest_sha256", "manifest_rows", "sha256")

@@ -69,7 +69,7 @@ class Slice:
 class Entry:
     """What a manifest says of one slice.
 
-    `name`, `bytes` and `sha256` are None for ways that send no files; `revision` is None for that of the delivery.
+    `name`, `bytes` and `sha256` are None for ways that send no files; `revision` and `sent_at` for those of the delivery.
     """
 
     feed: str
@@ -78,6 +78,7 @@ class Entry:
     bytes: int | None = None
     sha256: str | None = None
     revision: int | None = None
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True)
