@@ -1,5 +1,6 @@
 """Opening a night: mistakes of the set-up are told before anything is done, and each run is on record."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -12,6 +13,8 @@ from kkbc import clock, night, plain, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.night import Wishes
+from kkbc.pulling import PullReport
+from kkbc.registry import Branch
 from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.warehouse import connect
 from kkbc.warehouse.prepare import prepare
@@ -119,3 +122,90 @@ def test_a_run_that_was_killed_says_so_once_the_next_one_opens(warehouse: str, h
     open_run(root)
     open_run(root, DAY + timedelta(days=1))
     assert runs() == [("run 2023-12-11", "failed"), ("run 2023-12-12", "running")]
+
+
+@pytest.mark.parametrize(
+    ("ways", "told"),
+    [
+        ({"KC001": "sftp"}, "way 'sftp' of KC001: kind sftp needs a connection"),
+        ({"KC001": "fax:conn"}, "way 'fax:conn' of KC001"),
+        ({"KC999": "file"}, "branch 'KC999' is not in the registry"),
+    ],
+)
+def test_a_way_that_is_none_stops_the_night_before_it_begins(
+    warehouse: str, home: Path, root: Path, ways: dict[str, str], told: str
+) -> None:
+    privacy.ensure_key(home)
+    with pytest.raises(UserError, match=re.escape(told)):
+        open_run(root, ways=ways)
+    assert runs() == []
+
+
+def test_a_night_without_any_place_to_look_is_refused(warehouse: str, home: Path) -> None:
+    privacy.ensure_key(home)
+    with pytest.raises(UserError, match="no source root is set"):
+        night.open_run(Wishes(DAY), mode="plain", run_id="r")
+
+
+def test_a_way_holds_for_its_run_and_no_other(
+    warehouse: str, home: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited: list[tuple[str, str, str | None]] = []
+
+    def pull(conn: object, branch: Branch, *, run_id: str, until: date, root: Path | None) -> PullReport:
+        visited.append((run_id, branch.kind, branch.connection))
+        return PullReport(branch.branch_id, branch.kind, clock.now())
+
+    monkeypatch.setattr(night, "pull", pull)
+    privacy.ensure_key(home)
+    open_run(root, ways={"KC001": "http:api_1"})
+    open_run(root, DAY + timedelta(days=1))
+    night.pull_branch(f"run {DAY}", "KC001")
+    night.pull_branch(f"run {DAY}", "KC002")
+    night.pull_branch(f"run {DAY + timedelta(days=1)}", "KC001")
+    assert visited == [
+        (f"run {DAY}", "http", "api_1"),
+        (f"run {DAY}", "file", None),
+        (f"run {DAY + timedelta(days=1)}", "file", None),
+    ]
+
+
+def test_one_alert_tells_of_all_branches_that_failed_and_all_slices_rejected(
+    warehouse: str, home: Path, root: Path
+) -> None:
+    privacy.ensure_key(home)
+    run_id = open_run(root).run_id
+    with connect() as conn:
+        attempts = [
+            ("KC001", "sftp", "failed", "BranchUnavailable: down"),
+            ("KC001", "sftp", "loaded", None),
+            ("KC002", "http", "failed", "BranchRefused: the token is refused"),
+            ("KC003", "file", "nothing_new", None),
+        ]
+        for branch_id, kind, outcome, reason in attempts:
+            conn.execute(
+                "insert into ops.attempt (run_id, branch_id, kind, started_at, finished_at, outcome, reason)"
+                " values (%s, %s, %s, now(), now(), %s, %s)",
+                [run_id, branch_id, kind, outcome, reason],
+            )
+        conn.execute(
+            "insert into ops.slice (feed, branch_id, business_date, revision, status, reason, manifest_sha256, run_id)"
+            " values ('iuran', 'KC003', %s, 1, 'rejected', 'CHECKSUM', '', %s)",
+            [DAY, run_id],
+        )
+    report = night.close_pull(run_id)
+    assert report["failed"] == {"KC002": "BranchRefused: the token is refused"}
+    assert report["alert"] == (
+        "1 of 3 branches could not be pulled, 1 had slices rejected\n"
+        "KC002 (http) not pulled: BranchRefused: the token is refused\n"
+        "KC003 rejected: iuran 2023-12-11 CHECKSUM"
+    )
+    with connect() as conn:
+        assert conn.execute("select alert from ops.run").fetchall() == [(report["alert"],)]
+
+
+def test_a_night_without_trouble_alerts_nobody(warehouse: str, home: Path, root: Path) -> None:
+    privacy.ensure_key(home)
+    run_id = open_run(root).run_id
+    night.pull_branch(run_id, "KC001")
+    assert night.close_pull(run_id)["alert"] is None

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import psycopg
 import pytest
 
 from kkbc import privacy
+from kkbc.errors import BranchUnavailable
 from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
+from kkbc.slices import Delivery, Entry
+from kkbc.sources import Manifest, Wanted
 from kkbc.warehouse import connect, conninfo
 
 from .deliveries import deliver
@@ -254,6 +257,81 @@ def test_every_visit_is_on_record(pull_kc001: Pull, root: Path) -> None:
     assert query("select branch_id, kind, slices, rows, outcome from ops.attempt order by attempt_id") == [
         ("KC001", "file", 1, 1, "loaded"),
         ("KC001", "file", 0, 0, "nothing_new"),
+    ]
+
+
+class Recorder:
+    """A way of delivering that has nothing to give, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.wanted: Wanted | None = None
+        self.closed = False
+
+    def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
+        self.wanted = wanted
+        return iter(())
+
+    def fetch(self, delivery: Delivery, entry: Entry, target: Path) -> None:
+        raise AssertionError("nothing was announced")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    source = Recorder()
+    monkeypatch.setattr("kkbc.pulling.open_source", lambda branch, root: source)
+    return source
+
+
+def test_a_visit_asks_from_a_month_before_the_first_business_date(pull_kc001: Pull, recorder: Recorder) -> None:
+    with connect() as conn:
+        conn.execute("insert into ops.setting (name, value) values ('first_business_date', '2023-12-11')")
+    pull_kc001(until=date(2023, 12, 20))
+    assert recorder.wanted == Wanted(date(2023, 11, 10), date(2023, 12, 20), frozenset())
+    assert recorder.closed
+
+
+def test_days_that_are_settled_and_old_are_not_asked_for_twice_a_night(
+    pull_kc001: Pull, root: Path, recorder: Recorder
+) -> None:
+    days = {1: "settled", 2: "rejected since", 3: "asked for long ago", 19: "recent"}
+    with connect() as conn:
+        for day, what in days.items():
+            conn.execute(
+                "insert into ops.manifest (branch_id, business_date, name, stamp, sha256, settled, checked_at)"
+                " values ('KC001', %s, 'm', '', '', %s, now() - %s * interval '1 day')",
+                [date(2023, 12, day), what != "rejected since", int(what == "asked for long ago")],
+            )
+    pull_kc001(until=date(2023, 12, 20))
+    assert recorder.wanted is not None
+    assert recorder.wanted.skip == {date(2023, 12, 1)}
+
+
+def test_an_attempt_that_was_killed_says_so_once_the_branch_is_visited_again(pull_kc001: Pull, root: Path) -> None:
+    with connect() as conn:
+        conn.execute(
+            "insert into ops.attempt (run_id, branch_id, kind, started_at, outcome)"
+            " values ('r', 'KC001', 'file', now(), 'running'), ('r', 'KC002', 'file', now(), 'running')"
+        )
+    pull_kc001()
+    assert query("select branch_id, outcome, finished_at is null from ops.attempt order by attempt_id") == [
+        ("KC001", "killed", False),
+        ("KC002", "running", True),
+        ("KC001", "nothing_new", False),
+    ]
+
+
+def test_an_attempt_that_failed_says_why(pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object) -> None:
+        raise BranchUnavailable("branch KC001 at 10.0.0.1 is down")
+
+    monkeypatch.setattr("kkbc.pulling.open_source", down)
+    with pytest.raises(BranchUnavailable):
+        pull_kc001()
+    assert query("select outcome, reason from ops.attempt") == [
+        ("failed", "BranchUnavailable: branch KC001 at 10.0.0.1 is down")
     ]
 
 
