@@ -1,6 +1,10 @@
-"""Intake: the landed bytes of one slice become rows, each accepted or quarantined, and are kept beside the bytes."""
+"""Intake: the landed bytes of one slice become rows, each accepted or quarantined, and are kept beside the bytes.
 
-from dataclasses import asdict, dataclass
+Rows are read, judged and written in parts, so that a slice of any length takes the memory of a few parts.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -9,12 +13,16 @@ from kkbc import privacy
 from kkbc.contracts import Contract
 from kkbc.errors import SliceRejected
 from kkbc.landing import Landed, Landing
+from kkbc.parts import Parts
 from kkbc.reading import read
 from kkbc.slices import Entry
-from kkbc.validation import Context, duplicate_lines, judge
+from kkbc.validation import Context, Judged, RepeatedKeys, duplicate_lines, judge, key_columns
 from kkbc.warehouse.load import SliceRows
 
 KEY_DUPLICATE = "KEY_DUPLICATE"
+
+BATCH_ROWS = 50_000
+"""Rows that are read, judged and written at a time: what a part of a slice holds at most."""
 
 
 @dataclass(frozen=True)
@@ -26,28 +34,45 @@ class Intake:
     found: dict[str, Any]
 
 
-def take_in(landed: Landed, entry: Entry, contract: Contract, context: Context, landing: Landing, key: bytes) -> Intake:
-    """Reads and judges a landed slice; writes accepted.parquet (typed rows) and quarantined.parquet beside it.
+def take_in(
+    landed: Landed,
+    entry: Entry,
+    contract: Contract,
+    context: Context,
+    landing: Landing,
+    key: bytes,
+    *,
+    batch_rows: int = BATCH_ROWS,
+) -> Intake:
+    """Reads and judges a landed slice; keeps accepted (typed) and quarantined rows beside it, see `kkbc.landing`.
 
-    Every row sent is either accepted or quarantined, which is asserted. Rows carry the token made with `key`.
+    Every row sent is either accepted or quarantined, which is asserted. Rows carry the token made with `key`. Rows are
+    kept when all of them are known to be taken, in one step: a rejected slice leaves nothing but its bytes.
     Raises SliceRejected CHECKSUM, UNREADABLE, HEADER or ROW_COUNT (Exchange rule 4).
     """
     if entry.sha256 is not None and (entry.sha256, entry.bytes) != (landed.sha256, landed.bytes):
         raise SliceRejected("CHECKSUM", "sha256 or bytes are not those of the manifest")
-    reading = read(landed.readable, landed.name, contract, expected_rows=entry.rows)
-    judged = [judge(batch, contract, context) for batch in reading.batches]
-    accepted = pl.concat([part.accepted for part in judged])
-    quarantined = pl.concat([part.quarantined for part in judged])
-    sent = len(accepted) + len(quarantined)
-    if sent != entry.rows:
-        raise SliceRejected("ROW_COUNT", f"the manifest says {entry.rows} rows, the file holds {sent}")
-    accepted, quarantined = _set_duplicates_aside(accepted, quarantined, contract)
-    if contract.has_nik:
-        accepted = accepted.with_columns(privacy.tokens(accepted["nik"], key))
-    landing.keep(landed, "accepted", accepted)
-    landing.keep(landed, "quarantined", quarantined)
-    nik_valid = sum(part.nik_valid or 0 for part in judged) if contract.has_nik else None
-    rows = SliceRows(accepted.drop("_raw"), quarantined.drop("_raw"), nik_valid)
+    reading = read(landed.readable, landed.name, contract, expected_rows=entry.rows, batch_rows=batch_rows)
+    with landing.workspace(landed) as workspace:
+        parts = Parts(workspace)
+        keys = RepeatedKeys(contract)
+        sent = 0
+        for batch in reading.batches:
+            part = _judge(batch, contract, context, key)
+            parts.append(part)
+            keys.add(part.accepted)
+            sent += batch.height
+        if sent != entry.rows:
+            raise SliceRejected("ROW_COUNT", f"the manifest says {entry.rows} rows, the file holds {sent}")
+        if len(parts) > 1:
+            _settle_keys(parts, keys, contract)
+        only = parts.finish()
+        landing.keep(landed, workspace)
+    rows = SliceRows(
+        [only.accepted] if only else landing.rows(landed.uri, "accepted"),
+        [only.quarantined] if only else landing.rows(landed.uri, "quarantined"),
+        parts.counts,
+    )
     assert rows.sent == sent, "rows sent = accepted + quarantined"
     drift = {"extra_columns": list(reading.extra_columns), "missing_columns": list(reading.missing_columns)}
     return Intake(
@@ -55,16 +80,50 @@ def take_in(landed: Landed, entry: Entry, contract: Contract, context: Context, 
     )
 
 
-def _set_duplicates_aside(
-    accepted: pl.DataFrame, quarantined: pl.DataFrame, contract: Contract
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Moves the losers of repeated keys to the quarantine (Exchange rule 3)."""
-    losers = pl.col("_line").is_in(duplicate_lines(accepted, contract).implode())
-    moved = accepted.filter(losers).select(
+def read_lines(
+    landed: Landed, contract: Contract, expected_rows: int, lines: Collection[int]
+) -> Iterator[pl.DataFrame]:
+    """Some rows of a landed file once more, as `kkbc.reading` gives them: those that start on `lines`.
+
+    `expected_rows` is what the manifest announced. Frames without any such row are left out.
+    Raises SliceRejected as reading does; not for bytes that were taken in before.
+    """
+    wanted = pl.Series("_line", sorted(lines), dtype=pl.Int64).implode()
+    last = max(lines, default=0)
+    for batch in read(landed.readable, landed.name, contract, expected_rows=expected_rows).batches:
+        found = batch.filter(pl.col("_line").is_in(wanted))
+        if found.height:
+            yield found
+        if batch.height and batch["_line"][-1] >= last:
+            return
+
+
+def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:
+    """Every row of a batch, keys that come twice in it set apart, the others with their token."""
+    part = judge(batch, contract, context)
+    part = _set_aside(part, duplicate_lines(part.accepted, contract), contract)
+    if contract.has_nik:
+        part = replace(part, accepted=part.accepted.with_columns(privacy.tokens(part.accepted["nik"], key)))
+    return part
+
+
+def _settle_keys(parts: Parts, keys: RepeatedKeys, contract: Contract) -> None:
+    columns = key_columns(contract)
+    for number, lines in keys.losers(lambda number: parts.accepted(number, columns)).items():
+        parts.replace(number, _set_aside(parts.read(number), lines, contract))
+
+
+def _set_aside(part: Judged, lines: pl.Series, contract: Contract) -> Judged:
+    """Moves accepted rows that lose their key to the quarantine (Exchange rule 3)."""
+    if lines.is_empty():
+        return part
+    losers = pl.col("_line").is_in(lines.implode())
+    moved = part.accepted.filter(losers).select(
         "_line",
         "_raw",
         pl.lit([KEY_DUPLICATE], dtype=pl.List(pl.String)).alias("_errors"),
         "_warnings",
         pl.lit([f"{column}:{KEY_DUPLICATE}" for column in contract.key], dtype=pl.List(pl.String)).alias("_fields"),
     )
-    return accepted.filter(~losers), pl.concat([quarantined, moved.select(quarantined.columns)]).sort("_line")
+    quarantined = pl.concat([part.quarantined, moved.select(part.quarantined.columns)]).sort("_line")
+    return replace(part, accepted=part.accepted.filter(~losers), quarantined=quarantined)

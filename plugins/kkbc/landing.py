@@ -1,18 +1,24 @@
 """Landing: what branches sent, byte for byte, and the typed and quarantined rows made of it, as Parquet.
 
-One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]}/`: the file in `sent/`, the rows
-beside it. Nothing in it is ever changed: other content makes another folder. The root is a folder or any fsspec URI.
+One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]}/`: the file in `sent/`, the rows made
+of it in `rows/`, as `accepted-00000.parquet`, `quarantined-00000.parquet` and so on, a pair for each part of a long
+slice. Nothing in it is ever changed: other content makes another folder. The root is a folder or any fsspec URI.
 """
 
 import hashlib
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import polars as pl
 
 from kkbc.errors import UserError
+from kkbc.settings import get_settings
 from kkbc.slices import Slice
 
 _BLOCK = 1 << 20
@@ -27,6 +33,20 @@ class Landed:
     bytes: int
     sha256: str
     readable: Path
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Rows kept in landing, part by part in the order of the file. They can be gone through any number of times."""
+
+    fs: Any
+    paths: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        for path in self.paths:
+            with self.fs.open(path, "rb") as file:
+                frame = pl.read_parquet(file)
+            yield frame
 
 
 class Landing:
@@ -47,7 +67,7 @@ class Landing:
         digest, size = checksum(spooled)
         folder = f"{self.path}/{slice_.branch_id}/{slice_.business_date}/{slice_.feed}/r{slice_.revision}-{digest[:12]}"
         target = f"{folder}/sent/{name}"
-        try:
+        with self._writing():
             if self.is_local:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(spooled, target)
@@ -55,28 +75,83 @@ class Landing:
             else:
                 self.fs.put_file(str(spooled), target)
                 readable = spooled
-        except OSError as error:
-            raise UserError(
-                f"landing {self.root} cannot be written: {error.strerror}", "free disk space there"
-            ) from error
         return Landed(self.fs.unstrip_protocol(folder), name, size, digest, readable)
 
-    def keep(self, landed: Landed, name: str, frame: pl.DataFrame) -> None:
-        """Writes `frame` as `name`.parquet beside the landed bytes, in one step."""
-        _, folder = fsspec.core.url_to_fs(landed.uri)
-        target = f"{folder}/{name}.parquet"
+    @contextmanager
+    def open(self, uri: str, name: str | None = None) -> Iterator[Landed]:
+        """What was landed in the folder `uri` before, to be read again; a copy of remote bytes goes with the block.
+
+        `name` is that of the file as delivered; None: the only one there. Raises UserError when there is no such file.
+        """
+        folder = self._folder(uri)
         try:
+            names = sorted(path.rpartition("/")[2] for path in self.fs.ls(f"{folder}/sent", detail=False))
+        except FileNotFoundError:
+            names = []
+        found = next((there for there in names if name in (None, there)), None)
+        if found is None:
+            raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", "restore landing from its backup")
+        if self.is_local:
+            yield _landed(uri, found, Path(folder) / "sent" / found)
+            return
+        with tempfile.TemporaryDirectory(dir=private_folder(get_settings().home / "spool")) as spool:
+            readable = Path(spool) / "sent"
+            self.fs.get_file(f"{folder}/sent/{found}", str(readable))
+            yield _landed(uri, found, readable)
+
+    @contextmanager
+    def workspace(self, landed: Landed) -> Iterator[Path]:
+        """An empty local folder for the rows being made of `landed`. Whatever is in it when the block ends, goes."""
+        if not self.is_local:
+            with tempfile.TemporaryDirectory(dir=private_folder(get_settings().home / "spool")) as spool:
+                yield Path(spool)
+            return
+        folder = Path(self._folder(landed.uri)) / "rows.partial"
+        with self._writing():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        try:
+            with self._writing():
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def keep(self, landed: Landed, workspace: Path) -> None:
+        """Makes the files of `workspace` the rows of `landed`, in place of any that an earlier attempt made.
+
+        Where landing is local they come in one step: rows that are there are whole.
+        """
+        target = f"{self._folder(landed.uri)}/rows"
+        with self._writing():
             if self.is_local:
-                partial = Path(f"{target}.partial")
-                frame.write_parquet(partial)
-                partial.replace(target)
+                shutil.rmtree(target, ignore_errors=True)
+                workspace.rename(target)
             else:
-                with self.fs.open(target, "wb") as file:
-                    frame.write_parquet(file)
+                if self.fs.exists(target):
+                    self.fs.rm(target, recursive=True)
+                for path in sorted(workspace.iterdir()):
+                    self.fs.put_file(str(path), f"{target}/{path.name}")
+
+    def rows(self, uri: str, kind: str) -> Frames:
+        """The `accepted` or `quarantined` rows that are kept beside the bytes landed in the folder `uri`."""
+        return Frames(self.fs, tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet"))))
+
+    def _folder(self, uri: str) -> str:
+        return str(self.fs._strip_protocol(uri))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise UserError(
-                f"landing {self.root} cannot be written: {error.strerror}", "free disk space there"
+                f"landing {self.root} cannot be written: {error.strerror or error}", "free disk space there"
             ) from error
+
+
+def _landed(uri: str, name: str, readable: Path) -> Landed:
+    digest, size = checksum(readable)
+    return Landed(uri, name, size, digest, readable)
 
 
 def private_folder(path: Path) -> Path:

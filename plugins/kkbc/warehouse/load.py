@@ -3,7 +3,9 @@
 Delete, COPY and the slice's row in `ops.slice` commit together, so that a crash leaves the slice as it was before.
 """
 
+import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -37,22 +39,57 @@ class SliceRecord:
 
 
 @dataclass(frozen=True)
-class SliceRows:
-    """The rows of a slice, every one accepted or quarantined.
+class Counts:
+    """How many rows of a slice are what. `warnings` counts pairs of accepted row and code (KPI rule 18).
 
-    accepted: `_line`, `_warnings`, the contract's typed columns, and `participant_token` where the contract has a NIK.
-    quarantined: `_line`, `_errors`, `_warnings`, `_fields`.
-    nik_valid: rows sent whose NIK earns no error; None for feeds without NIK.
+    nik_valid: rows sent whose NIK earns no error; None for feeds without NIK. contactable: accepted rows with phone or
+    e-mail; None for feeds that have neither.
     """
 
-    accepted: pl.DataFrame
-    quarantined: pl.DataFrame
+    accepted: int
+    quarantined: int
+    warnings: int
     nik_valid: int | None
+    contactable: int | None
+
+    @classmethod
+    def of(cls, accepted: pl.DataFrame, quarantined: pl.DataFrame, nik_valid: int | None) -> "Counts":
+        """The counts of some rows."""
+        contacts = [name for name in ("phone", "email") if name in accepted.columns]
+        reachable = pl.any_horizontal(pl.col(contacts).is_not_null()).sum() if contacts else pl.lit(0)
+        warnings, contactable = accepted.select(pl.col("_warnings").list.len().sum(), reachable.alias("reachable")).row(
+            0
+        )
+        return cls(
+            accepted.height, quarantined.height, int(warnings), nik_valid, int(contactable) if contacts else None
+        )
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.accepted + other.accepted,
+            self.quarantined + other.quarantined,
+            self.warnings + other.warnings,
+            None if self.nik_valid is None or other.nik_valid is None else self.nik_valid + other.nik_valid,
+            None if self.contactable is None or other.contactable is None else self.contactable + other.contactable,
+        )
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """The rows of a slice, every one accepted or quarantined, as frames that can be gone through again and again.
+
+    accepted: `_line`, `_warnings`, the contract's typed columns, and `participant_token` where the contract has a NIK.
+    quarantined: `_line`, `_errors`, `_warnings`, `_fields`. Other columns are of no account.
+    """
+
+    accepted: Iterable[pl.DataFrame]
+    quarantined: Iterable[pl.DataFrame]
+    counts: Counts
 
     @property
     def sent(self) -> int:
-        """Data rows of the slice, as counted by the reader."""
-        return len(self.accepted) + len(self.quarantined)
+        """Data rows of the slice."""
+        return self.counts.accepted + self.counts.quarantined
 
 
 def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows: SliceRows) -> Outcome:
@@ -71,9 +108,9 @@ def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows
         if outcome == "loaded":
             if in_force is not None:
                 _replace(conn, contract, slice_)
-            _copy_rows(conn, contract, record, rows.accepted, load_id)
-        _record(conn, record, outcome, rows, load_id)
-        _copy_quarantine(conn, slice_, rows.quarantined, load_id)
+            copy_rows(conn, contract, record, rows.accepted, load_id)
+        _record(conn, record, outcome, rows.counts, load_id)
+        copy_quarantine(conn, slice_, rows.quarantined, load_id)
         if outcome == "superseded":
             _close_quarantine(conn, slice_, below=slice_.revision + 1)
     return outcome
@@ -142,48 +179,53 @@ def _close_quarantine(conn: psycopg.Connection, slice_: Slice, *, below: int) ->
     )
 
 
-def _copy_rows(
-    conn: psycopg.Connection, contract: Contract, record: SliceRecord, accepted: pl.DataFrame, load_id: int
+def copy_rows(
+    conn: psycopg.Connection, contract: Contract, record: SliceRecord, accepted: Iterable[pl.DataFrame], load_id: int
 ) -> None:
+    """Adds accepted rows of the slice to raw, and to vault what is personal in them, frame by frame.
+
+    Part of the caller's transaction. Raises UserError when the disk of the warehouse is full.
+    """
     slice_ = record.slice
     conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
-    if accepted.is_empty():
-        return
-    lineage = accepted.with_columns(
+    address = ["_business_date", "_branch_id", "_revision", "_line", "_load_id"]
+    plain = [c.name for c in contract.columns if not c.personal]
+    personal = [c.name for c in contract.columns if c.personal]
+    lineage = [
         pl.lit(slice_.business_date).alias("_business_date"),
         pl.lit(slice_.branch_id).alias("_branch_id"),
         pl.lit(slice_.revision).alias("_revision"),
         pl.lit(record.file_name, dtype=pl.String).alias("_file"),
         pl.lit(load_id).alias("_load_id"),
         _array("_warnings"),
-    )
-    plain = [c.name for c in contract.columns if not c.personal]
-    personal = [c.name for c in contract.columns if c.personal]
-    address = ["_business_date", "_branch_id", "_revision", "_line", "_load_id"]
+    ]
     if contract.has_nik:
         if "birth_date" in personal:
-            lineage = lineage.with_columns(pl.col("birth_date").dt.year().alias("birth_year"))
+            lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
             plain = ["birth_year", *plain]
         plain = ["participant_token", *plain]
-        _copy(conn, ("vault", contract.table), lineage.select(*address, "participant_token", *personal))
-    _copy(conn, ("raw", contract.table), lineage.select(*address, "_file", "_warnings", *plain))
+    for frame in accepted:
+        rows = frame.with_columns(lineage)
+        if contract.has_nik:
+            _copy(conn, ("vault", contract.table), rows.select(*address, "participant_token", *personal))
+        _copy(conn, ("raw", contract.table), rows.select(*address, "_file", "_warnings", *plain))
 
 
-def _copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: pl.DataFrame, load_id: int) -> None:
-    if quarantined.is_empty():
-        return
-    frame = quarantined.select(
-        pl.lit(slice_.feed).alias("feed"),
-        pl.lit(slice_.branch_id).alias("branch_id"),
-        pl.lit(slice_.business_date).alias("business_date"),
-        pl.lit(slice_.revision).alias("revision"),
-        pl.col("_line").alias("line"),
-        _array("_errors").alias("errors"),
-        _array("_warnings").alias("warnings"),
-        _array("_fields").alias("fields"),
-        pl.lit(load_id).alias("load_id"),
-    )
-    _copy(conn, ("ops", "quarantine"), frame)
+def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterable[pl.DataFrame], load_id: int) -> None:
+    """Adds quarantined rows of the slice to `ops.quarantine`, frame by frame. Part of the caller's transaction."""
+    for frame in quarantined:
+        rows = frame.select(
+            pl.lit(slice_.feed).alias("feed"),
+            pl.lit(slice_.branch_id).alias("branch_id"),
+            pl.lit(slice_.business_date).alias("business_date"),
+            pl.lit(slice_.revision).alias("revision"),
+            pl.col("_line").alias("line"),
+            _array("_errors").alias("errors"),
+            _array("_warnings").alias("warnings"),
+            _array("_fields").alias("fields"),
+            pl.lit(load_id).alias("load_id"),
+        )
+        _copy(conn, ("ops", "quarantine"), rows)
 
 
 def _array(column: str) -> pl.Expr:
@@ -192,11 +234,15 @@ def _array(column: str) -> pl.Expr:
 
 
 def _copy(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        return
     columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
     statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(sql.Identifier(*table), columns)
     try:
         with conn.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(frame.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z"))
+            text = io.BytesIO()
+            frame.write_csv(text, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z")
+            copy.write(text.getbuffer())
     except psycopg.errors.DiskFull as error:
         raise UserError("the disk of the warehouse is full", "free space there, then run the night again") from error
     except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -208,7 +254,7 @@ def _record(
     conn: psycopg.Connection,
     record: SliceRecord,
     status: Outcome,
-    rows: SliceRows | None,
+    counts: Counts | None,
     load_id: int | None,
     reason: str | None = None,
     detail: str | None = None,
@@ -222,7 +268,7 @@ def _record(
         "reason": reason,
         "detail": detail,
         "sent_at": record.sent_at,
-        "loaded_at": None if rows is None else datetime.now().astimezone(),
+        "loaded_at": None if counts is None else datetime.now().astimezone(),
         "manifest_sha256": record.manifest_sha256,
         "manifest_rows": record.manifest_rows,
         "rows_sent": 0,
@@ -241,18 +287,14 @@ def _record(
         "run_id": record.run_id,
         "build_id": None,
     }
-    if rows is not None:
-        accepted = rows.accepted
-        contacts = [name for name in ("phone", "email") if name in accepted.columns]
+    if counts is not None:
         values |= {
-            "rows_sent": rows.sent,
-            "rows_accepted": len(accepted),
-            "rows_quarantined": len(rows.quarantined),
-            "warnings": int(accepted["_warnings"].list.len().sum()),
-            "rows_nik_valid": rows.nik_valid,
-            "rows_contactable": accepted.filter(pl.any_horizontal(pl.col(contacts).is_not_null())).height
-            if contacts
-            else None,
+            "rows_sent": counts.accepted + counts.quarantined,
+            "rows_accepted": counts.accepted,
+            "rows_quarantined": counts.quarantined,
+            "warnings": counts.warnings,
+            "rows_nik_valid": counts.nik_valid,
+            "rows_contactable": counts.contactable,
         }
     names = list(values)
     statement = sql.SQL("insert into ops.slice ({}) values ({}) on conflict ({}) do update set {}").format(
