@@ -3,8 +3,9 @@
 Rows are read, judged and written in parts, so that a slice of any length takes the memory of a few parts.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -54,18 +55,10 @@ def take_in(
         raise SliceRejected("CHECKSUM", "sha256 or bytes are not those of the manifest")
     reading = read(landed.readable, landed.name, contract, expected_rows=entry.rows, batch_rows=batch_rows)
     with landing.workspace(landed) as workspace:
-        parts = Parts(workspace)
-        keys = RepeatedKeys(contract)
-        sent = 0
-        for batch in reading.batches:
-            part = _judge(batch, contract, context, key)
-            parts.append(part)
-            keys.add(part.accepted)
-            sent += batch.height
+        parts = judge_rows(reading.batches, contract, context, key, workspace)
+        sent = parts.counts.accepted + parts.counts.quarantined
         if sent != entry.rows:
             raise SliceRejected("ROW_COUNT", f"the manifest says {entry.rows} rows, the file holds {sent}")
-        if len(parts) > 1:
-            _settle_keys(parts, keys, contract)
         only = parts.finish()
         landing.keep(landed, workspace)
     rows = SliceRows(
@@ -98,22 +91,35 @@ def read_lines(
             return
 
 
+def judge_rows(
+    batches: Iterable[pl.DataFrame], contract: Contract, context: Context, key: bytes, folder: Path
+) -> Parts:
+    """Judges batches of rows of one slice, one part each, kept in `folder`; accepted rows carry their token.
+
+    Of the rows that have no other error and the same key, one is accepted (Exchange rule 3).
+    """
+    parts, keys = Parts(folder), RepeatedKeys(contract)
+    for batch in batches:
+        part = _judge(batch, contract, context, key)
+        parts.append(part)
+        keys.add(part.accepted)
+    if len(parts) > 1:
+        columns = key_columns(contract)
+        for number, lines in keys.losers(lambda number: parts.accepted(number, columns)).items():
+            parts.replace(number, set_aside(parts.read(number), lines, contract))
+    return parts
+
+
 def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:
     """Every row of a batch, keys that come twice in it set apart, the others with their token."""
     part = judge(batch, contract, context)
-    part = _set_aside(part, duplicate_lines(part.accepted, contract), contract)
+    part = set_aside(part, duplicate_lines(part.accepted, contract), contract)
     if contract.has_nik:
         part = replace(part, accepted=part.accepted.with_columns(privacy.tokens(part.accepted["nik"], key)))
     return part
 
 
-def _settle_keys(parts: Parts, keys: RepeatedKeys, contract: Contract) -> None:
-    columns = key_columns(contract)
-    for number, lines in keys.losers(lambda number: parts.accepted(number, columns)).items():
-        parts.replace(number, _set_aside(parts.read(number), lines, contract))
-
-
-def _set_aside(part: Judged, lines: pl.Series, contract: Contract) -> Judged:
+def set_aside(part: Judged, lines: pl.Series, contract: Contract) -> Judged:
     """Moves accepted rows that lose their key to the quarantine (Exchange rule 3)."""
     if lines.is_empty():
         return part

@@ -100,10 +100,10 @@ def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows
     """
     slice_ = record.slice
     with conn.transaction():
-        in_force = _lock(conn, slice_)
+        in_force = lock_slice(conn, slice_)
         if _status(conn, slice_) in ("loaded", "superseded"):
             return "known"
-        load_id = _load_id(conn)
+        load_id = next_load_id(conn)
         outcome: Outcome = "superseded" if in_force is not None and in_force > slice_.revision else "loaded"
         if outcome == "loaded":
             if in_force is not None:
@@ -119,14 +119,14 @@ def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows
 def reject(conn: psycopg.Connection, record: SliceRecord, reason: str, detail: str) -> Outcome:
     """Records that a slice was rejected; no row of it is loaded and what is in force stays so (Exchange rule 2)."""
     with conn.transaction():
-        _lock(conn, record.slice)
+        lock_slice(conn, record.slice)
         if _status(conn, record.slice) in ("loaded", "superseded"):
             return "known"
         _record(conn, record, "rejected", None, None, reason, detail)
     return "rejected"
 
 
-def _lock(conn: psycopg.Connection, slice_: Slice) -> int | None:
+def lock_slice(conn: psycopg.Connection, slice_: Slice) -> int | None:
     """Keeps builds and other loads of the same slice away until commit; returns the revision in force."""
     place = f"{slice_.feed}/{slice_.branch_id}/{slice_.business_date}"
     conn.execute("select pg_advisory_xact_lock_shared(hashtext('kkbc.build'))")
@@ -147,7 +147,8 @@ def _status(conn: psycopg.Connection, slice_: Slice) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _load_id(conn: psycopg.Connection) -> int:
+def next_load_id(conn: psycopg.Connection) -> int:
+    """A number for a load that no other load has."""
     row = conn.execute("select nextval('ops.load_id')").fetchone()
     assert row is not None
     return int(row[0])
@@ -197,7 +198,7 @@ def copy_rows(
         pl.lit(slice_.revision).alias("_revision"),
         pl.lit(record.file_name, dtype=pl.String).alias("_file"),
         pl.lit(load_id).alias("_load_id"),
-        _array("_warnings"),
+        as_array("_warnings"),
     ]
     if contract.has_nik:
         if "birth_date" in personal:
@@ -207,8 +208,8 @@ def copy_rows(
     for frame in accepted:
         rows = frame.with_columns(lineage)
         if contract.has_nik:
-            _copy(conn, ("vault", contract.table), rows.select(*address, "participant_token", *personal))
-        _copy(conn, ("raw", contract.table), rows.select(*address, "_file", "_warnings", *plain))
+            copy_frame(conn, ("vault", contract.table), rows.select(*address, "participant_token", *personal))
+        copy_frame(conn, ("raw", contract.table), rows.select(*address, "_file", "_warnings", *plain))
 
 
 def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterable[pl.DataFrame], load_id: int) -> None:
@@ -220,20 +221,24 @@ def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterab
             pl.lit(slice_.business_date).alias("business_date"),
             pl.lit(slice_.revision).alias("revision"),
             pl.col("_line").alias("line"),
-            _array("_errors").alias("errors"),
-            _array("_warnings").alias("warnings"),
-            _array("_fields").alias("fields"),
+            as_array("_errors").alias("errors"),
+            as_array("_warnings").alias("warnings"),
+            as_array("_fields").alias("fields"),
             pl.lit(load_id).alias("load_id"),
         )
-        _copy(conn, ("ops", "quarantine"), rows)
+        copy_frame(conn, ("ops", "quarantine"), rows)
 
 
-def _array(column: str) -> pl.Expr:
+def as_array(column: str) -> pl.Expr:
     """A list of codes as PostgreSQL writes arrays. Codes and column names hold no character that needs quoting."""
     return pl.concat_str(pl.lit("{"), pl.col(column).list.join(","), pl.lit("}")).alias(column)
 
 
-def _copy(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
+def copy_frame(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
+    """Adds rows to a table by COPY; the frame's columns are named as the table's.
+
+    Raises UserError when the disk of the warehouse is full.
+    """
     if frame.is_empty():
         return
     columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
