@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from kkbc import connections
 from kkbc.errors import UserError
 from kkbc.settings import PROJECT_ROOT, Settings
 from kkbc.warehouse.server import Server, free_port, port_is_free
@@ -146,6 +147,7 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
             "instance_name": "Kerja Keras Bebas Cemas",
         },
         "api_auth": {"jwt_secret": kept["jwt_secret"]},
+        "secrets": {"backend": connections.BACKEND, "backend_kwargs": connections.backend_arguments(settings)},
         # The supervisor sleeps for as long as this after a task has ended early; 5 s by default.
         "workers": {"min_heartbeat_interval": 1},
         "scheduler": {"scheduler_idle_sleep_time": 0.2, "max_tis_per_query": 128},
