@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kkbc.slices import Delivery
-from kkbc.sources.manifest import parse_manifest, revision_of_name
+from kkbc.sources.manifest import Place, judge_rows, parse_answer, parse_manifest, revision_of_name
 
 DAY = date(2023, 12, 11)
 FILE = {"feed": "pendaftaran", "name": "pendaftaran.csv", "rows": 152, "bytes": 40110, "sha256": "AB" * 32}
@@ -111,3 +111,89 @@ def test_unknown_feeds_are_reported_and_targets_are_head_offices_alone() -> None
     assert delivery.rejection is None
     assert delivery.unknown_feeds == ("gaji", "target")
     assert [entry.feed for entry in delivery.entries] == ["pendaftaran"]
+
+
+SLICES = [
+    {"feed": "pendaftaran", "revision": 2, "rows": 152, "sent_at": "2023-12-12T08:00:00"},
+    {"feed": "iuran", "rows": 0},
+]
+ANSWER = {key: value for key, value in GOOD.items() if key != "files"} | {"slices": SLICES}
+
+
+def answer(document: Any) -> Delivery:
+    place = Place("KC044", DAY, "deliveries/2023-12-11", ZoneInfo("Asia/Jakarta"))
+    return parse_answer(document if isinstance(document, bytes) else json.dumps(document).encode(), place)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        ANSWER,
+        ANSWER | {"slices": None, "files": SLICES},
+        ANSWER | {"slices": None, "feeds": SLICES, "note": {"anything": []}},
+        ANSWER | {"slices": {item["feed"]: {k: v for k, v in item.items() if k != "feed"} for item in SLICES}},
+        ANSWER
+        | {"slices": [{"name": item["feed"]} | {k: v for k, v in item.items() if k != "feed"} for item in SLICES]},
+        {"sent_at": "2023-12-11T12:02:11Z", "slices": SLICES},
+    ],
+)
+def test_an_answer_may_have_any_of_several_forms(document: dict[str, Any]) -> None:
+    delivery = answer(document)
+    assert delivery.rejection is None
+    assert (delivery.revision, delivery.sent_at) == (1, datetime(2023, 12, 11, 12, 2, 11, tzinfo=UTC))
+    first, second = delivery.entries
+    assert (first.feed, first.revision, first.rows) == ("pendaftaran", 2, 152)
+    assert first.sent_at == datetime(2023, 12, 12, 1, tzinfo=UTC)
+    assert (second.feed, second.revision, second.rows, second.sent_at) == ("iuran", None, 0, None)
+    assert (first.name, first.bytes, first.sha256) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (ANSWER | {"schema_version": 2}, "SCHEMA_VERSION"),
+        (ANSWER | {"branch_id": "KC045"}, "MANIFEST_BRANCH"),
+        (ANSWER | {"business_date": "2023-12-12"}, "MANIFEST_DATE"),
+        (ANSWER | {"slices": [SLICES[0], SLICES[0]]}, "UNREADABLE"),
+        (ANSWER | {"slices": [SLICES[1], SLICES[1] | {"revision": 1}]}, "UNREADABLE"),
+        (ANSWER | {"slices": [{"feed": "iuran", "revision": [], "rows": 1}] * 2}, "UNREADABLE"),
+        (ANSWER | {"slices": "pendaftaran"}, "UNREADABLE"),
+        (ANSWER | {"slices": {"pendaftaran": 152}}, "UNREADABLE"),
+        ({}, "UNREADABLE"),
+        ([], "UNREADABLE"),
+        (b"<html>", "UNREADABLE"),
+    ],
+)
+def test_an_answer_is_judged_as_a_manifest_file_is(document: Any, reason: str) -> None:
+    delivery = answer(document)
+    assert delivery.rejection is not None
+    assert delivery.rejection[0] == reason
+    known = reason != "UNREADABLE"
+    assert [e.feed for e in delivery.entries] == ["pendaftaran", "iuran"] + ([] if known else ["kegiatan"])
+
+
+def test_an_answer_may_list_two_revisions_of_a_feed() -> None:
+    delivery = answer(ANSWER | {"slices": [SLICES[0], SLICES[0] | {"revision": 1, "rows": 3}]})
+    assert delivery.rejection is None
+    assert [(entry.revision, entry.rows) for entry in delivery.entries] == [(2, 152), (1, 3)]
+
+
+@pytest.mark.parametrize("revision", [0, -1, "2", 2**31, True, 1.5])
+def test_a_revision_that_is_none_condemns_its_slice_alone(revision: Any) -> None:
+    delivery = answer(ANSWER | {"slices": [SLICES[0], SLICES[1] | {"revision": revision}]})
+    assert delivery.rejection is None
+    assert [(entry.revision, entry.rows) for entry in delivery.entries] == [(2, 152), (None, -1)]
+
+
+def test_rows_of_a_database_are_judged_as_a_manifest_file_is() -> None:
+    place = Place("KC044", DAY, "pengiriman r3", ZoneInfo("Asia/Jayapura"), 3)
+    row = {"feed": "iuran", "rows": 5, "sent_at": "2023-12-11T20:00:00"}
+    delivery = judge_rows([row, {"feed": "gaji", "rows": 1}, {"feed": "kegiatan", "rows": None}], place)
+    assert (delivery.revision, delivery.rejection, delivery.unknown_feeds) == (3, None, ("gaji",))
+    assert [(e.feed, e.rows, e.sent_at) for e in delivery.entries] == [
+        ("iuran", 5, datetime(2023, 12, 11, 11, tzinfo=UTC)),
+        ("kegiatan", -1, None),
+    ]
+    twice = judge_rows([row, row | {"rows": 6}], place)
+    assert twice.rejection is not None
+    assert (twice.rejection[0], len(twice.entries), twice.revision) == ("UNREADABLE", 3, 3)

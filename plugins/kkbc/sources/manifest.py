@@ -1,17 +1,37 @@
-"""The manifest of a file delivery: read, and judged as far as it condemns all its slices (Exchange rules 4 and 21)."""
+"""Manifests, read and judged as far as they condemn all their slices (Exchange rules 4 and 21).
+
+Every way has its own form of manifest; what it says is judged in one place.
+"""
 
 import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 from kkbc.slices import Delivery, Entry, RejectionReason, feeds_of
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"^manifest(?:\.r(\d{1,6}))?\.json$")
+_LISTS = ("files", "slices", "feeds")
+_MAX_REVISION = 2**31
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a manifest was found: whose it must be, what it is called, and the revision it stands for by that.
+
+    `zone` is that of times without an offset.
+    """
+
+    branch_id: str
+    business_date: date
+    name: str
+    zone: ZoneInfo
+    revision: int = 1
 
 
 def revision_of_name(name: str) -> int | None:
@@ -21,36 +41,58 @@ def revision_of_name(name: str) -> int | None:
 
 
 def parse_manifest(content: bytes, branch_id: str, business_date: date, name: str, zone: ZoneInfo) -> Delivery:
-    """Reads the manifest found for `branch_id` and `business_date` under `name`.
+    """Reads the manifest file found for `branch_id` and `business_date` under `name`.
 
     Never raises for what a branch may have written: a manifest that cannot be trusted gives a Delivery whose
     `rejection` says why, over the slices that it lists, or over all feeds of the branch where those cannot be known.
     `sent_at` without an offset is taken as local to `zone`.
     """
+    place = Place(branch_id, business_date, name, zone, revision_of_name(name) or 1)
+    return _judge(_load(content), content, place)
+
+
+def parse_answer(content: bytes, place: Place) -> Delivery:
+    """Reads the manifest that an API gave for `place` (branch exchange, API). Never raises, see parse_manifest.
+
+    The page names what it holds and not its form, so it is read freely: the slices under files, slices or feeds, as a
+    list or as an object by feed; what the address has said already, branch and date, may be left out. Each slice may
+    have its own revision and sent_at; only one revision of a feed that comes twice is one too many.
+    """
+    document = _load(content)
+    if isinstance(document, dict):
+        found = next((document[name] for name in _LISTS if document.get(name) is not None), None)
+        document = _expected(place) | document | {"files": _listed(found)}
+    return _judge(document, content, place, each_its_own=True)
+
+
+def judge_rows(rows: list[dict[str, Any]], place: Place) -> Delivery:
+    """The delivery that rows of a database announce (branch exchange, Database), as feed, rows and sent_at of each."""
+    content = json.dumps(rows, sort_keys=True).encode()
+    revision = {"revision": place.revision}
+    files = [row | revision for row in rows]
+    return _judge(_expected(place) | revision | {"files": files}, content, place, each_its_own=True)
+
+
+def _judge(document: Any, content: bytes, place: Place, *, each_its_own: bool = False) -> Delivery:
+    """`each_its_own`: slices have revisions and times of their own."""
+    branch_id, business_date, name, revision = place.branch_id, place.business_date, place.name, place.revision
     digest = hashlib.sha256(content).hexdigest()
-    revision = revision_of_name(name) or 1
     feeds = feeds_of(branch_id)
 
     def condemned(
-        reason: RejectionReason, detail: str, entries: tuple[Entry, ...], sent_at: datetime | None
+        reason: RejectionReason, detail: str, entries: tuple[Entry, ...] = (), sent_at: datetime | None = None
     ) -> Delivery:
         listed = entries or tuple(Entry(feed, 0) for feed in feeds)
         return Delivery(branch_id, business_date, revision, sent_at, listed, name, digest, (reason, detail))
 
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return condemned("UNREADABLE", f"{name} is no JSON", (), None)
     if not isinstance(document, dict):
-        return condemned("UNREADABLE", f"{name} is no JSON object", (), None)
+        return condemned("UNREADABLE", f"{name} is no JSON object")
 
-    said = document.get("revision", revision)
-    if isinstance(said, int) and not isinstance(said, bool) and 1 <= said < 2**31:
-        revision = said
-    sent_at = _instant(document.get("sent_at"), zone)
+    revision = _revision(document.get("revision")) or revision
+    sent_at = _instant(document.get("sent_at"), place.zone)
     files = document.get("files")
     listed = [item for item in files if isinstance(item, dict)] if isinstance(files, list) else []
-    entries = tuple(_entry(item) for item in listed if item.get("feed") in feeds)
+    entries = tuple(_entry(item, place.zone, each_its_own) for item in listed if item.get("feed") in feeds)
     unknown = tuple(sorted({str(item.get("feed"))[:40] for item in listed if item.get("feed") not in feeds}))
 
     if document.get("schema_version") != SCHEMA_VERSION:
@@ -61,29 +103,73 @@ def parse_manifest(content: bytes, branch_id: str, business_date: date, name: st
     if document.get("business_date") != business_date.isoformat():
         return condemned("MANIFEST_DATE", "the manifest is of another business date", _once(entries), sent_at)
     if not isinstance(files, list) or len(listed) != len(files):
-        return condemned("UNREADABLE", "the manifest lists no files, or something that is none", (), sent_at)
-    twice = [feed for feed, n in Counter(item.get("feed") for item in listed).items() if n > 1]
-    twice += [name for name, n in Counter(str(item.get("name")) for item in listed).items() if n > 1]
+        return condemned("UNREADABLE", "the manifest lists no files, or something that is none", sent_at=sent_at)
+    twice = _twice(listed, revision, each_its_own)
     if twice:
-        return condemned("UNREADABLE", f"the manifest lists {str(twice[0])[:80]} twice", (), sent_at)
+        return condemned("UNREADABLE", f"the manifest lists {twice[:80]} twice", sent_at=sent_at)
     return Delivery(branch_id, business_date, revision, sent_at, entries, name, digest, None, unknown)
 
 
+def _twice(listed: list[dict[str, Any]], revision: int, each_its_own: bool) -> str | None:
+    """What is listed a second time: a feed or a file, or a revision of a feed where slices have revisions."""
+    if each_its_own:
+        said = Counter((str(item.get("feed")), str(item.get("revision") or revision)) for item in listed)
+    else:
+        said = Counter((str(item.get("feed")), "feed") for item in listed)
+        said.update((str(item["name"]), "name") for item in listed if item.get("name") is not None)
+    return next((what for (what, _), n in said.items() if n > 1), None)
+
+
+def _load(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _expected(place: Place) -> dict[str, Any]:
+    business_date = place.business_date.isoformat()
+    return {"schema_version": SCHEMA_VERSION, "branch_id": place.branch_id, "business_date": business_date}
+
+
+def _listed(found: object) -> object:
+    """A list of slices in one form, from a list or an object by feed; anything else as it is."""
+    if isinstance(found, dict):
+        found = [{"feed": feed} | value if isinstance(value, dict) else value for feed, value in found.items()]
+    if isinstance(found, list):
+        found = [{"feed": item.get("name")} | item if isinstance(item, dict) else item for item in found]
+    return found
+
+
 def _once(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    return tuple({entry.feed: entry for entry in entries}.values())
+    return tuple({(entry.feed, entry.revision): entry for entry in entries}.values())
 
 
-def _entry(item: dict[str, Any]) -> Entry:
+def _entry(item: dict[str, Any], zone: ZoneInfo, each_its_own: bool) -> Entry:
     """What the manifest says, with None for what it does not say in the lawful form: such a slice is UNREADABLE."""
-    rows, size = item.get("rows"), item.get("bytes")
-    name, digest = item.get("name"), item.get("sha256")
+    feed, said_rows = str(item["feed"]), item.get("rows")
+    rows = said_rows if _is_whole(said_rows) else -1
+    if each_its_own:
+        said = item.get("revision")
+        revision = _revision(said)
+        sent_at = _instant(item.get("sent_at"), zone)
+        return Entry(feed, rows if revision or said is None else -1, revision=revision, sent_at=sent_at)
+    name, size, digest = item.get("name"), item.get("bytes"), item.get("sha256")
     return Entry(
-        feed=str(item["feed"]),
-        rows=rows if isinstance(rows, int) and not isinstance(rows, bool) else -1,
+        feed,
+        rows,
         name=name if isinstance(name, str) else None,
-        bytes=size if isinstance(size, int) and not isinstance(size, bool) else None,
+        bytes=size if _is_whole(size) else None,
         sha256=digest.lower() if isinstance(digest, str) else None,
     )
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _revision(value: object) -> int | None:
+    return value if _is_whole(value) and 1 <= value < _MAX_REVISION else None
 
 
 def _instant(value: object, zone: ZoneInfo) -> datetime | None:
