@@ -113,7 +113,7 @@ def open_run(wishes: Wishes, *, mode: Mode, run_id: str) -> Run:
         raise UserError(f"business date {day} is not due yet", f"the latest that is due by now is {latest}")
     first = wishes.first_business_date or get_settings().first_business_date
     with connect("loader") as conn:
-        _check_key(conn)
+        check_key(conn)
         _sync_registry(conn)
         if first is not None:
             _set(conn, "first_business_date", first.isoformat())
@@ -354,7 +354,7 @@ def _step(run_id: str, step: str, role: Role) -> Iterator[None]:
             )
 
 
-def _check_key(conn: psycopg.Connection) -> None:
+def check_key(conn: psycopg.Connection) -> None:
     """A key other than the one the tokens were made with would make every known participant a stranger."""
     found = privacy.fingerprint(privacy.load_key())
     row = conn.execute("select value from ops.setting where name = 'pii_key_fingerprint'").fetchone()
