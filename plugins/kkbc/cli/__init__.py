@@ -8,9 +8,9 @@ import sys
 
 import typer
 
-from kkbc.cli import night, simulate, stack, warehouse
+from kkbc.cli import branch, night, simulate, stack, warehouse
 from kkbc.cli.console import complain
-from kkbc.errors import GateFailed, UserError
+from kkbc.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
 
 app = typer.Typer(
     name="kkbc",
@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, warehouse, simulate, stack):
+for module in (night, branch, warehouse, simulate, stack):
     module.register(app)
 
 
@@ -34,6 +34,9 @@ def main() -> None:
     except UserError as error:
         complain(error)
         sys.exit(2)
+    except (BranchUnavailable, BranchTimeout) as error:
+        complain(UserError(str(error), "it may come back: try again later"))
+        sys.exit(1)
     except OSError as error:
         if error.filename is None:
             raise

@@ -1,0 +1,87 @@
+"""`kkbc branch`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from kkbc.cli.console import number, out, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command of this module."""
+    app.command("branch", epilog="Example: kkbc branch KC044 --look")(branch)
+
+
+def branch(
+    branch_id: Annotated[str, typer.Argument(help="KC001 to KC122, or HQ.")],
+    look: Annotated[
+        bool, typer.Option("--look", help="Enter the branch now and list what it offers; nothing is taken.")
+    ] = False,
+    way: Annotated[
+        str | None,
+        typer.Option(metavar="KIND[:CONNECTION]", help="With --look: by this way instead of the registry's."),
+    ] = None,
+    source_root: Annotated[
+        Path | None, typer.Option(help="With --look: folder of kind file; default: KKBC_SOURCE_ROOT.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
+) -> None:
+    """Shows how visits to a branch went and what it delivered, or what it offers right now."""
+    from kkbc import branches
+
+    if look:
+        offered = branches.look(branch_id, way, source_root)
+        found = [
+            {
+                "business_date": delivery.business_date.isoformat(),
+                "manifest": delivery.manifest_name,
+                "feed": entry.feed,
+                "revision": delivery.slice_of(entry).revision,
+                "rows": entry.rows,
+                "rejection": delivery.rejection[0] if delivery.rejection else None,
+            }
+            for delivery in offered
+            for entry in delivery.entries
+        ]
+        if json:
+            print_json(found)
+        else:
+            out.print(
+                _table(f"{branch_id} offers", found) if found else f"{branch_id} was entered, and offers nothing."
+            )
+        return
+    known = branches.report(branch_id)
+    if json:
+        print_json(known.as_json())
+        return
+    entry = {name: value for name, value in known.entry.items() if value not in (None, "")}
+    out.print(" ".join(f"{name}={value}" for name, value in entry.items()))
+    if known.failing_since:
+        out.print(f"[red]failing since {known.failing_since.isoformat(timespec='seconds')}[/red]")
+    out.print(_table("Visits", known.attempts) if known.attempts else "Never visited.")
+    out.print(_table("Deliveries", known.slices) if known.slices else "Nothing was ever delivered.")
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(*rows[0], title=title, title_justify="left", box=None)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == []:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, int):
+        return number(value)
+    if isinstance(value, list):
+        return escape("; ".join(map(str, value)))
+    if isinstance(value, dict):
+        kept = {name: part for name, part in value.items() if name in ("extra_columns", "missing_columns")}
+        return escape("; ".join(f"{name}: {', '.join(part)}" for name, part in kept.items()))
+    return escape(value.isoformat(sep=" ", timespec="seconds") if hasattr(value, "hour") else str(value))
