@@ -64,8 +64,8 @@ def report(branch_id: str, *, attempts: int = 10, days: int = 7) -> BranchReport
             "with latest as (select distinct business_date from ops.slice where branch_id = %(id)s"
             " order by business_date desc limit %(days)s)"
             " select business_date, feed, revision, status, reason, detail, rows_sent, rows_quarantined, file_name,"
-            " drift from ops.slice join latest using (business_date) where branch_id = %(id)s and status <> 'superseded'"
-            " order by business_date desc, feed, revision desc",
+            " drift from ops.slice join latest using (business_date)"
+            " where branch_id = %(id)s and status <> 'superseded' order by business_date desc, feed, revision desc",
             {"id": branch_id, "days": days},
         ).fetchall()
     return BranchReport(
