@@ -8,7 +8,7 @@ import pytest
 from kkbc.simulator import Scale, World
 
 FIRST = date(2023, 12, 11)
-BUSY = Scale(registrations=1200, contributions=2000, opening=600, rejected=0.03)
+BUSY = Scale(registrations=1200, contributions=2000, opening=600, activity_errors=0.25, rejected=0.03)
 
 
 @pytest.fixture(scope="session")

@@ -1,56 +1,35 @@
-"""Deliveries: rows are spoiled, written as files, listed in a manifest, and booked for the truth."""
+"""Deliveries: rows are spoiled, written the way the branch delivers, and booked for the truth."""
 
-import hashlib
-import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from random import Random
-from typing import Any
 
+from kkbc.simulator.answers import write_answers
 from kkbc.simulator.calendar import jakarta_day
-from kkbc.simulator.encoding import encode
-from kkbc.simulator.faults import Messes, Setting
+from kkbc.simulator.ekspor import write_ekspor
+from kkbc.simulator.faults import TABLE, Messes, Setting
+from kkbc.simulator.files import write_files
+from kkbc.simulator.posting import WHOLE, Posting
 from kkbc.simulator.reference import Reference
-from kkbc.simulator.rows import IURAN, KEGIATAN, KEY, PENDAFTARAN, REQUIRED, TARGET, Row
+from kkbc.simulator.rows import IURAN, KEGIATAN, KEY, PENDAFTARAN, TARGET, Row
 from kkbc.simulator.scale import Scale
-from kkbc.simulator.spelling import Profile, columns_of
+from kkbc.simulator.spelling import Profile
 from kkbc.simulator.truth.facts import Activity, Facts, Payment, Registration, SliceRecord, Target
+from kkbc.simulator.ways import CARRIES, TREES
 
-WHOLE = {
-    "SCHEMA_VERSION": "SCHEMA_VERSION",
-    "MANIFEST_BRANCH": "MANIFEST_BRANCH",
-    "MANIFEST_DATE": "MANIFEST_DATE",
-    "NO_JSON": "UNREADABLE",
-    "LISTED_TWICE": "UNREADABLE",
-}
-"""What condemns a whole delivery, and the reason by which its slices are rejected."""
-_JAKARTA = timezone(timedelta(hours=7))
-
-
-@dataclass
-class Posting:
-    """One manifest to come: the rows of its feeds, and what is to be wrong with it.
-
-    `whole` condemns every slice (one of WHOLE), `refused` single ones by their rejection reason.
-    """
-
-    branch_id: str
-    business_date: date
-    revision: int
-    sent_at: int
-    feeds: dict[str, list[Row]]
-    whole: str | None = None
-    refused: dict[str, str] = field(default_factory=dict)
-    stray: bool = False
+FOLDERS = {**dict.fromkeys(TREES, "branches"), "http": "api", "postgres": "ekspor"}
+"""Where a world keeps what the branches of each kind have to deliver."""
+_WRITERS = {**dict.fromkeys(TREES, write_files), "http": write_answers, "postgres": write_ekspor}
+_FORMATS = {"http": "jsonl", "postgres": TABLE}
 
 
 class Post:
-    """Writes postings below `root` ({root}/{branch}/{date}/) and books what a faultless reader would find in them."""
+    """Writes postings into the world's FOLDERS and books what a faultless reader would find in them."""
 
-    def __init__(self, root: Path, reference: Reference, scale: Scale, seed: str) -> None:
-        self.root = root
+    def __init__(self, world: Path, reference: Reference, scale: Scale, seed: str) -> None:
+        self.world = world
         self.reference = reference
         self.scale = scale
         self.seed = seed
@@ -58,24 +37,18 @@ class Post:
         self.facts = Facts()
         self.rows = 0
 
-    def send(self, posting: Posting, profile: Profile) -> None:
-        """Write the posting's files, its manifest last."""
+    def send(self, posting: Posting, profile: Profile, kind: str) -> None:
+        """Deliver the posting by the way `kind`, without those of its mistakes that this way cannot carry."""
         rng = Random(f"{self.seed}/{posting.branch_id}/{posting.business_date}/{posting.revision}")
-        folder = self.root / posting.branch_id / posting.business_date.isoformat()
-        folder.mkdir(parents=True, exist_ok=True)
-        entries: list[dict[str, Any]] = []
-        for feed, clean in posting.feeds.items():
-            rows = self._spoiled(rng, posting, profile, feed, clean)
-            reason = posting.refused.get(feed)
-            entries.append(self._file(rng, folder, posting, profile, feed, rows, reason))
-            rejection = WHOLE[posting.whole] if posting.whole else reason
-            self._book(posting, feed, rows, rejection)
-            self.rows += len(rows)
-        if posting.stray:
-            (folder / "catatan.txt").write_text("Laporan manual, abaikan.\n", encoding="utf-8")
-            entries.append({"feed": "absensi", "name": "absensi.csv", "rows": 1, "bytes": 5, "sha256": "0" * 64})
-        name = "manifest.json" if posting.revision == 1 else f"manifest.r{posting.revision}.json"
-        (folder / name).write_bytes(self._manifest(rng, posting, entries))
+        profile = replace(profile, format=_FORMATS.get(kind, profile.format))
+        able = CARRIES[kind]
+        refused = {feed: reason for feed, reason in posting.refused.items() if reason in able.refused}
+        posting = replace(posting, refused=refused, whole=posting.whole if posting.whole in able.whole else None)
+        rows = {feed: self._spoiled(rng, posting, profile, feed, clean) for feed, clean in posting.feeds.items()}
+        _WRITERS[kind](rng, self.world / FOLDERS[kind], posting, profile, rows, self.reference.ids)
+        for feed in rows:
+            self._book(posting, feed, rows[feed], WHOLE[posting.whole] if posting.whole else refused.get(feed))
+            self.rows += len(rows[feed])
 
     def _spoiled(self, rng: Random, posting: Posting, profile: Profile, feed: str, clean: list[Row]) -> list[Row]:
         if feed == TARGET:
@@ -104,6 +77,8 @@ class Post:
                     )
                 )
                 rows.insert(rng.randrange(len(rows) + 1), rows[-1].copy(**again))
+        if profile.format == TABLE:
+            _untie(rows, KEY[feed])
         for position, row in enumerate(rows):
             # The first line of a jsonl file shows its columns, so it stays an object that has them all.
             if position or not jsonl:
@@ -117,68 +92,6 @@ class Post:
             if not row.errors and winners[row.text(KEY[feed])][1] != position:
                 row.errors.add("KEY_DUPLICATE")
         return rows
-
-    def _file(
-        self,
-        rng: Random,
-        folder: Path,
-        posting: Posting,
-        profile: Profile,
-        feed: str,
-        rows: list[Row],
-        reason: str | None,
-    ) -> dict[str, Any]:
-        """Write one feed's file and return its entry in the manifest, wrong in the way that `reason` says."""
-        if reason == "UNREADABLE" and profile.format == "csv":
-            profile = replace(profile, format="csv.gz")
-        columns = columns_of(profile, feed)
-        if reason == "HEADER":
-            if rng.random() < 0.5 and not profile.format.startswith("jsonl"):
-                columns.append(columns[0])
-            else:
-                columns.remove(rng.choice(REQUIRED[feed]))
-        data = encode(rng, profile, feed, rows, columns=columns)
-        if not rows and rng.random() < 0.4:
-            data = b""
-        if reason == "UNREADABLE":
-            data = data + b'\n{"kode_kantor": "KC0' if profile.format == "jsonl" else data[: len(data) // 2]
-        revision = "" if posting.revision == 1 else f".r{posting.revision}"
-        name = f"{feed}{revision}.{profile.format}"
-        if reason != "FILE_MISSING":
-            (folder / name).write_bytes(data)
-        entry: dict[str, Any] = {
-            "feed": feed,
-            "name": name,
-            "rows": len(rows),
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-        if reason == "CHECKSUM":
-            entry |= rng.choice(
-                ({"sha256": hashlib.sha256(data + b" ").hexdigest()}, {"bytes": len(data) + 1, "rows": len(rows) + 1})
-            )
-        if reason == "ROW_COUNT":
-            entry["rows"] += rng.choice((1, 7))
-        return entry
-
-    def _manifest(self, rng: Random, posting: Posting, entries: list[dict[str, Any]]) -> bytes:
-        zone = UTC if rng.random() < 0.05 else _JAKARTA
-        manifest = {
-            "schema_version": 1,
-            "branch_id": posting.branch_id,
-            "business_date": posting.business_date.isoformat(),
-            "revision": posting.revision,
-            "sent_at": datetime.fromtimestamp(posting.sent_at, zone).isoformat(),
-            "files": [*entries, rng.choice(entries)] if posting.whole == "LISTED_TWICE" else entries,
-        }
-        if posting.whole == "SCHEMA_VERSION":
-            manifest["schema_version"] = 2
-        if posting.whole == "MANIFEST_BRANCH":
-            manifest["branch_id"] = rng.choice([b for b in self.reference.ids if b != posting.branch_id])
-        if posting.whole == "MANIFEST_DATE":
-            manifest["business_date"] = (posting.business_date - timedelta(days=1)).isoformat()
-        text = json.dumps(manifest, indent=1 if rng.random() < 0.5 else None)
-        return (text[:-1] if posting.whole == "NO_JSON" else text).encode()
 
     def _book(self, posting: Posting, feed: str, rows: list[Row], rejection: str | None) -> None:
         """Enter the slice and, unless it is rejected, the facts of its accepted rows."""
@@ -214,6 +127,15 @@ class Post:
                 self.facts.activities.append(_activity(slice_of, line, row))
             else:
                 self.facts.targets.append(_target(slice_of, line, row))
+
+
+def _untie(rows: list[Row], key: str) -> None:
+    """A table has no last line, so no two of its rows with the same key may have been changed at the same time."""
+    taken: set[tuple[str, int]] = set()
+    for row in rows:
+        while (row.text(key), row.number("diubah_pada")) in taken:
+            row.values["diubah_pada"] = row.number("diubah_pada") + 60
+        taken.add((row.text(key), row.number("diubah_pada")))
 
 
 def _registration(slice_of: tuple[str, date, int], line: int, row: Row) -> Registration:

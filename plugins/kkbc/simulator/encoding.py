@@ -4,14 +4,14 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from random import Random
 
 import xlsxwriter
 
 from kkbc.simulator.rows import COLUMNS, Kind, Row, Value
-from kkbc.simulator.spelling import Fashion, Profile, columns_of, header_of, local, spell, vary
+from kkbc.simulator.spelling import Fashion, Profile, columns_of, extra_cell, header_of, local, spell, vary
 
 _ODD_ROWS = 0.08
 _EXCEL_EPOCH = datetime(1899, 12, 30)
@@ -34,7 +34,7 @@ def encode(
     return gzip.compress(data, 5, mtime=0) if profile.format.endswith(".gz") else data
 
 
-def _fashions(rng: Random, profile: Profile, rows: Sequence[Row]) -> list[tuple[Fashion, bool]]:
+def fashions(rng: Random, profile: Profile, rows: Sequence[Row]) -> list[tuple[Fashion, bool]]:
     """The fashion of each row, and whether somebody typed it by hand."""
     return [(vary(rng, profile.fashion), True) if rng.random() < _ODD_ROWS else (profile.fashion, False) for _ in rows]
 
@@ -46,14 +46,14 @@ def _csv(rng: Random, profile: Profile, feed: str, names: list[str], rows: Seque
         text.write(title + profile.newline)
     writer.writerow([header_of(profile, name) for name in names] + list(profile.extra))
     kinds = [(name, COLUMNS[feed][name]) for name in names]
-    for number, (row, (fashion, odd)) in enumerate(zip(rows, _fashions(rng, profile, rows), strict=True), 1):
+    for number, (row, (fashion, odd)) in enumerate(zip(rows, fashions(rng, profile, rows), strict=True), 1):
         cells = [
             str(row.spelled[name])
             if name in row.spelled
             else spell(rng, fashion, kind, row.values[name], profile.utc_hours, odd)
             for name, kind in kinds
         ]
-        cells += [_extra(name, number) for name in profile.extra]
+        cells += [extra_cell(name, number) for name in profile.extra]
         writer.writerow(cells + ["lebih"] * row.cells if row.cells >= 0 else cells[: row.cells])
         if odd and rng.random() < 0.1:
             text.write((profile.delimiter * (len(cells) - 1) if rng.random() < 0.5 else "") + profile.newline)
@@ -63,10 +63,12 @@ def _csv(rng: Random, profile: Profile, feed: str, names: list[str], rows: Seque
     return whole.encode(profile.encoding)
 
 
-def _jsonl(rng: Random, profile: Profile, feed: str, names: list[str], rows: Sequence[Row]) -> bytes:
+def json_rows(
+    rng: Random, profile: Profile, feed: str, names: Sequence[str], rows: Sequence[Row]
+) -> Iterator[tuple[object, bool]]:
+    """Each row as a JSON value, an object unless its shape is broken, and whether somebody typed it by hand."""
     kinds = [(name, COLUMNS[feed][name]) for name in names]
-    lines = []
-    for number, (row, (fashion, odd)) in enumerate(zip(rows, _fashions(rng, profile, rows), strict=True), 1):
+    for number, (row, (fashion, odd)) in enumerate(zip(rows, fashions(rng, profile, rows), strict=True), 1):
         entry: dict[str, str | int | float | None] = {}
         for name, kind in kinds:
             value = row.values[name]
@@ -79,9 +81,14 @@ def _jsonl(rng: Random, profile: Profile, feed: str, names: list[str], rows: Seq
                 entry[name] = value
             else:
                 entry[name] = spell(rng, fashion, kind, value, profile.utc_hours, odd)
-        entry.update({name: _extra(name, number) for name in profile.extra})
-        whole: object = entry if not row.cells else list(entry.values())[: 3 + row.cells]
-        lines.append(json.dumps(whole, ensure_ascii=False))
+        entry.update({name: extra_cell(name, number) for name in profile.extra})
+        yield entry if not row.cells else list(entry.values())[: 3 + row.cells], odd
+
+
+def _jsonl(rng: Random, profile: Profile, feed: str, names: list[str], rows: Sequence[Row]) -> bytes:
+    lines = []
+    for row, odd in json_rows(rng, profile, feed, names, rows):
+        lines.append(json.dumps(row, ensure_ascii=False))
         if odd and rng.random() < 0.1:
             lines.append("")
     text = "\n".join(lines)
@@ -105,10 +112,11 @@ def _xlsx(rng: Random, profile: Profile, feed: str, names: list[str], rows: Sequ
     for place, name in enumerate([*(header_of(profile, name) for name in names), *profile.extra]):
         sheet.write_string(top, place, name)
     kinds = [(name, COLUMNS[feed][name]) for name in names]
-    for number, (row, (fashion, odd)) in enumerate(zip(rows, _fashions(rng, profile, rows), strict=True), 1):
+    for number, (row, (fashion, odd)) in enumerate(zip(rows, fashions(rng, profile, rows), strict=True), 1):
         for place, (name, kind) in enumerate(kinds):
             cell = _cell(rng, fashion, kind, row.values[name], profile.utc_hours, odd)
-            cell = row.spelled.get(name, cell)
+            spelled = row.spelled.get(name)
+            cell = cell if spelled is None else spelled
             if isinstance(cell, datetime):
                 sheet.write_datetime(top + number, place, cell)
             elif isinstance(cell, str):
@@ -116,7 +124,7 @@ def _xlsx(rng: Random, profile: Profile, feed: str, names: list[str], rows: Sequ
             else:
                 sheet.write_number(top + number, place, cell)
         for place, name in enumerate(profile.extra, len(kinds)):
-            sheet.write_string(top + number, place, _extra(name, number))
+            sheet.write_string(top + number, place, extra_cell(name, number))
     if profile.order % 2:
         for blank in range(1, 4):
             sheet.write_string(top + len(rows) + blank, 0, "")
@@ -150,7 +158,3 @@ def _titles(profile: Profile, feed: str) -> list[str]:
         "Periode: harian",
     ]
     return lines[: profile.titles]
-
-
-def _extra(name: str, number: int) -> str:
-    return {"No": str(number), "Versi Aplikasi": "v2.3"}.get(name, "ok" if number % 2 else "")

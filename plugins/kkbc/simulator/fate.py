@@ -6,9 +6,10 @@ from itertools import count
 from random import Random
 
 from kkbc.simulator.calendar import DAY, midnight
-from kkbc.simulator.deliver import WHOLE, Posting
+from kkbc.simulator.posting import WHOLE, Posting
 from kkbc.simulator.rows import BRANCH_FEEDS, Row
 from kkbc.simulator.scale import Scale
+from kkbc.simulator.ways import CARRIES
 
 _SLICE_REASONS = ("CHECKSUM", "FILE_MISSING", "UNREADABLE", "HEADER", "ROW_COUNT")
 _NEED_ROWS = {"UNREADABLE", "HEADER", "ROW_COUNT"}
@@ -32,8 +33,14 @@ class Fates:
         self.seed = seed
         self._reasons = count(nights * 3)
 
-    def plan(self, branch_id: str, day: date, feeds: dict[str, list[Row]]) -> list[Planned]:
-        """The postings of one branch's day: the first one, then restatements on later nights."""
+    def plan(
+        self, branch_id: str, day: date, feeds: dict[str, list[Row]], kind: str, *, restate: bool = False
+    ) -> list[Planned]:
+        """The postings of one branch's day: the first one, then restatements on later nights.
+
+        `kind` is the way it delivers by, which limits what can be wrong; `restate` restates all of it a night later.
+        """
+        able = CARRIES[kind]
         rng = Random(f"{self.seed}/fate/{branch_id}/{day}")
         if rng.random() < self.scale.absent:
             night = day + timedelta(days=rng.choice((1, 1, 2)))
@@ -43,24 +50,27 @@ class Fates:
         )
         later: dict[int, dict[str, list[Row]]] = {}
         refused_later: dict[int, dict[str, str]] = {}
-        if rng.random() < self.scale.rejected:  # a third of the refusals condemn whole deliveries
+        if rng.random() < self.scale.rejected and able.whole:  # a third of the refusals condemn whole deliveries
             first.whole = list(WHOLE)[next(self._reasons) % len(WHOLE)]
             if rng.random() < 0.8:
                 later[rng.choice((1, 1, 2))] = dict(feeds)
             return self._planned(rng, day, first, later, {})
         for feed in BRANCH_FEEDS:
+            if restate:
+                later.setdefault(1, {})[feed] = self._restated(rng, feeds[feed])
+                continue
             after = rng.choice((1, 1, 2, 3))
             if rng.random() < self.scale.omitted:
                 del first.feeds[feed]
                 later.setdefault(after, {})[feed] = feeds[feed]
             elif rng.random() < self.scale.rejected:
-                first.refused[feed] = self._reason(feeds[feed])
+                first.refused |= self._refusal(feed, feeds[feed], able.refused)
                 if rng.random() < 0.7:
                     later.setdefault(after, {})[feed] = feeds[feed]
             elif rng.random() < self.scale.revised:
                 later.setdefault(after, {})[feed] = self._restated(rng, feeds[feed])
                 if rng.random() < 0.2:
-                    refused_later.setdefault(after, {})[feed] = self._reason(later[after][feed])
+                    refused_later.setdefault(after, {}).update(self._refusal(feed, later[after][feed], able.refused))
                     if rng.random() < 0.5:
                         later.setdefault(after + 1, {})[feed] = self._restated(rng, feeds[feed])
         return self._planned(rng, day, first, later, refused_later)
@@ -81,10 +91,13 @@ class Fates:
             planned.append(Planned(night, posting))
         return planned
 
-    def _reason(self, rows: list[Row]) -> str:
-        while (reason := _SLICE_REASONS[next(self._reasons) % len(_SLICE_REASONS)]) in _NEED_ROWS and not rows:
-            pass
-        return reason
+    def _refusal(self, feed: str, rows: list[Row], able: tuple[str, ...]) -> dict[str, str]:
+        """The next reason for which this slice can be refused, if there is any."""
+        for _ in _SLICE_REASONS:
+            reason = _SLICE_REASONS[next(self._reasons) % len(_SLICE_REASONS)]
+            if reason in able and (rows or reason not in _NEED_ROWS):
+                return {feed: reason}
+        return {}
 
     def _sent_at(self, rng: Random, day: date) -> int:
         due = midnight(day) + DAY + 1800

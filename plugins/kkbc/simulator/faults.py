@@ -7,8 +7,11 @@ from random import Random
 
 from kkbc.simulator.calendar import DAY, add_months, age_on, jakarta_day, midnight
 from kkbc.simulator.reference import Reference
-from kkbc.simulator.rows import COLUMNS, IURAN, KEGIATAN, PENDAFTARAN, REQUIRED, Kind, Row
+from kkbc.simulator.rows import COLUMNS, IURAN, KEGIATAN, PENDAFTARAN, REQUIRED, TYPED, Kind, Row
 from kkbc.simulator.spelling import MISSING
+
+TABLE = "table"
+"""The format of a way that hands over typed rows."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Deck:
 
 
 def _shape(rng: Random, row: Row, setting: Setting) -> bool:
-    if setting.format == "xlsx":  # a sheet has no short rows
+    if setting.format in {"xlsx", TABLE}:  # neither a sheet nor a table has short rows
         return False
     row.cells = rng.choice((-3, -1, 1, 2))
     row.errors.add("ROW_SHAPE")
@@ -78,6 +81,8 @@ def _missing(column: str) -> Strike:
         tokens = [
             token for token in MISSING if not (COLUMNS[setting.feed][column] is Kind.NAME and token.lower() == "nan")
         ]
+        if setting.format == TABLE and (COLUMNS[setting.feed][column] in TYPED or rng.random() < 0.5):
+            return _break(row, "REQUIRED_MISSING", column, None)
         return _break(row, "REQUIRED_MISSING", column, rng.choice(tokens))
 
     return strike
@@ -85,6 +90,8 @@ def _missing(column: str) -> Strike:
 
 def _invalid(column: str, *texts: str) -> Strike:
     def strike(rng: Random, row: Row, setting: Setting) -> bool:
+        if setting.format == TABLE:  # a typed column holds nothing of the kind
+            return False
         return _break(row, "VALUE_INVALID", column, rng.choice(texts))
 
     return strike
@@ -285,7 +292,7 @@ def _tier(rng: Random, row: Row, setting: Setting) -> bool:
     return True
 
 
-def _break(row: Row, code: str, column: str, text: str | float) -> bool:
+def _break(row: Row, code: str, column: str, text: str | float | None) -> bool:
     row.spelled[column] = text
     row.errors.add(code)
     if column == "nik":

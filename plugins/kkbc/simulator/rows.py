@@ -25,6 +25,9 @@ class Kind(Enum):
     DISTRICT = auto()
 
 
+TYPED = frozenset({Kind.DATE, Kind.MOMENT, Kind.INT, Kind.IDR})
+"""What a database keeps by its type; everything else is text there."""
+
 COLUMNS: dict[str, dict[str, Kind]] = {
     PENDAFTARAN: {
         "no_pendaftaran": Kind.KEY,
@@ -124,7 +127,7 @@ class Row:
     values: dict[str, Value]
     warnings: set[str] = field(default_factory=set)
     errors: set[str] = field(default_factory=set)
-    spelled: dict[str, str | float] = field(default_factory=dict)
+    spelled: dict[str, str | float | None] = field(default_factory=dict)
     nik_valid: bool = True
     cells: int = 0
 

@@ -104,6 +104,11 @@ def header_of(profile: Profile, column: str) -> str:
     }[profile.headers]
 
 
+def extra_cell(name: str, number: int) -> str:
+    """What stands in an extra column of row `number`."""
+    return {"No": str(number), "Versi Aplikasi": "v2.3"}.get(name, "ok" if number % 2 else "")
+
+
 def vary(rng: Random, fashion: Fashion) -> Fashion:
     """Another fashion, for a row that somebody typed by hand."""
     return replace(

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from kkbc.simulator.deliver import Posting
 from kkbc.simulator.fate import Planned
 from kkbc.simulator.people import Person
 from kkbc.simulator.play import Play
+from kkbc.simulator.posting import Posting
 from kkbc.simulator.rows import COLUMNS, Kind, Row
 from kkbc.simulator.truth.facts import Activity, Facts, Payment, Registration, SliceRecord, Target
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from random import Random
 
 from kkbc.simulator.calendar import add_months, midnight
-from kkbc.simulator.deliver import Posting
+from kkbc.simulator.posting import Posting
 from kkbc.simulator.reference import Reference
 from kkbc.simulator.rows import TARGET, Row
 from kkbc.simulator.scale import Scale

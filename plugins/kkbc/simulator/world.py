@@ -11,14 +11,19 @@ from kkbc.errors import UserError
 from kkbc.simulator import reference as reference_tables
 from kkbc.simulator import state
 from kkbc.simulator.calendar import DAY, midnight
-from kkbc.simulator.deliver import Post, Posting
+from kkbc.simulator.deliver import FOLDERS, Post
 from kkbc.simulator.fate import Fates, Planned
+from kkbc.simulator.misbehaviour import Sheet
 from kkbc.simulator.play import Play
+from kkbc.simulator.posting import Posting, put_last
 from kkbc.simulator.scale import DEFAULT, Scale
 from kkbc.simulator.spelling import profile_of
 from kkbc.simulator.targets import HEAD_OFFICE, HEAD_OFFICE_PROFILE, target_posting
 from kkbc.simulator.truth import truth_of
 from kkbc.simulator.truth.facts import Facts
+from kkbc.simulator.ways import FILE, assign, check_ways
+
+WORLD_FILE = "world.json"
 
 Progress = Callable[[int, int, str], None]
 
@@ -37,36 +42,49 @@ class Night:
 class World:
     """A seeded play in `folder`, continued where it stopped.
 
-    Below `folder`: branches/{branch_id}/{YYYY-MM-DD}/ as the branches write it, truth/{YYYY-MM-DD}.json, and state/.
-    The same seed, scale and first date give the same bytes, whether played at once or with pauses. The first night
-    also lays down the opening deliveries, dated the day before `first_date`.
+    Below `folder`: what the branches have to deliver, truth/{YYYY-MM-DD}.json, and state/. Branches of kind file, sftp
+    and s3 lie in branches/{branch_id}/{YYYY-MM-DD}/ as they write it, those of kind http in api/, of kind postgres in
+    ekspor/, for the servers (kkbc.simulator.servers) to hand out. `ways` is MIX or one kind for all; head office sends
+    files. The same seed, scale, first date and ways give the same bytes, whether played at once or with pauses. The
+    first night also lays down the opening deliveries, dated the day before `first_date`.
 
-    Raises UserError when `folder` holds a world begun with another seed, scale, first date or choice of truth.
+    What is not given is what the world in `folder` was begun with, else the default: 20231211, DEFAULT, 11 December
+    2023, "file", with truth. Raises UserError when it was begun with another, or `folder` holds something else.
     """
 
     def __init__(
         self,
         folder: Path,
-        seed: int = 20231211,
-        scale: Scale = DEFAULT,
-        first_date: date = date(2023, 12, 11),
+        seed: int | None = None,
+        scale: Scale | None = None,
+        first_date: date | None = None,
         *,
-        truth: bool = True,
+        truth: bool | None = None,
+        ways: str | None = None,
     ) -> None:
         self.folder = folder
-        self.seed = seed
-        self.scale = scale
-        self.first_date = first_date
-        self.truth = truth
-        self.nights_played = 0
+        self._state = folder / "state"
+        kept = self._kept()
+        self.seed: int = _chosen(seed, kept["seed"])
+        self.scale: Scale = _chosen(scale, Scale(**kept["scale"]))
+        self.first_date: date = _chosen(first_date, date.fromisoformat(kept["first_date"]))
+        self.truth: bool = _chosen(truth, kept["truth"])
+        self.ways = check_ways(_chosen(ways, kept["ways"]))
+        self.nights_played: int = kept["nights_played"]
+        differing = [name for name, value in self._identity().items() if kept[name] != value]
+        if differing and self._begun():
+            raise UserError(
+                f"the world in {self.folder} was begun with another {' and '.join(differing)}",
+                "leave that out to continue it as it was begun, or play in an empty folder",
+            )
         self._reference = reference_tables.load()
-        self._play = Play(self._reference, scale, seed)
-        self._profiles = {b.branch_id: profile_of(b, seed) for b in self._reference.branches.values()}
+        self._play = Play(self._reference, self.scale, self.seed)
+        self._profiles = {b.branch_id: profile_of(b, self.seed) for b in self._reference.branches.values()}
         self._profiles[HEAD_OFFICE] = HEAD_OFFICE_PROFILE
+        self._moved: dict[str, str] = kept["moved"]
         self._agenda: list[Planned] = []
         self._facts = Facts()
-        self._state = folder / "state"
-        if (self._state / "world.json").exists():
+        if self.nights_played:
             self._continue()
 
     @property
@@ -76,17 +94,34 @@ class World:
 
     @property
     def branches_root(self) -> Path:
-        """The folder to which all branches deliver."""
-        return self.folder / "branches"
+        """The folder to which all branches deliver that deliver files."""
+        return self.folder / FOLDERS[FILE]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """By which kind of way each branch and head office deliver from now on."""
+        return assign(self.ways, self._reference.ids, self.seed) | self._moved | {HEAD_OFFICE: FILE}
+
+    def begin(self) -> None:
+        """Lays the foundation stone, so that the branches can be served before the first night. Idempotent."""
+        if not self._begun():
+            self._save()
 
     def play_night(self, progress: Progress | None = None) -> Night:
         """Play the next business date. `progress` is told (deliveries written, in all, what is being done)."""
+        self.begin()
         day = self.next_date
-        post = Post(self.branches_root, self._reference, self.scale, f"{self.seed}/{day}")
+        sheet = Sheet(self.folder, self.kinds)
+        told = {branch_id: sheet.of(branch_id) for branch_id in self._reference.ids}
+        self._moved |= {branch_id: how.value for branch_id, how in told.items() if how.name == "moved"}
+        kinds = self.kinds
+        post = Post(self.folder, self._reference, self.scale, f"{self.seed}/{day}")
+        self.branches_root.mkdir(exist_ok=True)
         postings = self._opening() if self.nights_played == 0 else []
         fates = Fates(self.scale, self.seed, self.nights_played)
         for branch_id, feeds in self._play.day(day).items():
-            self._agenda += fates.plan(branch_id, day, feeds)
+            restate = told[branch_id].name == "revised"
+            self._agenda += fates.plan(branch_id, day, feeds, kinds[branch_id], restate=restate)
         postings += [planned.posting for planned in self._agenda if planned.night <= day]
         self._agenda = [planned for planned in self._agenda if planned.night > day]
         if target := target_posting(self._reference, self.scale, self.seed, self.first_date, day):
@@ -94,7 +129,7 @@ class World:
         for done, posting in enumerate(postings):
             if progress:
                 progress(done, len(postings), f"{posting.branch_id} {posting.business_date}")
-            post.send(posting, self._profiles[posting.branch_id])
+            post.send(posting, self._profiles[posting.branch_id], kinds[posting.branch_id])
         if progress:
             progress(len(postings), len(postings), "truth" if self.truth else "state")
         path = self._tell_truth(post.facts, day) if self.truth else None
@@ -121,7 +156,19 @@ class World:
             "scale": asdict(self.scale),
             "first_date": self.first_date.isoformat(),
             "truth": self.truth,
+            "ways": self.ways,
         }
+
+    def _begun(self) -> bool:
+        return (self._state / WORLD_FILE).exists()
+
+    def _kept(self) -> dict[str, Any]:
+        """What the world in the folder was begun with; the defaults when there is none."""
+        if self._begun():
+            return _fresh() | read_world(self.folder)
+        if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
+            raise UserError(f"{self.folder} holds something else than a world", "name an empty or a new folder")
+        return _fresh()
 
     def _keep(self, tonight: Facts, day: date) -> None:
         """Save the state into a folder of its own and point to it last: a night that was cut short is played again."""
@@ -132,25 +179,38 @@ class World:
         state.save_play(folder, self._play)
         state.save_agenda(folder, self._agenda)
         self.nights_played += 1
-        fresh = self._state / "world.json.new"
-        fresh.write_text(json.dumps(self._identity() | {"nights_played": self.nights_played}), encoding="utf-8")
-        fresh.replace(self._state / "world.json")
+        self._save()
         before = self._state / str(day - timedelta(days=1))
         for name in ("people.parquet", "offices.json", "agenda.json"):
             (before / name).unlink(missing_ok=True)
 
+    def _save(self) -> None:
+        self._state.mkdir(parents=True, exist_ok=True)
+        document = self._identity() | {"moved": self._moved, "nights_played": self.nights_played}
+        put_last(self._state / WORLD_FILE, json.dumps(document).encode())
+
     def _continue(self) -> None:
-        kept = json.loads((self._state / "world.json").read_text(encoding="utf-8"))
-        begun = {name: kept[name] for name in self._identity()}
-        if differing := [name for name, value in self._identity().items() if begun[name] != value]:
-            raise UserError(
-                f"the world in {self.folder} was begun with another {' and '.join(differing)}",
-                "continue it as it was begun, or play in an empty folder",
-            )
-        self.nights_played = kept["nights_played"]
         last = self._state / str(self.next_date - timedelta(days=1))
         state.load_play(last, self._play)
         self._agenda = state.load_agenda(last)
         if self.truth:
             for night in range(self.nights_played):
                 self._facts.add(state.load_facts(self._state / str(self.first_date + timedelta(days=night)) / "facts"))
+
+
+def read_world(folder: Path) -> dict[str, Any]:
+    """What is noted of the world in `folder`. Raises UserError when there is none."""
+    try:
+        return dict(json.loads((folder / "state" / WORLD_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no world", "`kkbc simulate` begins one, --world names another") from error
+
+
+def _fresh() -> dict[str, Any]:
+    scale, first_date = asdict(DEFAULT), "2023-12-11"
+    begun = {"seed": 20231211, "scale": scale, "first_date": first_date, "truth": True, "ways": FILE}
+    return begun | {"moved": {}, "nights_played": 0}
+
+
+def _chosen(given: Any, kept: Any) -> Any:
+    return kept if given is None else given
