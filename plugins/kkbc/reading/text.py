@@ -28,7 +28,9 @@ def _control_character(error: UnicodeError) -> tuple[str, int]:
     return chr(error.object[error.start]), error.start + 1
 
 
-codecs.register_error("kkbc.control_character", _control_character)
+CONTROL_CHARACTERS = "kkbc.control_character"
+"""Error handler for decoding Windows-1252, so that any bytes at all have a reading."""
+codecs.register_error(CONTROL_CHARACTERS, _control_character)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Text:
         """Physical lines with their line ends: LF, CRLF or a lone CR. Each call starts at the top."""
         raw = io.BytesIO(self.content) if self.content is not None else _open(self.path, self.gzipped)
         raw.seek(len(codecs.BOM_UTF8) if self.bom else 0)
-        with io.TextIOWrapper(raw, self.encoding, errors="kkbc.control_character", newline="") as lines:
+        with io.TextIOWrapper(raw, self.encoding, errors=CONTROL_CHARACTERS, newline="") as lines:
             yield from lines
 
 
