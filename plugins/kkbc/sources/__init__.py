@@ -6,24 +6,47 @@ and never alters anything at the branch.
 
 from pathlib import Path
 
+from kkbc.connections import Connection, get_connection
 from kkbc.errors import BranchRefused
 from kkbc.registry import Branch
 from kkbc.sources.base import Manifest, Source, Wanted
-from kkbc.sources.file import FileSource
+from kkbc.sources.folder import FolderTree
+from kkbc.sources.tree import TreeSource
 
 __all__ = ["Manifest", "Source", "Wanted", "open_source"]
 
 
 def open_source(branch: Branch, root: Path | None) -> Source:
-    """The source of `branch`. `root` holds the deliveries of branches of kind `file` without a connection.
+    """The source of `branch`. `root` holds the deliveries of branches of kind `file` whose connection names no folder.
 
     Raises BranchRefused when the branch's folder or connection is not configured.
     """
-    if branch.kind != "file":
-        raise BranchRefused(f"branch {branch.branch_id} is of kind {branch.kind}, which has no source", "")
+    if branch.kind == "file":
+        return TreeSource(branch, FolderTree(branch, _folder(branch, root)))
+    if branch.connection is None:
+        raise BranchRefused(f"branch {branch.branch_id} of kind {branch.kind} has no connection", "name one")
+    connection = get_connection(branch.connection)
+    # The libraries take their time to import, and most visits need one of them at most.
+    match branch.kind:
+        case "s3":
+            from kkbc.sources.s3 import S3Tree
+
+            return TreeSource(branch, S3Tree(branch, connection))
+        case "sftp":
+            from kkbc.sources.sftp import SftpTree
+
+            return TreeSource(branch, SftpTree(branch, connection))
+    raise BranchRefused(f"branch {branch.branch_id} is of kind {branch.kind}, which has no source", "")
+
+
+def _folder(branch: Branch, root: Path | None) -> Path:
+    """Where a branch of kind `file` lays its deliveries: the folder of its connection, else that of the run."""
+    connection = get_connection(branch.connection) if branch.connection is not None else Connection("")
+    if named := connection.extra.get("root"):
+        return Path(str(named))
     if root is None:
         raise BranchRefused(
             f"branch {branch.branch_id} is of kind file and no source root is set",
             "set KKBC_SOURCE_ROOT or give --source-root",
         )
-    return FileSource(branch, root)
+    return root

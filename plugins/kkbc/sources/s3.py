@@ -1,0 +1,192 @@
+"""Kind `s3`: an object store with the S3 interface, of Amazon or of the branch's own.
+
+All that goes into a request comes from the connection. What the environment, files in the user's folder or the
+machine's metadata service may hold for somebody else's access is never looked at.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from aiobotocore.session import AioSession
+from aiohttp import ClientError as TransferError
+from botocore.exceptions import (
+    BotoCoreError,
+    ConnectTimeoutError,
+    ParamValidationError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+from s3fs import S3FileSystem
+
+from kkbc.connections import Connection
+from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
+from kkbc.registry import Branch
+from kkbc.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Item, day_of
+
+_ROOT = re.compile(r"^s3://([^/]+)/?(.*)$")
+# A request is tried once more before the branch counts as down; the run itself tries again later.
+_ATTEMPTS = 2
+
+
+class S3Tree:
+    """`extra.root`/{branch_id}/{YYYY-MM-DD}/ in a bucket. See Tree.
+
+    The file system runs on a loop of its own in the thread of the visit. That of fsspec would be a thread, which does
+    not survive the forks that tasks run in.
+    """
+
+    def __init__(
+        self,
+        branch: Branch,
+        connection: Connection,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        connection.need("login", "password", "extra.root")
+        match = _ROOT.match(str(connection.extra["root"]))
+        if match is None:
+            raise BranchRefused(
+                f"extra.root of Airflow connection {connection.conn_id!r} names no bucket",
+                "write it as s3://bucket/folder",
+            )
+        self.connection = connection
+        self.bucket = match[1]
+        self.prefix = "/".join(filter(None, (match[2].strip("/"), branch.branch_id))) + "/"
+        endpoint = str(connection.extra.get("endpoint_url") or "") or None
+        self.place = f"bucket {self.bucket} of branch {branch.branch_id}" + (f" at {endpoint}" if endpoint else "")
+        self._fs = S3FileSystem(
+            key=connection.login,
+            secret=connection.password,
+            endpoint_url=endpoint,
+            client_kwargs={"region_name": str(connection.extra.get("region_name") or "us-east-1")},
+            config_kwargs={
+                "connect_timeout": connect_seconds,
+                "read_timeout": read_seconds,
+                "retries": {"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+                # Stores of one's own seldom have a host name for each bucket.
+                "s3": {
+                    "addressing_style": connection.extra.get("addressing_style") or ("path" if endpoint else "auto")
+                },
+                # Not every store knows the newer checksums; the manifest has one of its own.
+                "response_checksum_validation": "when_required",
+            },
+            session=_blind_session(),
+            asynchronous=True,
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+        self._fs.retries = 1  # those of the file system come on top of the client's
+        self._runner = asyncio.Runner()
+
+    def days(self, until: date) -> Iterator[tuple[date, list[Item] | None]]:
+        """See Tree. One listing, a thousand files a request, up to the last day that is wanted."""
+        for name, keys in groupby(self._keys(until), key=lambda key: key[0]):
+            if (day := day_of(name)) is not None:
+                yield day, [Item(file, stamp) for _, file, stamp in keys if file and "/" not in file]
+
+    def read(self, day: date, name: str) -> Iterator[bytes]:
+        """See Tree."""
+        with self._told():
+            try:
+                answer = self._call("get_object", Key=f"{self.prefix}{day}/{name}")
+            except FileNotFoundError as error:
+                if _code(error) == "NoSuchBucket":
+                    raise
+                raise FileGone from error
+            except PermissionError as error:
+                if _code(error) not in ("AccessDenied", "InvalidObjectState", "403"):
+                    raise
+                raise FileForbidden from error
+        body = answer["Body"]
+        try:
+            while True:
+                with self._told():
+                    block = self._runner.run(_fill(body))
+                if not block:
+                    return
+                yield block
+        finally:
+            body.close()
+
+    def close(self) -> None:
+        """See Tree."""
+        with suppress(BotoCoreError, TransferError, OSError):
+            if self._fs._s3 is not None:
+                self._runner.run(self._fs._s3.close())
+        self._runner.close()
+
+    def _keys(self, until: date) -> Iterator[tuple[str, str, str]]:
+        """Day folder, rest of the name, and stamp of each object of the branch; a store lists them in order."""
+        more: dict[str, str] = {}
+        while True:
+            with self._told():
+                page = self._call("list_objects_v2", Prefix=self.prefix, **more)
+            for item in page.get("Contents", ()):
+                folder, _, file = item["Key"].removeprefix(self.prefix).partition("/")
+                if folder > until.isoformat():
+                    return
+                yield folder, file, f"{item['Size']}:{item['ETag']}"
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _call(self, operation: str, **arguments: str) -> Any:
+        return self._runner.run(self._fs._call_s3(operation, Bucket=self.bucket, **arguments))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        mend = f"mend Airflow connection {self.connection.conn_id!r}, or have the branch permit listing and reading"
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise BranchRefused(f"{self.place} does not exist", mend) from error
+        except (PermissionError, SSLError) as error:
+            raise BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend) from error
+        except (ConnectTimeoutError, ReadTimeoutError, TimeoutError) as error:
+            raise BranchTimeout(f"{self.place} does not answer in time") from error
+        except (ParamValidationError, ValueError) as error:  # an address or a bucket's name that cannot be one
+            raise BranchRefused(f"{self.place} cannot be asked for ({_code(error)})", mend) from error
+        except (BotoCoreError, ResponseParserError, TransferError, OSError) as error:
+            if _is_our_mistake(error):
+                raise BranchRefused(f"{self.place} rejects the request ({_code(error)})", mend) from error
+            raise BranchUnavailable(f"{self.place} cannot be read ({_code(error)})") from error
+
+
+async def _fill(body: Any) -> bytes:
+    """The next block of an answer, empty at its end. Raises when the end comes before the length announced."""
+    block = bytearray()
+    while len(block) < BLOCK and (piece := await body.read(BLOCK - len(block))):
+        block += piece
+    return bytes(block)
+
+
+def _code(error: Exception) -> str:
+    """What the store said, or what befell the request. The text of an error may repeat it, signature and all."""
+    answer = getattr(error.__cause__, "response", None)
+    return str(answer["Error"].get("Code")) if answer else type(error).__name__
+
+
+def _is_our_mistake(error: Exception) -> bool:
+    """Whether the store sends us elsewhere or finds fault with the request: asking again would not help."""
+    answer = getattr(error.__cause__, "response", None)
+    status = answer["ResponseMetadata"].get("HTTPStatusCode", 500) if answer else 500
+    return 300 <= status < 500 and status not in (408, 429)
+
+
+def _blind_session() -> AioSession:
+    """A session that takes nothing from the environment or from files but a bundle of certificates to trust."""
+    session = AioSession()
+    for name, (_, _, default, conversion) in session.SESSION_VARIABLES.items():
+        if name != "ca_bundle":
+            session.session_var_map[name] = (None, None, default, conversion)
+    for name in ("config_file", "credentials_file"):
+        session.set_config_variable(name, os.devnull)
+    session.set_config_variable("ignore_configured_endpoint_urls", True)
+    return session
