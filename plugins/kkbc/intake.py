@@ -4,6 +4,7 @@ Rows are read, judged and written in parts, so that a slice of any length takes 
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from kkbc.warehouse.load import SliceRows
 
 KEY_DUPLICATE = "KEY_DUPLICATE"
 
-BATCH_ROWS = 50_000
+BATCH_ROWS = 20_000
 """Rows that are read, judged and written at a time: what a part of a slice holds at most."""
 
 
@@ -55,8 +56,15 @@ def take_in(
         raise SliceRejected("CHECKSUM", "sha256 or bytes are not those of the manifest")
     reading = read(landed.readable, landed.name, contract, expected_rows=entry.rows, batch_rows=batch_rows)
     with landing.workspace(landed) as workspace:
-        parts = judge_rows(reading.batches, contract, context, key, workspace)
-        sent = parts.counts.accepted + parts.counts.quarantined
+        sent = 0
+
+        def counted() -> Iterator[pl.DataFrame]:
+            nonlocal sent
+            for batch in reading.batches:
+                sent += batch.height
+                yield batch
+
+        parts = judge_rows(_ahead(counted()), contract, context, key, workspace)
         if sent != entry.rows:
             raise SliceRejected("ROW_COUNT", f"the manifest says {entry.rows} rows, the file holds {sent}")
         only = parts.finish()
@@ -108,6 +116,24 @@ def judge_rows(
         for number, lines in keys.losers(lambda number: parts.accepted(number, columns)).items():
             parts.replace(number, set_aside(parts.read(number), lines, contract))
     return parts
+
+
+def _ahead(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same batches, of which the next is read in a thread while one is at work.
+
+    Reading holds the interpreter and judging does not. The first two come at once: a short slice needs no thread.
+    """
+    first, second = next(batches, None), next(batches, None)
+    if first is not None:
+        yield first
+    if second is None:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="kkbc-read") as executor:
+        coming = executor.submit(next, batches, None)
+        yield second
+        while (batch := coming.result()) is not None:
+            coming = executor.submit(next, batches, None)
+            yield batch
 
 
 def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:

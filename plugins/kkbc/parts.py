@@ -72,5 +72,5 @@ class Parts:
         return self._folder / f"{kind}-{number:05}.parquet"
 
     def _write(self, number: int, part: Judged) -> None:
-        part.accepted.write_parquet(self._path(number, "accepted"))
-        part.quarantined.write_parquet(self._path(number, "quarantined"))
+        for kind, frame in (("accepted", part.accepted), ("quarantined", part.quarantined)):
+            frame.write_parquet(self._path(number, kind), compression_level=1)

@@ -8,6 +8,9 @@ import polars as pl
 
 from kkbc.contracts import Contract
 
+BATCH_CHARS = 16 * 2**20
+"""A batch ends early when its rows are so long."""
+
 _PIECE = 2000
 
 Cells = Sequence[str | None]
@@ -52,46 +55,54 @@ class Reading:
 def frames(
     rows: Iterable[Row], contract: Contract, batch_rows: int, positions: Sequence[int | None] | None = None
 ) -> Iterator[pl.DataFrame]:
-    """Frames of at most `batch_rows` rows, at least one.
+    """Frames of at most `batch_rows` rows and, give or take a row, BATCH_CHARS characters; at least one frame.
 
     `positions` says for each column of the contract where its cell stands in a row, None for nowhere; without it the
     cells come in the order of the contract.
     """
-    names = [column.name for column in contract.columns]
-    places = range(len(names)) if positions is None else positions
     remaining = iter(rows)
-    yield _batch(remaining, names, places, batch_rows)
-    while (batch := _batch(remaining, names, places, batch_rows)).height:
+    yield _batch(remaining, contract, positions, batch_rows)
+    while (batch := _batch(remaining, contract, positions, batch_rows)).height:
         yield batch
 
 
-def _batch(rows: Iterator[Row], names: list[str], places: Sequence[int | None], batch_rows: int) -> pl.DataFrame:
-    """The next `batch_rows` rows, fewer at the end. Made of small pieces, which fit the processor's cache."""
-    pieces: list[pl.DataFrame] = []
-    wanted = batch_rows
-    while wanted or not pieces:
-        piece = list(islice(rows, min(wanted, _PIECE)))
-        wanted -= len(piece)
-        if piece or not pieces:
-            pieces.append(_frame(piece, names, places))
-        if len(piece) < _PIECE:
-            break
-    return pl.concat(pieces)
-
-
-def _frame(batch: list[Row], names: list[str], places: Sequence[int | None]) -> pl.DataFrame:
-    width = next((len(cells) for _, _, cells in batch if cells is not None), 0)
+def frame(rows: list[Row], contract: Contract, positions: Sequence[int | None] | None = None) -> pl.DataFrame:
+    """One frame of `rows`, see `frames`."""
+    names = [column.name for column in contract.columns]
+    places = range(len(names)) if positions is None else positions
+    width = next((len(cells) for _, _, cells in rows if cells is not None), 0)
     nothing: Cells = [None] * width
-    columns = list(zip(*(nothing if cells is None else cells for _, _, cells in batch), strict=True))
-    absent = [None] * len(batch)
+    columns = list(zip(*(nothing if cells is None else cells for _, _, cells in rows), strict=True))
+    absent = [None] * len(rows)
     return pl.DataFrame(
         [
-            pl.Series("_line", [line for line, _, _ in batch], dtype=pl.Int64),
-            pl.Series("_raw", [raw for _, raw, _ in batch], dtype=pl.String),
-            pl.Series("_shape_ok", [cells is not None for _, _, cells in batch], dtype=pl.Boolean),
+            pl.Series("_line", [line for line, _, _ in rows], dtype=pl.Int64),
+            pl.Series("_raw", [raw for _, raw, _ in rows], dtype=pl.String),
+            pl.Series("_shape_ok", [cells is not None for _, _, cells in rows], dtype=pl.Boolean),
             *(
                 pl.Series(name, absent if place is None or not columns else columns[place], dtype=pl.String)
                 for name, place in zip(names, places, strict=True)
             ),
         ]
     )
+
+
+def _batch(
+    rows: Iterator[Row], contract: Contract, positions: Sequence[int | None] | None, batch_rows: int
+) -> pl.DataFrame:
+    """The next `batch_rows` rows, fewer at the end. Made of small pieces, which fit the processor's cache."""
+    pieces: list[pl.DataFrame] = []
+    wanted, chars = batch_rows, 0
+    while (wanted > 0 and chars < BATCH_CHARS) or not pieces:
+        piece: list[Row] = []
+        for row in islice(rows, min(wanted, _PIECE)):
+            piece.append(row)
+            chars += len(row[1])
+            if chars >= BATCH_CHARS:
+                break
+        if piece or not pieces:
+            pieces.append(frame(piece, contract, positions))
+        if not piece:
+            break
+        wanted -= len(piece)
+    return pl.concat(pieces)

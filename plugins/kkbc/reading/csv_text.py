@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import polars as pl
+
 from kkbc.contracts import Contract
-from kkbc.reading.batches import Cells, Dialect, Reading, Row, frames
-from kkbc.reading.header import MAX_TITLES, search
+from kkbc.reading.batches import BATCH_CHARS, Cells, Dialect, Reading, Row, frame
+from kkbc.reading.header import MAX_TITLES, Header, search
 from kkbc.reading.text import MAX_LINE, Text
 
 DELIMITERS = ";,\t|"
@@ -48,7 +50,54 @@ def read_csv(text: Text, file_format: str, contract: Contract, batch_rows: int) 
         ),
         extra_columns=list(header.extra),
         missing_columns=list(header.missing),
-        batches=frames(_fitting(place.rest, header.width), contract, batch_rows, header.positions),
+        batches=_batches(place.rest, header, contract, batch_rows),
+    )
+
+
+def _batches(rows: "_Rows", header: Header, contract: Contract, batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Frames as `kkbc.reading.batches.frames` gives them.
+
+    A line without a quote is a row whose cells the delimiters part, whatever stands around it. Those lines, nearly all
+    of a file, are cut up together; the others take the long way through the csv reader.
+    """
+    batch = _batch(rows, header, contract, batch_rows)
+    yield batch
+    while batch.height:
+        batch = _batch(rows, header, contract, batch_rows)
+        if batch.height:
+            yield batch
+
+
+def _batch(rows: "_Rows", header: Header, contract: Contract, batch_rows: int) -> pl.DataFrame:
+    numbers, lines, quoted = rows.take(batch_rows)
+    batch = _cut_up(numbers, lines, rows.delimiter, header, contract)
+    if not quoted:
+        return batch
+    fitting = [(line, raw, cells if cells and len(cells) == header.width else None) for line, raw, cells in quoted]
+    return pl.concat([batch, frame(fitting, contract, header.positions)]).sort("_line")
+
+
+def _cut_up(numbers: list[int], lines: list[str], delimiter: str, header: Header, contract: Contract) -> pl.DataFrame:
+    """Rows of lines without quotes."""
+    raw = pl.col("_raw")
+    places = zip([column.name for column in contract.columns], header.positions, strict=True)
+    cells = pl.when("_shape_ok").then(raw).str.split_exact(delimiter, max(header.width - 1, 1)).alias("cells")
+    return (
+        pl.DataFrame({"_line": numbers, "_raw": lines}, schema={"_line": pl.Int64, "_raw": pl.String})
+        .with_columns(raw.str.strip_chars_end("\r\n"))
+        .with_columns((raw.str.count_matches(delimiter, literal=True) == header.width - 1).alias("_shape_ok"))
+        .with_columns(cells)
+        .select(
+            "_line",
+            "_raw",
+            "_shape_ok",
+            *(
+                pl.lit(None, pl.String).alias(name)
+                if place is None
+                else pl.col("cells").struct.field(f"field_{place}").alias(name)
+                for name, place in places
+            ),
+        )
     )
 
 
@@ -66,11 +115,6 @@ def _candidates(text: Text) -> Iterator[tuple[_Place, list[str]]]:
             rows.return_to_second_line()
 
 
-def _fitting(rows: "_Rows", width: int) -> Iterator[Row]:
-    for line, raw, cells in rows:
-        yield line, raw, cells if cells is not None and len(cells) == width else None
-
-
 class _Rows:
     """Every row that is not blank (Exchange rule 14); cells are None when its quotes are broken."""
 
@@ -78,6 +122,7 @@ class _Rows:
         self._feed = _Feed(lines)
         self._reader = csv.reader(self._feed, delimiter=delimiter, strict=True)
         self._hollow = _WHITESPACE + delimiter + '"'
+        self.delimiter = delimiter
         self.last_line = 0
 
     def __iter__(self) -> Iterator[Row]:
@@ -98,6 +143,33 @@ class _Rows:
             raw = "".join(taken).rstrip("\r\n")
             if raw.strip(self._hollow) or cells is None or any(cell and cell.strip() for cell in cells):
                 return line, raw, cells
+
+    def take(self, count: int) -> tuple[list[int], list[str], list[Row]]:
+        """The next `count` rows, or less at the end of the file or when they are long, those in one line without any
+        quote as lines with their numbers, the others as rows.
+        """
+        numbers: list[int] = []
+        lines: list[str] = []
+        quoted: list[Row] = []
+        chars = 0
+        while len(lines) + len(quoted) < count and chars < BATCH_CHARS:
+            line = self._feed.read()
+            if '"' not in line:
+                if not line:
+                    break
+                self.last_line += 1
+                if line.strip(self._hollow):
+                    numbers.append(self.last_line)
+                    lines.append(line)
+                    chars += len(line)
+                continue
+            self._feed.give_back(line)
+            row = next(self, None)
+            if row is None:
+                break
+            quoted.append(row)
+            chars += len(row[1])
+        return numbers, lines, quoted
 
     def return_to_second_line(self) -> None:
         """Read the row just given as its first line alone: the next row starts on the line after."""
@@ -127,6 +199,14 @@ class _Feed:
             self._chars = len(line)
         self.taken.append(line)
         return line
+
+    def read(self) -> str:
+        """The next line past the csv reader, "" at the end."""
+        return self._again.popleft() if self._again else next(self._lines, "")
+
+    def give_back(self, line: str) -> None:
+        """Put a line back that was read, for the csv reader."""
+        self._again.appendleft(line)
 
     def give_back_all_but_first(self) -> int:
         """Put the lines after the first back, to be read again on their own; how many these are."""
