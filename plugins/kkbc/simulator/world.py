@@ -1,7 +1,7 @@
 """The world: 122 branches played night by night into a folder, with the truth of every night beside what they send."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from kkbc.simulator.spelling import profile_of
 from kkbc.simulator.targets import HEAD_OFFICE, HEAD_OFFICE_PROFILE, target_posting
 from kkbc.simulator.truth import truth_of
 from kkbc.simulator.truth.facts import Facts
-from kkbc.simulator.ways import FILE, assign, check_ways
+from kkbc.simulator.ways import FILE, MIX, assign, check_ways
 
 WORLD_FILE = "world.json"
 
@@ -100,7 +100,7 @@ class World:
     @property
     def kinds(self) -> dict[str, str]:
         """By which kind of way each branch and head office deliver from now on."""
-        return assign(self.ways, self._reference.ids, self.seed) | self._moved | {HEAD_OFFICE: FILE}
+        return kinds_of(self._document(), self._reference.ids)
 
     def begin(self) -> None:
         """Lays the foundation stone, so that the branches can be served before the first night. Idempotent."""
@@ -165,7 +165,7 @@ class World:
     def _kept(self) -> dict[str, Any]:
         """What the world in the folder was begun with; the defaults when there is none."""
         if self._begun():
-            return _fresh() | read_world(self.folder)
+            return read_world(self.folder)
         if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
             raise UserError(f"{self.folder} holds something else than a world", "name an empty or a new folder")
         return _fresh()
@@ -186,8 +186,10 @@ class World:
 
     def _save(self) -> None:
         self._state.mkdir(parents=True, exist_ok=True)
-        document = self._identity() | {"moved": self._moved, "nights_played": self.nights_played}
-        put_last(self._state / WORLD_FILE, json.dumps(document).encode())
+        put_last(self._state / WORLD_FILE, json.dumps(self._document()).encode())
+
+    def _document(self) -> dict[str, Any]:
+        return self._identity() | {"moved": self._moved, "nights_played": self.nights_played}
 
     def _continue(self) -> None:
         last = self._state / str(self.next_date - timedelta(days=1))
@@ -201,9 +203,25 @@ class World:
 def read_world(folder: Path) -> dict[str, Any]:
     """What is noted of the world in `folder`. Raises UserError when there is none."""
     try:
-        return dict(json.loads((folder / "state" / WORLD_FILE).read_text(encoding="utf-8")))
+        # A world of before there were several ways has files only.
+        return {**_fresh(), **json.loads((folder / "state" / WORLD_FILE).read_text(encoding="utf-8"))}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds no world", "`kkbc simulate` begins one, --world names another") from error
+
+
+def kinds_of(noted: Mapping[str, Any], branch_ids: Sequence[str]) -> dict[str, str]:
+    """By which kind each branch and head office of a world deliver from now on; `noted` is as read_world has it."""
+    return {**assign(noted["ways"], branch_ids, noted["seed"]), **noted["moved"], HEAD_OFFICE: FILE}
+
+
+def branch_kinds(folder: Path) -> dict[str, str]:
+    """`kinds_of` the world in `folder`. Raises UserError when there is none."""
+    return kinds_of(read_world(folder), reference_tables.load().ids)
+
+
+def ways_of_new(folder: Path) -> str | None:
+    """The ways of a world that is begun in `folder` for people to look at: every way; None when one is there."""
+    return None if (folder / "state" / WORLD_FILE).exists() else MIX
 
 
 def _fresh() -> dict[str, Any]:

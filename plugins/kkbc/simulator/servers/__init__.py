@@ -1,0 +1,26 @@
+"""The servers of the branches that do not deliver plain files: SFTP, S3, API, and databases, on this machine only."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kkbc.errors import UserError
+
+if TYPE_CHECKING:
+    from kkbc.simulator.servers.serving import Servers
+
+
+def serve_here(world: Path, ready: Callable[["Servers"], None]) -> None:
+    """Serves the branches of `world` in this process until it is interrupted or asked to end (SIGINT, SIGTERM).
+
+    `ready` is called once all of it answers. Raises UserError when there is no world, another process serves it, or the
+    servers' libraries are not installed.
+    """
+    try:
+        from kkbc.simulator.servers import serving
+    except ImportError as error:
+        raise UserError(
+            f"the servers of the branches need {error.name}, which is not installed here",
+            "they are for development: install requirements-dev.lock, as `make env` does",
+        ) from error
+    serving.serve_here(world, ready)
