@@ -36,6 +36,10 @@ def open_source(branch: Branch, root: Path | None) -> Source:
             from kkbc.sources.sftp import SftpTree
 
             return TreeSource(branch, SftpTree(branch, connection))
+        case "http":
+            from kkbc.sources.http import HttpSource
+
+            return HttpSource(branch, connection)
     raise BranchRefused(f"branch {branch.branch_id} is of kind {branch.kind}, which has no source", "")
 
 
