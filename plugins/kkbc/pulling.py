@@ -156,9 +156,6 @@ class _SliceLoader:
             landed, failure = self._land(slice_, delivery, entry, Path(folder) / "sent")
             if landed is not None:
                 record = replace(record, bytes=landed.bytes, sha256=landed.sha256, landed_uri=landed.uri)
-            content = {"manifest_sha256": delivery.manifest_sha256, "sha256": record.sha256}
-            if known is not None and content.items() <= known.items():
-                return "rejected"
             try:
                 if failure is not None or landed is None:
                     raise failure or SliceRejected("FILE_MISSING", "nothing was fetched")
@@ -166,6 +163,9 @@ class _SliceLoader:
                 context = Context(slice_, self.branch.zone, sent_at, self.branch_ids)
                 intake = take_in(landed, entry, contract, context, self.landing, self.key)
             except SliceRejected as rejected:
+                same = {"manifest_sha256": delivery.manifest_sha256, "sha256": record.sha256, "reason": rejected.reason}
+                if known is not None and same.items() <= known.items():
+                    return "rejected"
                 outcome = reject(self.conn, record, rejected.reason, rejected.detail)
                 self.report.rejected += outcome == "rejected"
                 self.report.notes.append(f"{slice_} rejected: {rejected}")
@@ -199,9 +199,9 @@ class _SliceLoader:
         return self.landing.land(slice_, name, spooled), failure
 
     def _known(self, slice_: Slice) -> dict[str, Any] | None:
-        columns = ("status", "manifest_sha256", "manifest_rows", "sha256")
+        columns = ("status", "reason", "manifest_sha256", "manifest_rows", "sha256")
         row = self.conn.execute(
-            "select status, manifest_sha256, manifest_rows, sha256 from ops.slice"
+            "select status, reason, manifest_sha256, manifest_rows, sha256 from ops.slice"
             " where feed = %s and branch_id = %s and business_date = %s and revision = %s",
             [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
         ).fetchone()
