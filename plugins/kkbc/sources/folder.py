@@ -33,8 +33,6 @@ class FolderTree:
                 names = [path.name for path in self.folder.iterdir()]
             except (FileNotFoundError, NotADirectoryError):
                 return
-            except PermissionError as error:
-                raise BranchRefused(f"{self.folder} may not be read", "permit it to the user who runs this") from error
         days = sorted(day for name in names if (day := day_of(name)) is not None and day <= until)
         for day in days:
             with self._told():
@@ -87,10 +85,11 @@ class FolderTree:
         """A folder that is mounted from elsewhere fails like any other way in."""
         try:
             yield
-        except (BranchUnavailable, BranchTimeout):
-            raise
+        except PermissionError as error:
+            problem = f"the folder of branch {self.branch_id} in {self.root} may not be read"
+            raise BranchRefused(problem, "permit it to the user who runs this") from error
         except OSError as error:
-            problem = f"folder of branch {self.branch_id} in {self.root} does not answer: {error.strerror}"
+            problem = f"the folder of branch {self.branch_id} in {self.root} does not answer: {error.strerror}"
             if error.errno == errno.ETIMEDOUT:
                 raise BranchTimeout(problem) from error
             raise BranchUnavailable(problem) from error

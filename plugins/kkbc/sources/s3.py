@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.session import AioSession
 from aiohttp import ClientError as TransferError
@@ -60,7 +61,8 @@ class S3Tree:
         self.bucket = match[1]
         self.prefix = "/".join(filter(None, (match[2].strip("/"), branch.branch_id))) + "/"
         endpoint = str(connection.extra.get("endpoint_url") or "") or None
-        self.place = f"bucket {self.bucket} of branch {branch.branch_id}" + (f" at {endpoint}" if endpoint else "")
+        host = urlsplit(endpoint).netloc.rpartition("@")[2] or "no address" if endpoint else "Amazon"
+        self.place = f"bucket {self.bucket} of branch {branch.branch_id} at {host}"
         self._fs = S3FileSystem(
             key=connection.login,
             secret=connection.password,
