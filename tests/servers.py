@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ def asyncssh_server() -> Iterator[SshServer]:
         loop.close()
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Server:
     """A running S3 API, and a key that may do anything. Other keys are refused."""
 
@@ -239,6 +240,7 @@ class S3Server:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
+    @cached_property
     def client(self) -> Any:
         """A client of somebody who puts things there."""
         return boto3.client(

@@ -57,15 +57,17 @@ class FolderTree:
                 raise FileGone from error
             except PermissionError as error:
                 raise FileForbidden from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileGone
             while True:
                 with self._told():
-                    block = file.read(BLOCK)
+                    block = os.read(descriptor, BLOCK)
                 if not block:
                     return
                 yield block
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """See Tree."""
