@@ -5,7 +5,6 @@ however old. What is there already is left alone, so that pulling again changes 
 """
 
 import errno
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,11 +19,12 @@ from kkbc import clock, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import take_in
-from kkbc.landing import Landed, Landing, private_folder
+from kkbc.landing import Landed, Landing
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
 from kkbc.sources import Manifest, Source, Wanted, open_source
+from kkbc.spool import spool_folder
 from kkbc.validation import Context
 from kkbc.warehouse.load import Outcome, SliceRecord, load, reject
 
@@ -151,9 +151,8 @@ class _SliceLoader:
             return "known"
         sent_at = entry.sent_at or delivery.sent_at
         record = SliceRecord(slice_, self.run_id, delivery.manifest_sha256, entry.rows, sent_at, file_name=entry.name)
-        spool = private_folder(get_settings().home / "spool")
-        with tempfile.TemporaryDirectory(prefix=f"{slice_.branch_id}-", dir=spool) as folder:
-            landed, failure = self._land(slice_, delivery, entry, Path(folder) / "sent")
+        with spool_folder(slice_.branch_id) as folder:
+            landed, failure = self._land(slice_, delivery, entry, folder / "sent")
             if landed is not None:
                 record = replace(record, bytes=landed.bytes, sha256=landed.sha256, landed_uri=landed.uri)
             try:

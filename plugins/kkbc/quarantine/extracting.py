@@ -6,7 +6,6 @@ into the column beside its own.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ import psycopg
 from kkbc.contracts import Contract, load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import read_lines
-from kkbc.landing import Landing, private_folder
+from kkbc.landing import Landing
 from kkbc.quarantine.looking import may_see_persons
 from kkbc.quarantine.selection import CHOSEN, Selection
 from kkbc.settings import get_settings
+from kkbc.spool import spool_folder
 from kkbc.warehouse import connect
 
 ENDINGS = (".csv", ".parquet")
@@ -70,10 +70,7 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
         raise UserError(f"{path} has no known ending", f"choose one of: {' '.join(ENDINGS)}")
     if persons:
         may_see_persons()
-    with (
-        connect("auditor") as conn,
-        tempfile.TemporaryDirectory(prefix="export-", dir=private_folder(get_settings().home / "spool")) as folder,
-    ):
+    with connect("auditor") as conn, spool_folder("export") as folder:
         slices = conn.execute(_SLICES, {**selection.parameters(), "closed": closed}).fetchall()
         feeds = sorted({row[0] for row in slices})
         if not feeds:
@@ -87,7 +84,7 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
         rows = 0
         for slice_ in slices:
             for frame in _rows(conn, slice_, contract, persons):
-                parts.append(Path(folder) / f"{len(parts):06}.parquet")
+                parts.append(folder / f"{len(parts):06}.parquet")
                 frame.write_parquet(parts[-1])
                 rows += frame.height
         _write(pl.scan_parquet(parts), path, private=persons)
