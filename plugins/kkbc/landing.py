@@ -126,8 +126,12 @@ class Landing:
         target = f"{self._folder(landed.uri)}/rows"
         with writing(self.root):
             if self.is_local:
-                shutil.rmtree(target, ignore_errors=True)
+                earlier = Path(f"{target}.earlier")
+                shutil.rmtree(earlier, ignore_errors=True)
+                if Path(target).exists():
+                    Path(target).rename(earlier)
                 workspace.rename(target)
+                shutil.rmtree(earlier, ignore_errors=True)
             else:
                 if self.fs.exists(target):
                     self.fs.rm(target, recursive=True)
