@@ -102,6 +102,8 @@ def show(address: Address, *, persons: bool = False) -> Shown:
 
     Raises UserError when there is no such slice or row, when the login may not see persons, and when the text is gone.
     """
+    if persons:
+        may_see_persons()
     values: dict[str, Any] = {
         "feed": address.feed,
         "branch_id": address.branch_id,
@@ -125,7 +127,6 @@ def show(address: Address, *, persons: bool = False) -> Shown:
         history.setdefault(event.pop("line"), []).append(event)
     shown = [{**row, "history": history.get(row["line"], [])} for row in rows]
     if persons:
-        may_see_persons()
         texts = _texts(found, [row["line"] for row in rows])
         shown = [{**row, "raw": texts.get(row["line"])} for row in shown]
     return Shown(found, shown)
