@@ -19,6 +19,7 @@ from aiohttp import ClientError as TransferError
 from botocore.exceptions import (
     BotoCoreError,
     ConnectTimeoutError,
+    EndpointProviderError,
     ParamValidationError,
     ReadTimeoutError,
     SSLError,
@@ -153,7 +154,11 @@ class S3Tree:
             raise BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend) from error
         except (ConnectTimeoutError, ReadTimeoutError, TimeoutError) as error:
             raise BranchTimeout(f"{self.place} does not answer in time") from error
-        except (ParamValidationError, ValueError) as error:  # an address or a bucket's name that cannot be one
+        except (
+            ParamValidationError,
+            EndpointProviderError,
+            ValueError,
+        ) as error:  # an address or a bucket's name that cannot be one
             raise BranchRefused(f"{self.place} cannot be asked for ({_code(error)})", mend) from error
         except (BotoCoreError, ResponseParserError, TransferError, OSError) as error:
             if _is_our_mistake(error):
