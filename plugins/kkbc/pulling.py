@@ -7,7 +7,7 @@ however old. What is there already is left alone, so that pulling again changes 
 import errno
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,8 @@ from kkbc.warehouse.load import Outcome, SliceRecord, load, reject
 # Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
 RECENT_DAYS = 7
 ASK_AGAIN_HOURS = 20
+# How long a visit waits for another one of the same branch to end, before it leaves the branch to that one.
+OTHERS_SECONDS = 3
 
 
 @dataclass
@@ -80,12 +82,13 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
                 report.notes.append("another pull of this branch is under way; left to it")
         if report.loaded or report.rejected or report.superseded:
             report.outcome = "loaded"
-    except Exception as error:
+    except BaseException as error:
         report.outcome, report.reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        # Where the connection itself is what failed, the error on its way up says more.
+        with suppress(psycopg.OperationalError):
+            _close_attempt(conn, attempt_id, report)
         raise
-    finally:
-        report.finished_at = clock.now()
-        _close_attempt(conn, attempt_id, report)
+    _close_attempt(conn, attempt_id, report)
     return report
 
 
@@ -209,15 +212,27 @@ class _SliceLoader:
 
 @contextmanager
 def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
-    """Whether no other session pulls this branch; held until the block ends, or the connection does."""
+    """Whether no other session pulls this branch; held until the block ends, or the connection does.
+
+    Waits a moment before it says no: the session of a worker that was killed lasts until the server notices that.
+    """
     name = [f"kkbc.pull.{branch.branch_id}"]
-    row = conn.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", name).fetchone()
-    alone = bool(row and row[0])
+    # Otherwise the server would not look for its client while that waits, say, for the end of a build.
+    with suppress(psycopg.errors.InvalidParameterValue):  # of a server on Windows, which cannot
+        conn.execute("set client_connection_check_interval = '1s'")
+    try:
+        with conn.transaction():
+            conn.execute("select set_config('lock_timeout', %s, true)", [f"{OTHERS_SECONDS}s"])
+            conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", name)
+        alone = True
+    except psycopg.errors.LockNotAvailable:
+        alone = False
     try:
         yield alone
     finally:
-        if alone and not conn.closed:
-            conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
+        if alone:
+            with suppress(psycopg.OperationalError):  # the lock went with the connection
+                conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
 
 
 def _settled_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[date, str], str]:
@@ -266,9 +281,7 @@ def _bury_killed_attempts(conn: psycopg.Connection, branch: Branch, attempt_id: 
 
 
 def _close_attempt(conn: psycopg.Connection, attempt_id: int, report: PullReport) -> None:
-    """Best effort where the connection itself is what failed: the error on its way up says more."""
-    if conn.closed or conn.broken:
-        return
+    report.finished_at = clock.now()
     conn.execute(
         "update ops.attempt set finished_at = %s, load_seconds = %s, slices = %s, bytes = %s, rows = %s, outcome = %s,"
         " reason = %s, notes = %s where attempt_id = %s",

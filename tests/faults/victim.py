@@ -107,8 +107,8 @@ def _half_a_parquet_file(write: Call, frame: Any, path: Path, **options: Any) ->
     _cut(path)
 
 
-def _half_a_copy_of_a_file(copy: Call, source: str, target: str) -> None:
-    copy(source, target)
+def _half_a_copy_of_a_file(copy: Call, source: str, target: str, **options: Any) -> None:
+    copy(source, target, **options)
     _cut(Path(target))
 
 
