@@ -4,13 +4,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.registry import Branch
 from kkbc.sources.tree import BLOCK, FileForbidden, FileGone, Item, day_of
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class FolderTree:
@@ -53,10 +55,12 @@ class FolderTree:
                     raise FileGone
                 # Opening a pipe that nobody writes to would wait for ever.
                 descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise FileGone from error
             except PermissionError as error:
                 raise FileForbidden from error
+            except OSError as error:
+                if error.errno in _NOT_THERE:
+                    raise FileGone from error
+                raise
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileGone
@@ -75,10 +79,13 @@ class FolderTree:
     def _list(self, day: date) -> list[Item]:
         items = []
         for entry in os.scandir(self.folder / day.isoformat()):
-            with suppress(FileNotFoundError):  # renamed since
+            try:
                 status = entry.stat()
-                if not stat.S_ISREG(status.st_mode):
+            except OSError as error:
+                if error.errno in _NOT_THERE:  # renamed since, or a link to nothing
                     continue
+                raise
+            if stat.S_ISREG(status.st_mode):
                 items.append(Item(entry.name, f"{status.st_size}:{status.st_mtime_ns}"))
         return items
 
