@@ -59,6 +59,14 @@ def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Co
         raise UserError(f"cannot connect to PostgreSQL at {place}: {cause}", remedy) from error
 
 
+def told(error: psycopg.OperationalError) -> UserError:
+    """What a person is told of a server that could not go on, though nobody asked it for anything wrong."""
+    if isinstance(error, psycopg.errors.DiskFull):
+        return UserError("the disk of the warehouse is full", "free space there, then run the night again")
+    cause = (str(error).strip().splitlines() or ["no message"])[0].strip()
+    return UserError(f"the warehouse broke off: {cause}", "see to its server, then run the night again")
+
+
 def sqlalchemy_url(role: Role | None = None, *, driver: str = "psycopg", database: str | None = None) -> str:
     """The same connection as a SQLAlchemy URL, for Airflow's metadata and for Great Expectations."""
     parts = {k: str(v) for k, v in conninfo_to_dict(conninfo(role)).items() if v is not None}

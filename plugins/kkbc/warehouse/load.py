@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 
 from kkbc.contracts import Contract
-from kkbc.errors import UserError
 from kkbc.slices import Slice
+from kkbc.warehouse.connection import told
 
 Outcome = Literal["loaded", "superseded", "rejected", "known"]
 
@@ -249,7 +249,7 @@ def copy_frame(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataF
             frame.write_csv(text, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z")
             copy.write(text.getbuffer())
     except psycopg.errors.DiskFull as error:
-        raise UserError("the disk of the warehouse is full", "free space there, then run the night again") from error
+        raise told(error) from error
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         # PostgreSQL quotes the row in its message: the person in it must not reach a log.
         raise RuntimeError(f"COPY into {'.'.join(table)} failed: {type(error).__name__}") from None
