@@ -96,7 +96,7 @@ order by k.attainment_mtd {direction}, k.branch_id limit %(top)s
 _QUARANTINED = """
 select code, count(*) as rows
 from ops.quarantine q join ops.slice s using (feed, branch_id, business_date, revision), unnest(q.errors) as code
-where s.build_id = %(build_id)s and s.status = 'loaded' and q.closed_at is null
+where s.build_id = %(build_id)s and s.status = 'loaded' and coalesce(q.closed_as, 'resolved') = 'resolved'
 group by code order by 2 desc, 1
 """
 
