@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def test_the_file_is_read_anew_and_belongs_to_the_home(home: Path, tmp_path: Pat
     monkeypatch.setenv("KKBC_HOME", str(other))
     get_settings.cache_clear()
     assert get_connection("branch_044").host == "other.example"
+
+
+def test_stdout_is_left_alone_by_visits_at_the_same_time(home: Path) -> None:
+    write(home, {"branch_044": SFTP})
+    before = sys.stdout
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(get_connection, ["branch_044"] * 64))
+    assert {connection.host for connection in found} == {"cabang.example"}
+    assert sys.stdout is before
 
 
 def test_a_connection_of_the_environment_needs_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
