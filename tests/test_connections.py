@@ -125,9 +125,13 @@ def test_a_plain_process_leaves_the_users_folder_stdout_and_logging_alone(tmp_pa
     write(home, {"branch_044": SFTP})
     script = (
         "import logging, sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
         "from kkbc.connections import get_connection\n"
         "assert 'airflow' not in sys.modules\n"
-        "print(get_connection('branch_044').host)\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    found = list(pool.map(get_connection, ['branch_044'] * 40))\n"
+        "print(found[39].host)\n"
         "print(logging.getLogger().handlers, logging.getLogger().level)\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "KKBC"))}
