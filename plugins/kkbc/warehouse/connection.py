@@ -56,6 +56,8 @@ def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Co
             remedy = "let the owner of the database run `kkbc migrate`, or grant it the roles of the warehouse"
         if "role" in cause and "does not exist" in cause:
             remedy = "the database was not migrated: run `kkbc migrate`"
+        if "No space left on device" in cause:
+            remedy = "free space on its disk, then run the night again"
         raise UserError(f"cannot connect to PostgreSQL at {place}: {cause}", remedy) from error
 
 
