@@ -1,4 +1,4 @@
--- A branch of the registry that the seed lacks has figures, but no name, regional office and province.
+-- A branch of the registry that the seed lacks has figures, but no name; it counts in no province and is not ranked.
 with branches as (
     select * from {{ ref('dim_branch') }}
 )

@@ -11,7 +11,7 @@ neighboured as (
         income_low,
         income_high,
         lag(income_high) over (partition by valid_from, valid_to order by income_low) as highest_below,
-        row_number() over (partition by valid_from, valid_to order by income_low) as place,
+        lag(tier) over (partition by valid_from, valid_to order by income_low) as tier_below,
         row_number() over (partition by valid_from, valid_to order by income_low desc) as place_from_top
     from tiers
 )
@@ -27,5 +27,5 @@ from neighboured
 where
     income_low <> coalesce(highest_below + 1000, 0)
     or (income_high is null) <> (place_from_top = 1)
-    or tier <> place
+    or tier <> coalesce(tier_below, 0) + 1
 order by valid_from, tier

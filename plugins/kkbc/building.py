@@ -142,7 +142,7 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     cursor = conn.execute(sql.SQL("select *, count(*) over () from {}").format(sql.SQL(result.found)))
     names = [column.name for column in cursor.description or []][:-1]
     rows = cursor.fetchmany(ROWS_NAMED)
-    told = ["; ".join(" ".join(f"{n}={v}" for n, v in zip(names, row, strict=False)) for row in rows)]
+    told = ["; ".join(" ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows)]
     more = int(rows[0][-1]) - len(rows) if rows else 0
     return replace(result, message=f"{told[0]}{f'; and {more} more' if more else ''}")
 
