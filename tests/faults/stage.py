@@ -166,7 +166,7 @@ PULLED = {
     "raw.targets": LINEAGE,
     "vault.registrations": LINEAGE,
     "vault.contributions": LINEAGE,
-    "ops.slice": ("first_seen_at", "loaded_at", "load_id", "run_id", "build_id", "landed_uri"),
+    "ops.slice": ("first_seen_at", "loaded_at", "load_id", "retry_load_ids", "run_id", "build_id", "landed_uri"),
     "ops.quarantine": ("first_seen_at", "closed_at", "load_id"),
     "ops.manifest": ("seen_at", "checked_at"),
     "ops.branch": ("synced_at",),
