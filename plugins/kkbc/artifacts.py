@@ -1,6 +1,7 @@
 """Artifacts: what dbt makes of its project besides tables, for readers of metrics and documents."""
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -14,7 +15,8 @@ def parse(conn: psycopg.Connection) -> Path:
 
     `conn` says which warehouse the project is for. Raises UserError when the project does not parse.
     """
-    return _invoke(conn, "parse")
+    _invoke(conn, ["parse"])
+    return _folder()
 
 
 def generate_docs(conn: psycopg.Connection) -> Path:
@@ -23,21 +25,25 @@ def generate_docs(conn: psycopg.Connection) -> Path:
     `conn` is the warehouse that the catalog describes. Raises UserError when dbt cannot.
     """
     # Not compiled: that would need the days of a build, and the models' SQL is there as it was written.
-    return _invoke(conn, "docs", "generate", "--static", "--no-compile")
+    _invoke(conn, ["docs", "generate", "--static", "--no-compile"], manifest=_invoke(conn, ["parse"]))
+    return _folder()
 
 
-def _invoke(conn: psycopg.Connection, *command: str) -> Path:
+def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) -> Any:
     from dbt.cli.main import dbtRunner
 
-    folder = get_settings().home / "dbt" / "documents"
     arguments = [
         *("--quiet", "--log-level", "none", "--log-level-file", "none", "--no-version-check"),
         *command,
-        *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(folder)),
+        *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(_folder())),
     ]
     with _variables(_environment(conn)):
-        outcome = dbtRunner().invoke(arguments)
+        outcome = dbtRunner(manifest=manifest).invoke(arguments)
     if not outcome.success:
-        cause = _cause(str(outcome.exception)) if outcome.exception else "see its log"
+        cause = _cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
         raise UserError(f"dbt {command[0]} failed: {cause}", "mend dbt_project, or the connection")
-    return folder
+    return outcome.result
+
+
+def _folder() -> Path:
+    return get_settings().home / "dbt" / "documents"
