@@ -69,7 +69,8 @@ class Slice:
 class Entry:
     """What a manifest says of one slice.
 
-    `name`, `bytes` and `sha256` are None for ways that send no files; `revision` and `sent_at` for those of the delivery.
+    `name`, `bytes` and `sha256` are None for ways that send no files; `revision` and `sent_at` where those of the
+    delivery hold.
     """
 
     feed: str
