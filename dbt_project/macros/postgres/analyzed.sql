@@ -1,5 +1,8 @@
 {# PostgreSQL only. A table that was just made has no statistics, and a plan without them may take minutes where one
-   with them takes a second; autovacuum would come too late for the next model. #}
+   with them takes a second; autovacuum would come too late for the next model. One that was brought up to date has
+   those of before, and autovacuum sees to it. #}
 {% macro analyzed() -%}
-    analyze {{ this }}
+    {%- if not (is_incremental() and var('built_as_of', none)) -%}
+        analyze {{ this }}
+    {%- endif -%}
 {%- endmacro %}

@@ -2,35 +2,32 @@ with activities as (
     select * from {{ ref('int_activities_deduplicated') }}
 ),
 
-registrations as (
-    select * from {{ ref('int_registrations_deduplicated') }}
-),
-
-acquisitions as (
-    select * from {{ ref('int_acquisitions_credited') }}
+cells as (
+    select * from {{ ref('int_cells_counted') }}
 ),
 
 registered as (
     select
         branch_id,
-        activity_code,
-        count(*) as registrations
-    from registrations
-    where activity_code is not null
-    group by branch_id, activity_code
+        code as activity_code,
+        sum(amount) as registrations
+    from cells
+    where measure = 'registrations_of_activity'
+    group by branch_id, code
 ),
 
 acquired as (
     select
         activities.branch_id,
         activities.activity_code,
-        count(*) as acquisitions
+        sum(cells.amount) as acquisitions
     from activities
-    inner join acquisitions
+    inner join cells
         on
-            activities.branch_id = acquisitions.branch_id
-            and activities.activity_code = acquisitions.activity_code
-            and acquisitions.activated_on <= {{ add_days('activities.ended_on', 30) }}
+            activities.branch_id = cells.branch_id
+            and activities.activity_code = cells.code
+            and cells.day <= {{ add_days('activities.ended_on', 30) }}
+    where cells.measure = 'acquisitions_of_activity'
     group by activities.branch_id, activities.activity_code
 ),
 
@@ -41,8 +38,8 @@ counted as (
         activities.activity_type,
         activities.contacts,
         activities.cost,
-        coalesce(registered.registrations, 0) as registrations,
-        coalesce(acquired.acquisitions, 0) as acquisitions
+        cast(coalesce(registered.registrations, 0) as bigint) as registrations,
+        cast(coalesce(acquired.acquisitions, 0) as bigint) as acquisitions
     from activities
     left join registered
         on activities.branch_id = registered.branch_id and activities.activity_code = registered.activity_code

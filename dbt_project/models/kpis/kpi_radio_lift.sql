@@ -3,8 +3,9 @@ with activities as (
     select * from {{ ref('int_activities_deduplicated') }}
 ),
 
-registrations as (
-    select * from {{ ref('int_registrations_deduplicated') }}
+cells as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'registrations'
 ),
 
 slices as (
@@ -23,10 +24,10 @@ spots as (
 registered as (
     select
         branch_id,
-        registered_on,
-        count(*) as registrations
-    from registrations
-    group by branch_id, registered_on
+        day as registered_on,
+        sum(amount) as registrations
+    from cells
+    group by branch_id, day
 ),
 
 observations as (
