@@ -13,7 +13,8 @@
     acquisitions_of_occupation                    month of activated_on   occupation    1
     covered_1, covered_3, covered_6, covered_12   month of activated_on   channel       1 if covered n months later
     reactivations                                 coverage_start          none          1
-    aktif, menunggak, non_aktif, belum_aktif      of the change           occupation    1 who enters, -1 who leaves
+    aktif                                         of the change           occupation    1 who enters, -1 who leaves
+    menunggak, non_aktif, belum_aktif             of the change           none          1 who enters, -1 who leaves
     contributions_idr                             paid_on                 none          total_amount
 -#}
 {% macro participants_counted(registrations, acquisitions, coverage, attributions, statuses, contributions, which='') %}
@@ -92,8 +93,9 @@ returned as (
 spells as (
     select
         attributions.branch_id,
-        attributions.occupation_code,
         statuses.status,
+        -- No mart splits the others by occupation.
+        case when statuses.status = 'aktif' then attributions.occupation_code else '' end as code,
         greatest(statuses.valid_from, attributions.valid_from) as valid_from,
         case
             when statuses.valid_to is null then attributions.valid_to
@@ -158,10 +160,10 @@ events as (
     select 'reactivations' as measure, branch_id, coverage_start as day, '' as code, 1 as amount
     from returned
     union all
-    select status as measure, branch_id, valid_from as day, occupation_code as code, 1 as amount
+    select status as measure, branch_id, valid_from as day, code, 1 as amount
     from spells
     union all
-    select status as measure, branch_id, valid_to as day, occupation_code as code, -1 as amount
+    select status as measure, branch_id, valid_to as day, code, -1 as amount
     from spells where valid_to is not null
     union all
     select 'contributions_idr' as measure, branch_id, paid_on as day, '' as code, total_amount as amount

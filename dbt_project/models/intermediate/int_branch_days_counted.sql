@@ -4,8 +4,24 @@ with branch_days as (
     select * from {{ ref('int_branch_days_spread') }}
 ),
 
-cells as (
+events as (
     select * from {{ ref('int_cells_counted') }}
+    where measure in ('registrations', 'repeat_registrations', 'acquisitions', 'reactivations', 'contributions_idr')
+),
+
+acquisitions as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'acquisitions'
+),
+
+stock_changes as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('aktif', 'menunggak', 'non_aktif', 'belum_aktif')
+),
+
+first_registrations as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('first_registrations', 'first_registrations_activated')
 ),
 
 activities as (
@@ -29,8 +45,7 @@ counted as (
         sum(case when measure = 'acquisitions' then amount else 0 end) as acquisitions,
         sum(case when measure = 'reactivations' then amount else 0 end) as reactivations,
         sum(case when measure = 'contributions_idr' then amount else 0 end) as contributions_idr
-    from cells
-    where measure in ('registrations', 'repeat_registrations', 'acquisitions', 'reactivations', 'contributions_idr')
+    from events
     group by branch_id, day
 ),
 
@@ -40,8 +55,8 @@ acquired as (
         branch_id,
         greatest(day, {{ first_business_date() }}) as business_date,
         sum(amount) as acquisitions_of_month
-    from cells
-    where measure = 'acquisitions' and day >= {{ month_start(first_business_date()) }}
+    from acquisitions
+    where day >= {{ month_start(first_business_date()) }}
     group by branch_id, greatest(day, {{ first_business_date() }})
 ),
 
@@ -55,8 +70,8 @@ stock_changed as (
         sum(case when measure = 'menunggak' then amount else 0 end) as menunggak,
         sum(case when measure = 'non_aktif' then amount else 0 end) as non_aktif,
         sum(case when measure = 'belum_aktif' then amount else 0 end) as belum_aktif
-    from cells
-    where measure in ('aktif', 'menunggak', 'non_aktif', 'belum_aktif')
+    from stock_changes
+    where day <= {{ as_of() }}
     group by branch_id, greatest(day, {{ first_business_date() }})
 ),
 
@@ -67,10 +82,8 @@ due as (
         {{ add_days('day', 30) }} as business_date,
         sum(case when measure = 'first_registrations' then amount else 0 end) as registrations_30d_due,
         sum(case when measure = 'first_registrations_activated' then amount else 0 end) as activated_30d
-    from cells
-    where
-        measure in ('first_registrations', 'first_registrations_activated')
-        and day >= {{ first_business_date() }}
+    from first_registrations
+    where day >= {{ first_business_date() }}
     group by branch_id, day
 ),
 

@@ -2,8 +2,14 @@ with activities as (
     select * from {{ ref('int_activities_deduplicated') }}
 ),
 
-cells as (
+registrations as (
     select * from {{ ref('int_cells_counted') }}
+    where measure = 'registrations_of_activity'
+),
+
+acquisitions as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'acquisitions_of_activity'
 ),
 
 registered as (
@@ -11,8 +17,7 @@ registered as (
         branch_id,
         code as activity_code,
         sum(amount) as registrations
-    from cells
-    where measure = 'registrations_of_activity'
+    from registrations
     group by branch_id, code
 ),
 
@@ -20,14 +25,13 @@ acquired as (
     select
         activities.branch_id,
         activities.activity_code,
-        sum(cells.amount) as acquisitions
+        sum(acquisitions.amount) as acquisitions
     from activities
-    inner join cells
+    inner join acquisitions
         on
-            activities.branch_id = cells.branch_id
-            and activities.activity_code = cells.code
-            and cells.day <= {{ add_days('activities.ended_on', 30) }}
-    where cells.measure = 'acquisitions_of_activity'
+            activities.branch_id = acquisitions.branch_id
+            and activities.activity_code = acquisitions.code
+            and acquisitions.day <= {{ add_days('activities.ended_on', 30) }}
     group by activities.branch_id, activities.activity_code
 ),
 

@@ -1,5 +1,11 @@
-with cells as (
+with events as (
     select * from {{ ref('int_cells_counted') }}
+    where measure in ('registrations_of_occupation', 'acquisitions_of_occupation')
+),
+
+stock_changes as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'aktif'
 ),
 
 months as (
@@ -15,8 +21,8 @@ monthly_changes as (
         code as occupation_code,
         greatest({{ month_start('day') }}, {{ month_start(first_business_date()) }}) as month,
         sum(amount) as change
-    from cells
-    where measure = 'aktif' and day <= {{ as_of() }}
+    from stock_changes
+    where day <= {{ as_of() }}
     group by branch_id, code, greatest({{ month_start('day') }}, {{ month_start(first_business_date()) }})
 ),
 
@@ -28,8 +34,7 @@ counted as (
         case when measure = 'registrations_of_occupation' then amount else 0 end as registrations,
         case when measure = 'acquisitions_of_occupation' then amount else 0 end as acquisitions,
         0 as aktif
-    from cells
-    where measure in ('registrations_of_occupation', 'acquisitions_of_occupation')
+    from events
     union all
     select
         monthly_changes.branch_id,

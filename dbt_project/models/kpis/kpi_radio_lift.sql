@@ -3,7 +3,7 @@ with activities as (
     select * from {{ ref('int_activities_deduplicated') }}
 ),
 
-cells as (
+registrations as (
     select * from {{ ref('int_cells_counted') }}
     where measure = 'registrations'
 ),
@@ -26,7 +26,7 @@ registered as (
         branch_id,
         day as registered_on,
         sum(amount) as registrations
-    from cells
+    from registrations
     group by branch_id, day
 ),
 

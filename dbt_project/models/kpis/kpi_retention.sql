@@ -1,6 +1,12 @@
 -- A month_n appears once its day is past for the whole cohort (KPI rule 14).
-with cells as (
+with acquisitions as (
     select * from {{ ref('int_cells_counted') }}
+    where measure = 'acquisitions'
+),
+
+covered as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('covered_1', 'covered_3', 'covered_6', 'covered_12')
 ),
 
 cohorts as (
@@ -9,8 +15,7 @@ cohorts as (
         branch_id,
         code as channel_code,
         sum(amount) as cohort_size
-    from cells
-    where measure = 'acquisitions'
+    from acquisitions
     group by {{ month_start('day') }}, branch_id, code
     having sum(amount) > 0
 ),
@@ -33,11 +38,11 @@ select
     checkpoints.channel_code,
     checkpoints.month_n,
     cast(checkpoints.cohort_size as bigint) as cohort_size,
-    cast(coalesce(cells.amount, 0) as bigint) as covered
+    cast(coalesce(covered.amount, 0) as bigint) as covered
 from checkpoints
-left join cells
+left join covered
     on
-        checkpoints.measure = cells.measure
-        and checkpoints.branch_id = cells.branch_id
-        and checkpoints.cohort_month = cells.day
-        and checkpoints.channel_code = cells.code
+        checkpoints.measure = covered.measure
+        and checkpoints.branch_id = covered.branch_id
+        and checkpoints.cohort_month = covered.day
+        and checkpoints.channel_code = covered.code

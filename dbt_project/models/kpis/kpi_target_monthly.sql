@@ -6,8 +6,9 @@ branch_days as (
     select * from {{ ref('int_branch_days_counted') }}
 ),
 
-cells as (
+payments as (
     select * from {{ ref('int_cells_counted') }}
+    where measure = 'contributions_idr'
 ),
 
 branches as (
@@ -29,8 +30,8 @@ paid as (
         branch_id,
         {{ month_start('day') }} as month,
         sum(amount) as contributions_idr
-    from cells
-    where measure = 'contributions_idr' and day <= {{ as_of() }}
+    from payments
+    where day <= {{ as_of() }}
     group by branch_id, {{ month_start('day') }}
 ),
 
