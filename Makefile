@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test lint up down clean bench-night
+.PHONY: help env lock run test test-faults lint up down clean bench-night
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ down: ## stop everything of this home
 
 test: env ## the whole test suite on the embedded PostgreSQL
 	@pytest
+
+test-faults: env ## all fault tests, with the longer half that `make test` leaves out
+	@pytest tests/faults -m 'faults or not faults'
 
 lint: env ## ruff, mypy, sqlfluff, dbt parse
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .

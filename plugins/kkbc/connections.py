@@ -23,6 +23,8 @@ from kkbc.settings import Settings, get_settings
 BACKEND = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
 _BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND"
 _ARGUMENTS_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
+# What this process has told Airflow; it is told anew when the home is another.
+_told: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,18 @@ def get_connection(conn_id: str) -> Connection:
 
     Raises BranchRefused when it is not there or cannot be understood, or when others may read the home's file.
     """
-    _check_file()
+    kept = _ids_in_file()
     try:
         with _quiet_airflow():
             found = _ask_airflow(conn_id)
             extra = json.loads(found.extra or "{}")
     except Exception as error:  # of many kinds, and some texts repeat the connection
-        raise BranchRefused(
-            f"Airflow connection {conn_id!r} cannot be read ({type(error).__name__})",
-            f"add it to Airflow's connections or to {connections_file(get_settings())}",
-        ) from None
+        remedy = f"add it to Airflow's connections or to {connections_file(get_settings())}"
+        if conn_id in kept:
+            remedy = (
+                f"a connection in {connections_file(get_settings())} is not as Airflow wants it, and spoils them all"
+            )
+        raise BranchRefused(f"Airflow connection {conn_id!r} cannot be read ({type(error).__name__})", remedy) from None
     if not isinstance(extra, dict):
         raise BranchRefused(f"extra of Airflow connection {conn_id!r} is no JSON object", "mend the connection")
     return Connection(
@@ -112,26 +116,27 @@ def _ask_airflow(conn_id: str) -> Any:
         os.environ["AIRFLOW_HOME"] = str(folder)
     from airflow.sdk import Connection, configuration  # costs seconds to import, and most runs do without
 
-    arguments = backend_arguments(settings)
-    configured = configuration.conf.get("secrets", "backend", fallback="")
-    ours = not configured or os.environ.get(_BACKEND_VARIABLE) == BACKEND
-    if ours and os.environ.get(_ARGUMENTS_VARIABLE) != arguments:
-        os.environ |= {_BACKEND_VARIABLE: BACKEND, _ARGUMENTS_VARIABLE: arguments}
+    wanted = {_BACKEND_VARIABLE: BACKEND, _ARGUMENTS_VARIABLE: backend_arguments(settings)}
+    told_by_us = bool(_told) and _told.items() <= os.environ.items()
+    if wanted != _told and (told_by_us or not configuration.conf.get("secrets", "backend", fallback="")):
+        os.environ |= wanted
+        _told.update(wanted)
         configuration.clear_secrets_backends_cache()
     return Connection.get(conn_id)
 
 
-def _check_file() -> None:
-    """Airflow takes a file that it cannot understand for an empty one, and says nothing."""
+def _ids_in_file() -> set[str]:
+    """The connections of the home's file. Airflow takes a file that it cannot read for an empty one, in silence."""
     path = connections_file(get_settings())
     try:
         mode = path.stat().st_mode
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return
+        return set()
     except (OSError, ValueError) as error:
         raise BranchRefused(f"{path} cannot be read ({type(error).__name__})", "mend that file") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise BranchRefused(f"{path} can be read by others", f"chmod 600 {path}")
     if not isinstance(document, dict):
         raise BranchRefused(f"{path} holds no JSON object", "write it as {connection id: {...}, ...}")
+    return set(document)

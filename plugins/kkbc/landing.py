@@ -6,8 +6,8 @@ slice. Nothing in it is ever changed: other content makes another folder. The ro
 """
 
 import hashlib
+import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ import fsspec
 import polars as pl
 
 from kkbc.errors import UserError
-from kkbc.settings import get_settings
 from kkbc.slices import Slice
+from kkbc.spool import private_folder, spool_folder
 
 _BLOCK = 1 << 20
+_SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error \d+\)")  # as Polars tells of a full disk
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ class Landing:
         digest, size = checksum(spooled)
         folder = f"{self.path}/{slice_.branch_id}/{slice_.business_date}/{slice_.feed}/r{slice_.revision}-{digest[:12]}"
         target = f"{folder}/sent/{name}"
-        with self._writing():
+        with writing(self.root):
             if self.is_local:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(spooled, target)
-                readable = Path(target)
+                # By way of another name, for a move between file systems is a copy, and may be cut off.
+                partial, readable = Path(folder) / "sent.partial", Path(target)
+                readable.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(spooled, partial)
+                partial.replace(readable)
             else:
                 self.fs.put_file(str(spooled), target)
                 readable = spooled
@@ -94,8 +97,8 @@ class Landing:
         if self.is_local:
             yield _landed(uri, found, Path(folder) / "sent" / found)
             return
-        with tempfile.TemporaryDirectory(dir=private_folder(get_settings().home / "spool")) as spool:
-            readable = Path(spool) / "sent"
+        with spool_folder("landed") as spool:
+            readable = spool / "sent"
             self.fs.get_file(f"{folder}/sent/{found}", str(readable))
             yield _landed(uri, found, readable)
 
@@ -103,16 +106,15 @@ class Landing:
     def workspace(self, landed: Landed) -> Iterator[Path]:
         """An empty local folder for the rows being made of `landed`. Whatever is in it when the block ends, goes."""
         if not self.is_local:
-            with tempfile.TemporaryDirectory(dir=private_folder(get_settings().home / "spool")) as spool:
-                yield Path(spool)
+            with spool_folder("rows") as spool:
+                yield spool
             return
         folder = Path(self._folder(landed.uri)) / "rows.partial"
-        with self._writing():
+        with writing(self.root):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         try:
-            with self._writing():
-                yield folder
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -122,10 +124,14 @@ class Landing:
         Where landing is local they come in one step: rows that are there are whole.
         """
         target = f"{self._folder(landed.uri)}/rows"
-        with self._writing():
+        with writing(self.root):
             if self.is_local:
-                shutil.rmtree(target, ignore_errors=True)
+                earlier = Path(f"{target}.earlier")
+                shutil.rmtree(earlier, ignore_errors=True)
+                if Path(target).exists():
+                    Path(target).rename(earlier)
                 workspace.rename(target)
+                shutil.rmtree(earlier, ignore_errors=True)
             else:
                 if self.fs.exists(target):
                     self.fs.rm(target, recursive=True)
@@ -139,29 +145,23 @@ class Landing:
     def _folder(self, uri: str) -> str:
         return str(self.fs._strip_protocol(uri))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(
-                f"landing {self.root} cannot be written: {error.strerror or error}", "free disk space there"
-            ) from error
+
+@contextmanager
+def writing(place: object) -> Iterator[None]:
+    """Raises UserError, naming `place`, when what the block writes there cannot be written."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else _SYSTEM_ERROR.search(str(error))
+        if cause is None:
+            raise
+        cause = cause if isinstance(cause, str) else cause[1]
+        raise UserError(f"landing {place} cannot be written: {cause}", "free disk space there") from error
 
 
 def _landed(uri: str, name: str, readable: Path) -> Landed:
     digest, size = checksum(readable)
     return Landed(uri, name, size, digest, readable)
-
-
-def private_folder(path: Path) -> Path:
-    """Makes a folder that only its owner may enter, for persons are in it. Raises UserError when it cannot be made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"folder {path} cannot be made: {error.strerror}", "check its owner and the disk") from error
-    return path
 
 
 def checksum(path: Path) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from kkbc.landing import writing
 from kkbc.validation import Judged
 from kkbc.warehouse.load import Counts
 
@@ -73,4 +74,5 @@ class Parts:
 
     def _write(self, number: int, part: Judged) -> None:
         for kind, frame in (("accepted", part.accepted), ("quarantined", part.quarantined)):
-            frame.write_parquet(self._path(number, kind), compression_level=1)
+            with writing(self._folder):
+                frame.write_parquet(self._path(number, kind), compression_level=1)

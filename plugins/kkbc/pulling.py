@@ -5,10 +5,9 @@ however old. What is there already is left alone, so that pulling again changes 
 """
 
 import errno
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -20,17 +19,20 @@ from kkbc import clock, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import take_in
-from kkbc.landing import Landed, Landing, private_folder
+from kkbc.landing import Landed, Landing
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
 from kkbc.sources import Manifest, Source, Wanted, open_source
+from kkbc.spool import spool_folder
 from kkbc.validation import Context
 from kkbc.warehouse.load import Outcome, SliceRecord, load, reject
 
 # Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
 RECENT_DAYS = 7
 ASK_AGAIN_HOURS = 20
+# How long a visit waits for another one of the same branch to end, before it leaves the branch to that one.
+OTHERS_SECONDS = 3
 
 
 @dataclass
@@ -80,12 +82,13 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
                 report.notes.append("another pull of this branch is under way; left to it")
         if report.loaded or report.rejected or report.superseded:
             report.outcome = "loaded"
-    except Exception as error:
+    except BaseException as error:
         report.outcome, report.reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        # Where the connection itself is what failed, the error on its way up says more.
+        with suppress(psycopg.OperationalError):
+            _close_attempt(conn, attempt_id, report)
         raise
-    finally:
-        report.finished_at = clock.now()
-        _close_attempt(conn, attempt_id, report)
+    _close_attempt(conn, attempt_id, report)
     return report
 
 
@@ -151,14 +154,10 @@ class _SliceLoader:
             return "known"
         sent_at = entry.sent_at or delivery.sent_at
         record = SliceRecord(slice_, self.run_id, delivery.manifest_sha256, entry.rows, sent_at, file_name=entry.name)
-        spool = private_folder(get_settings().home / "spool")
-        with tempfile.TemporaryDirectory(prefix=f"{slice_.branch_id}-", dir=spool) as folder:
-            landed, failure = self._land(slice_, delivery, entry, Path(folder) / "sent")
+        with spool_folder(slice_.branch_id) as folder:
+            landed, failure = self._land(slice_, delivery, entry, folder / "sent")
             if landed is not None:
                 record = replace(record, bytes=landed.bytes, sha256=landed.sha256, landed_uri=landed.uri)
-            content = {"manifest_sha256": delivery.manifest_sha256, "sha256": record.sha256}
-            if known is not None and content.items() <= known.items():
-                return "rejected"
             try:
                 if failure is not None or landed is None:
                     raise failure or SliceRejected("FILE_MISSING", "nothing was fetched")
@@ -166,6 +165,9 @@ class _SliceLoader:
                 context = Context(slice_, self.branch.zone, sent_at, self.branch_ids)
                 intake = take_in(landed, entry, contract, context, self.landing, self.key)
             except SliceRejected as rejected:
+                same = {"manifest_sha256": delivery.manifest_sha256, "sha256": record.sha256, "reason": rejected.reason}
+                if known is not None and same.items() <= known.items():
+                    return "rejected"
                 outcome = reject(self.conn, record, rejected.reason, rejected.detail)
                 self.report.rejected += outcome == "rejected"
                 self.report.notes.append(f"{slice_} rejected: {rejected}")
@@ -199,9 +201,9 @@ class _SliceLoader:
         return self.landing.land(slice_, name, spooled), failure
 
     def _known(self, slice_: Slice) -> dict[str, Any] | None:
-        columns = ("status", "manifest_sha256", "manifest_rows", "sha256")
+        columns = ("status", "reason", "manifest_sha256", "manifest_rows", "sha256")
         row = self.conn.execute(
-            "select status, manifest_sha256, manifest_rows, sha256 from ops.slice"
+            "select status, reason, manifest_sha256, manifest_rows, sha256 from ops.slice"
             " where feed = %s and branch_id = %s and business_date = %s and revision = %s",
             [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
         ).fetchone()
@@ -210,15 +212,27 @@ class _SliceLoader:
 
 @contextmanager
 def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
-    """Whether no other session pulls this branch; held until the block ends, or the connection does."""
+    """Whether no other session pulls this branch; held until the block ends, or the connection does.
+
+    Waits a moment before it says no: the session of a worker that was killed lasts until the server notices that.
+    """
     name = [f"kkbc.pull.{branch.branch_id}"]
-    row = conn.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", name).fetchone()
-    alone = bool(row and row[0])
+    # Otherwise the server would not look for its client while that waits, say, for the end of a build.
+    with suppress(psycopg.errors.InvalidParameterValue):  # of a server on Windows, which cannot
+        conn.execute("set client_connection_check_interval = '1s'")
+    try:
+        with conn.transaction():
+            conn.execute("select set_config('lock_timeout', %s, true)", [f"{OTHERS_SECONDS}s"])
+            conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", name)
+        alone = True
+    except psycopg.errors.LockNotAvailable:
+        alone = False
     try:
         yield alone
     finally:
-        if alone and not conn.closed:
-            conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
+        if alone:
+            with suppress(psycopg.OperationalError):  # the lock went with the connection
+                conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
 
 
 def _settled_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[date, str], str]:
@@ -267,9 +281,7 @@ def _bury_killed_attempts(conn: psycopg.Connection, branch: Branch, attempt_id: 
 
 
 def _close_attempt(conn: psycopg.Connection, attempt_id: int, report: PullReport) -> None:
-    """Best effort where the connection itself is what failed: the error on its way up says more."""
-    if conn.closed or conn.broken:
-        return
+    report.finished_at = clock.now()
     conn.execute(
         "update ops.attempt set finished_at = %s, load_seconds = %s, slices = %s, bytes = %s, rows = %s, outcome = %s,"
         " reason = %s, notes = %s where attempt_id = %s",

@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
+import pytest
 from airflow.sdk import DAG, Asset, RetryAction, TriggerRule
+from airflow.sdk.exceptions import ParamValidationError
 
 from kkbc import night
 from kkbc.errors import GateFailed, UserError
@@ -63,3 +65,21 @@ def test_a_line_that_may_come_back_is_tried_again(dags: dict[str, DAG]) -> None:
     pull = dags["pull_branches"].get_task("pull_branch")
     for error in (TimeoutError("timed out"), ConnectionRefusedError("refused")):
         assert pull.retry_policy.evaluate(error, 1, 3).action == RetryAction.RETRY
+
+
+def test_a_retry_of_the_quarantine_is_started_by_hand_and_never_without_a_reason(dags: dict[str, DAG]) -> None:
+    retry = dags["retry_quarantine"]
+    assert retry.schedule is None
+    assert retry.params.get_param("why").schema["minLength"] > 0
+    with pytest.raises(ParamValidationError):
+        retry.params.validate()
+
+
+def test_a_retry_goes_branch_by_branch_and_is_announced_like_a_pull(dags: dict[str, DAG]) -> None:
+    retry, pull = dags["retry_quarantine"], dags["pull_branches"]
+    assert retry.get_task("retry_branch").pool == configuration.PULL_POOL
+    close = retry.get_task("close_retry")
+    assert close.upstream_task_ids == {"retry_branch"}
+    # What one branch brought is announced even when another one failed, or when all had been done before.
+    assert close.trigger_rule == TriggerRule.ALL_DONE
+    assert close.outlets == pull.get_task("close_pull").outlets

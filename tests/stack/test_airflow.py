@@ -20,6 +20,7 @@ from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.simulator import Scale, World
 from kkbc.stack import configuration, down, processes, states, up
 from kkbc.stack.api import Api
+from kkbc.stack.lifecycle import DAGS
 from kkbc.stack.nights import run_in_airflow
 from kkbc.warehouse import connect
 
@@ -163,7 +164,7 @@ def test_a_second_home_runs_beside_and_goes_without_a_trace(running: Path, tmp_p
     with at(second):
         airflow = up()
         assert all(part.running for part in states())
-        assert {dag["dag_id"] for dag in Api(airflow).get("dags")["dags"]} == {"pull_branches", "build_marts"}
+        assert {dag["dag_id"] for dag in Api(airflow).get("dags")["dags"]} == set(DAGS)
         assert traces(second)
         assert down() == ["api-server", "scheduler", "dag-processor", "triggerer", "postgres"]
         assert traces(second) == []

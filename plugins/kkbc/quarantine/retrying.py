@@ -5,7 +5,6 @@ stay as they are, unless one that passes now has their key and is later (Exchang
 """
 
 import io
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from kkbc import privacy
 from kkbc.contracts import Contract, load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import BATCH_ROWS, KEY_DUPLICATE, judge_rows, set_aside
-from kkbc.landing import Landed, Landing, private_folder
+from kkbc.landing import Landed, Landing
 from kkbc.night import check_key
 from kkbc.parts import Parts
 from kkbc.quarantine.selection import CHOSEN, FEEDS, Deed, Selection
@@ -28,6 +27,7 @@ from kkbc.reading import read
 from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Slice
+from kkbc.spool import spool_folder
 from kkbc.validation import Context, check_contract, duplicate_lines, key_columns
 from kkbc.warehouse.load import SliceRecord, as_array, copy_frame, copy_rows, lock_slice, next_load_id
 
@@ -131,9 +131,8 @@ class _Retrier:
             lines = _open_lines(self.conn, slice_, self.selection)
             if record is None or lines.is_empty():
                 return Retried(slice_, 0, 0, 0, 0)
-            spool = private_folder(get_settings().home / "spool")
-            with tempfile.TemporaryDirectory(prefix="retry-", dir=spool) as folder, suppress(_SliceMoved):
-                parts = self._judge(record, lines, Path(folder))
+            with spool_folder("retry") as folder, suppress(_SliceMoved):
+                parts = self._judge(record, lines, folder)
                 with self.conn.transaction():
                     done = _Transaction(self.conn, record, load_contract(slice_.feed), parts, self.deed).run()
                     if self.dry_run:

@@ -40,7 +40,10 @@ def open_source(branch: Branch, root: Path | None) -> Source:
             from kkbc.sources.http import HttpSource
 
             return HttpSource(branch, connection)
-    raise BranchRefused(f"branch {branch.branch_id} is of kind {branch.kind}, which has no source", "")
+        case "postgres":
+            from kkbc.sources.postgres import PostgresSource
+
+            return PostgresSource(branch, connection)
 
 
 def _folder(branch: Branch, root: Path | None) -> Path:

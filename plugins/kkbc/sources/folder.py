@@ -4,13 +4,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.registry import Branch
 from kkbc.sources.tree import BLOCK, FileForbidden, FileGone, Item, day_of
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class FolderTree:
@@ -33,8 +35,6 @@ class FolderTree:
                 names = [path.name for path in self.folder.iterdir()]
             except (FileNotFoundError, NotADirectoryError):
                 return
-            except PermissionError as error:
-                raise BranchRefused(f"{self.folder} may not be read", "permit it to the user who runs this") from error
         days = sorted(day for name in names if (day := day_of(name)) is not None and day <= until)
         for day in days:
             with self._told():
@@ -55,19 +55,23 @@ class FolderTree:
                     raise FileGone
                 # Opening a pipe that nobody writes to would wait for ever.
                 descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise FileGone from error
             except PermissionError as error:
                 raise FileForbidden from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            except OSError as error:
+                if error.errno in _NOT_THERE:
+                    raise FileGone from error
+                raise
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileGone
             while True:
                 with self._told():
-                    block = file.read(BLOCK)
+                    block = os.read(descriptor, BLOCK)
                 if not block:
                     return
                 yield block
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """See Tree."""
@@ -75,10 +79,13 @@ class FolderTree:
     def _list(self, day: date) -> list[Item]:
         items = []
         for entry in os.scandir(self.folder / day.isoformat()):
-            with suppress(FileNotFoundError):  # renamed since
+            try:
                 status = entry.stat()
-                if not stat.S_ISREG(status.st_mode):
+            except OSError as error:
+                if error.errno in _NOT_THERE:  # renamed since, or a link to nothing
                     continue
+                raise
+            if stat.S_ISREG(status.st_mode):
                 items.append(Item(entry.name, f"{status.st_size}:{status.st_mtime_ns}"))
         return items
 
@@ -87,10 +94,11 @@ class FolderTree:
         """A folder that is mounted from elsewhere fails like any other way in."""
         try:
             yield
-        except (BranchUnavailable, BranchTimeout):
-            raise
+        except PermissionError as error:
+            problem = f"the folder of branch {self.branch_id} in {self.root} may not be read"
+            raise BranchRefused(problem, "permit it to the user who runs this") from error
         except OSError as error:
-            problem = f"folder of branch {self.branch_id} in {self.root} does not answer: {error.strerror}"
+            problem = f"the folder of branch {self.branch_id} in {self.root} does not answer: {error.strerror}"
             if error.errno == errno.ETIMEDOUT:
                 raise BranchTimeout(problem) from error
             raise BranchUnavailable(problem) from error

@@ -12,12 +12,14 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.session import AioSession
 from aiohttp import ClientError as TransferError
 from botocore.exceptions import (
     BotoCoreError,
     ConnectTimeoutError,
+    EndpointProviderError,
     ParamValidationError,
     ReadTimeoutError,
     SSLError,
@@ -60,7 +62,8 @@ class S3Tree:
         self.bucket = match[1]
         self.prefix = "/".join(filter(None, (match[2].strip("/"), branch.branch_id))) + "/"
         endpoint = str(connection.extra.get("endpoint_url") or "") or None
-        self.place = f"bucket {self.bucket} of branch {branch.branch_id}" + (f" at {endpoint}" if endpoint else "")
+        host = urlsplit(endpoint).netloc.rpartition("@")[2] or "no address" if endpoint else "Amazon"
+        self.place = f"bucket {self.bucket} of branch {branch.branch_id} at {host}"
         self._fs = S3FileSystem(
             key=connection.login,
             secret=connection.password,
@@ -151,7 +154,11 @@ class S3Tree:
             raise BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend) from error
         except (ConnectTimeoutError, ReadTimeoutError, TimeoutError) as error:
             raise BranchTimeout(f"{self.place} does not answer in time") from error
-        except (ParamValidationError, ValueError) as error:  # an address or a bucket's name that cannot be one
+        except (
+            ParamValidationError,
+            EndpointProviderError,
+            ValueError,
+        ) as error:  # an address or a bucket's name that cannot be one
             raise BranchRefused(f"{self.place} cannot be asked for ({_code(error)})", mend) from error
         except (BotoCoreError, ResponseParserError, TransferError, OSError) as error:
             if _is_our_mistake(error):

@@ -203,12 +203,11 @@ class _Pipeline(paramiko.SFTPClient):  # type: ignore[misc]
                     handles[path], found[path] = answer.get_binary(), []
                 case sftp.CMD_NAME:
                     found[path] += _names(answer)
-                case _ if path in handles:
-                    _expect_end(answer)
-                    self._ask(sftp.CMD_CLOSE, handles[path])
-                    continue
                 case _:
-                    refused[path] = _refusal(answer)
+                    if path in handles:
+                        self._ask(sftp.CMD_CLOSE, handles[path])
+                    if (refusal := _refusal(answer)) is not None:
+                        refused[path] = refusal
                     continue
             waiting[self._ask(sftp.CMD_READDIR, handles[path])] = path
         return [refused.get(path) or found[path] for path in paths]
@@ -222,7 +221,7 @@ class _Pipeline(paramiko.SFTPClient):  # type: ignore[misc]
         try:
             _, kind, answer = self._next_of({opening: path})
             if kind != sftp.CMD_HANDLE:
-                raise _refusal(answer)
+                raise _refusal(answer) or FileGone()
             handle = answer.get_binary()
             try:
                 yield from self._blocks(handle)
@@ -249,11 +248,9 @@ class _Pipeline(paramiko.SFTPClient):  # type: ignore[misc]
             if not waiting:
                 break
             (offset, length), kind, answer = self._next_of(waiting)
-            if kind == sftp.CMD_DATA:
-                data = answer.get_binary()
-            else:
-                _expect_end(answer)
-                data = b""
+            data = answer.get_binary() if kind == sftp.CMD_DATA else b""
+            if kind != sftp.CMD_DATA and (refusal := _refusal(answer)) is not None:
+                raise refusal
             if not data:
                 end = offset if end is None else min(end, offset)
                 continue
@@ -305,19 +302,16 @@ class _Reject(paramiko.RejectPolicy):  # type: ignore[misc]
         raise _UnknownHostKey(key)
 
 
-def _refusal(answer: paramiko.Message) -> FileGone | FileForbidden:
-    """Why something cannot be opened. Raises _Failure for another reason."""
+def _refusal(answer: paramiko.Message) -> FileGone | FileForbidden | None:
+    """Why something cannot be had; None when there is no more of it. Raises _Failure for another reason."""
     match code := answer.get_int():
+        case paramiko.SFTP_EOF:
+            return None
         case paramiko.SFTP_NO_SUCH_FILE:
             return FileGone()
         case paramiko.SFTP_PERMISSION_DENIED:
             return FileForbidden()
     raise _Failure(code)
-
-
-def _expect_end(answer: paramiko.Message) -> None:
-    if (code := answer.get_int()) != paramiko.SFTP_EOF:
-        raise _Failure(code)
 
 
 def _names(answer: paramiko.Message) -> list[paramiko.SFTPAttributes]:
