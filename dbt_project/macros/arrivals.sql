@@ -8,7 +8,7 @@
 
 {#- Restricts rows to the participants that this build touches, where a model is brought up to date and not made anew. -#}
 {% macro of_touched_participants(clause='where', column='participant_token') -%}
-    {%- if not execute or (is_incremental() and var('built_as_of', none)) -%}
+    {%- if not execute or (var('built_as_of', none) and is_incremental()) -%}
         {{ clause }} {{ in_set(column, ref('int_participants_touched'), 'participant_token') }}
     {%- endif -%}
 {%- endmacro %}

@@ -158,7 +158,8 @@ def _parsed(conn: psycopg.Connection, schema: str) -> Any:
         outcome = dbtRunner().invoke(["parse", *_folders(schema)])
         if outcome.exception is not None or outcome.result is None:
             raise _unable("its project", outcome.exception)
-        _manifests.clear()
+        if len(_manifests) > 1:
+            _manifests.pop(next(iter(_manifests)))
         _manifests[key] = outcome.result
     return _manifests[key]
 

@@ -2,7 +2,7 @@
    with them takes a second; autovacuum would come too late for the next model. One that was brought up to date has
    those of before, and autovacuum sees to it. #}
 {% macro analyzed() -%}
-    {%- if not (is_incremental() and var('built_as_of', none)) -%}
+    {%- if not (var('built_as_of', none) and is_incremental()) -%}
         analyze {{ this }}
     {%- endif -%}
 {%- endmacro %}

@@ -19,7 +19,7 @@ with counted as (
     ) }}
 )
 
-{% if not execute or (is_incremental() and var('built_as_of', none)) -%}
+{% if not execute or (var('built_as_of', none) and is_incremental()) -%}
 , changed as (
     select
         measure,

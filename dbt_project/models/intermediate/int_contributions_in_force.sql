@@ -19,7 +19,7 @@ with contributions as (
 considered as (
     select contributions.*
     from contributions
-    {% if not execute or (is_incremental() and var('built_as_of', none)) -%}
+    {% if not execute or (var('built_as_of', none) and is_incremental()) -%}
     inner join {{ ref('int_contribution_keys_touched') }} as touched
         on contributions.branch_id = touched.branch_id and contributions.payment_id = touched.payment_id
     {%- endif %}

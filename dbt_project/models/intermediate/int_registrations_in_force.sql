@@ -19,7 +19,7 @@ with registrations as (
 considered as (
     select registrations.*
     from registrations
-    {% if not execute or (is_incremental() and var('built_as_of', none)) -%}
+    {% if not execute or (var('built_as_of', none) and is_incremental()) -%}
     inner join {{ ref('int_registration_keys_touched') }} as touched
         on registrations.branch_id = touched.branch_id and registrations.registration_no = touched.registration_no
     {%- endif %}

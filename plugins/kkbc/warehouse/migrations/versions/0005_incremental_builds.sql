@@ -19,9 +19,9 @@ grant insert, update on ops.built to transformer;
 -- Whoever opens a run may ask for everything anew.
 grant update (complete) on ops.built to loader;
 
--- Rows are computed aside before they replace others; `kkbc verify` rebuilds everything in schemas that it drops again.
+-- Rows are computed in a temporary table before they replace others.
 do $$
 begin
-    execute format('grant create, temporary on database %I to transformer', current_database());
+    execute format('grant temporary on database %I to transformer', current_database());
 end
 $$;
