@@ -1,7 +1,7 @@
 """Build: dbt turns the slices in force into marts, in schemas that BI cannot see.
 
-One invocation a layer and night, not one a model: starting dbt costs more than all models of a small night. A build goes
-on from what the one before left, and recomputes what the slices touch that came since (kkbc.built says when not).
+One invocation a layer and night, not one a model: starting dbt costs more than all models of a small night. A build
+goes on from what the one before left, and recomputes what the slices touch that came since (kkbc.built says when not).
 """
 
 import json

@@ -68,7 +68,7 @@ def complete(conn: psycopg.Connection, as_of: date, first_business_date: date, b
 
 
 def outdated(conn: psycopg.Connection) -> bool:
-    """Whether a build is due although no slice came: one broke off, or code, seeds, registry or first day are others."""
+    """Whether a build is due though no slice came: one broke off, or code, seeds, registry or first day are others."""
     row = conn.execute(
         "select complete, project, registry, first_business_date::text,"
         " (select value from ops.setting where name = 'first_business_date') from ops.built"
@@ -76,9 +76,7 @@ def outdated(conn: psycopg.Connection) -> bool:
     if row is None:
         return False
     whole, project, registry, first, wanted = row
-    return not (
-        whole and project == project_digest() and registry == registry_digest(conn) and wanted in (None, first)
-    )
+    return not (whole and project == project_digest() and registry == registry_digest(conn) and wanted in (None, first))
 
 
 def project_digest() -> str:

@@ -19,7 +19,7 @@ from kkbc.warehouse import connect
 
 ASIDE = "rebuilt"
 SCHEMAS = (ASIDE, f"{ASIDE}_staging")
-# The day by which a mart's rows are told apart by month; the first that a mart has. Marts without one are compared whole.
+# The day by which a mart's rows are told apart by month, the first that it has. Marts without one are compared whole.
 DAYS = (
     "business_date",
     "month",
@@ -60,8 +60,8 @@ class Compared:
 def verify_against_rebuild() -> list[Compared]:
     """Rebuilds all marts aside, for the same days, and compares them mart by mart and month by month.
 
-    Raises UserError when nothing was built, when slices wait for a build (the marts then need not be the same), when the
-    login may not create schemas, or when the rebuild fails. The schemas aside are dropped in any case.
+    Raises UserError when nothing was built, when slices wait for a build (the marts then need not be the same), when
+    the login may not create schemas, or when the rebuild fails. The schemas aside are dropped in any case.
     """
     with connect("transformer", autocommit=True) as conn:
         hold(conn)
@@ -71,7 +71,7 @@ def verify_against_rebuild() -> list[Compared]:
                 variables = days(standing.as_of, standing.first_business_date)
                 check(invoke(conn, layer, variables, schema=ASIDE, tests=False))
             models = {model.name: model for model in published_models()}
-            return [row for name in sorted(models) for row in _compare(conn, models[name])]
+            return [row for name in sorted(models) for row in compare(conn, models[name])]
 
 
 def _standing(conn: psycopg.Connection) -> built.Built:
@@ -115,7 +115,7 @@ def _drop(owner: psycopg.Connection) -> None:
         owner.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema)))
 
 
-def _compare(conn: psycopg.Connection, model: PublishedModel) -> list[Compared]:
+def compare(conn: psycopg.Connection, model: PublishedModel) -> list[Compared]:
     """By month; rows are hashed as text, which is exact for every type of the marts, and in no order."""
     columns = [
         row[0]

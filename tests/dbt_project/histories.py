@@ -1,4 +1,4 @@
-"""Random histories of deliveries: slices in any order, late, revised, rejected, voided, retried, loaded as nights load."""
+"""Random histories of deliveries: slices in any order, late, revised, rejected, voided, retried, loaded by nights."""
 
 import random
 from collections.abc import Iterator
@@ -88,7 +88,8 @@ class History:
     def _row(self, feed: str, branch: str, on: date) -> Row:
         """A new row, or a correction or void of a key that this branch sent at any time."""
         scratch = World([])
-        token = f"token {self.chance.randint(1, 14)}"
+        # Some have much to do with one another, others are seldom seen again.
+        token = f"token {self.chance.choice([self.chance.randint(1, 8), self.chance.randint(9, 60)])}"
         moment = datetime.combine(on - timedelta(days=self.chance.choice([0, 0, 0, 2, 40])), time(9), JAKARTA)
         older = [row for (f, b, _), rows in self.rows.items() if (f, b) == (feed, branch) for row in rows]
         given: Row = {"state": "BARU", "changed": datetime.combine(on, time(self.chance.randint(9, 12)), JAKARTA)}
@@ -188,5 +189,3 @@ def _frame(contract: Contract, rows: list[Row]) -> pl.DataFrame:
         schema["participant_token"] = pl.String
     full = [{**person, **row, "_line": line, "_warnings": []} for line, row in enumerate(rows, start=2)]
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in full], schema=schema)
-
-

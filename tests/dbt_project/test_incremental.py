@@ -2,18 +2,23 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
-from kkbc import built, night, verifying
-from kkbc.building import _home, build, days, invoke
+from kkbc import building, built, night, verifying
+from kkbc.building import build, days, invoke
+from kkbc.cli import app
 from kkbc.errors import UserError
 from kkbc.publishing import published_models
-from kkbc.verifying import ASIDE
+from kkbc.settings import get_settings
+from kkbc.verifying import ASIDE, Compared, verify_against_rebuild
 from kkbc.warehouse import connect
 from tests.dbt_project.conftest import read_mart
 from tests.dbt_project.histories import RUN, History, loaded_world
@@ -22,7 +27,7 @@ from tests.dbt_project.test_all_marts import MARTS
 
 FIRST, START, LAST = date(2024, 1, 10), date(2024, 2, 3), date(2024, 4, 30)
 SEEDS = (1, 2)
-NIGHTS = 6
+NIGHTS = 5
 
 
 class Rebuild:
@@ -33,7 +38,7 @@ class Rebuild:
         for layer in ("seeds", "models"):
             results = invoke(conn, layer, days(as_of, FIRST), schema=ASIDE, tests=False)
             assert not [result for result in results if result.failed]
-        manifest = json.loads((_home() / "target" / ASIDE / "manifest.json").read_text())
+        manifest = json.loads((get_settings().home / "dbt" / "target" / ASIDE / "manifest.json").read_text())
         nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
         self.day = as_of
         self.statements: dict[str, tuple[str, str, str]] = {}
@@ -42,7 +47,15 @@ class Rebuild:
                 parents = [p for p in node["depends_on"]["nodes"] if p.startswith("model.")]
                 if node["unique_id"] not in self.statements and all(p in self.statements for p in parents):
                     kind = "view" if node["config"]["materialized"] == "view" else "table"
-                    path = _home() / "target" / ASIDE / "compiled" / node["package_name"] / node["original_file_path"]
+                    path = (
+                        get_settings().home
+                        / "dbt"
+                        / "target"
+                        / ASIDE
+                        / "compiled"
+                        / node["package_name"]
+                        / node["original_file_path"]
+                    )
                     place = f'"{node["schema"]}"."{node["name"]}"'
                     self.statements[node["unique_id"]] = (kind, place, path.read_text())
 
@@ -58,7 +71,7 @@ class Rebuild:
 def differing(conn: psycopg.Connection) -> list[str]:
     """A line for each mart and month that is not what the rebuild aside has."""
     models = {model.name: model for model in published_models()}
-    compared = [row for name in sorted(models) for row in verifying._compare(conn, models[name])]
+    compared = [row for name in sorted(models) for row in verifying.compare(conn, models[name])]
     assert {row.mart for row in compared} == set(models)
     return [f"{row.mart} {row.month}: {row.differing} rows" for row in compared if not row.equal]
 
@@ -99,7 +112,11 @@ def build_night(as_of: date, *, published: bool = True) -> int:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_night_leaves_the_marts_of_a_full_rebuild(conn: psycopg.Connection, empty: None, seed: int) -> None:
+def test_every_night_leaves_the_marts_of_a_full_rebuild(
+    conn: psycopg.Connection, empty: None, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tests of dbt take a third of a small build, and nothing here is about them.
+    monkeypatch.setattr(building, "invoke", partial(invoke, tests=False))
     chance = random.Random(seed)
     history = History(chance, FIRST, LAST)
     as_of, rebuild = START, None
@@ -138,3 +155,98 @@ def read_count(conn: psycopg.Connection, table: str) -> int:
     row = conn.execute(f"select count(*) from next.{table}").fetchone()  # type: ignore[arg-type]
     assert row is not None
     return int(row[0])
+
+
+def small_night(as_of: date = START) -> None:
+    """One registration and its payment, loaded and built."""
+    history = History(random.Random(0), FIRST, LAST)
+    with connect() as owner:
+        history.open(owner)
+        history.night(owner, as_of)
+    build_night(as_of)
+
+
+def test_verify_names_mart_month_and_rows(conn: psycopg.Connection, empty: None) -> None:
+    small_night()
+    assert all(row.equal for row in verify_against_rebuild())
+    conn.execute(
+        "update next.kpi_branch_daily set aktif = aktif + 1 where business_date between '2024-01-30' and '2024-02-01'"
+    )
+    conn.execute("delete from next.kpi_national_daily where business_date = '2024-01-20'")
+    found = [
+        (row.mart, row.month, row.rows - row.rows_rebuilt, row.differing)
+        for row in verify_against_rebuild()
+        if not row.equal
+    ]
+    # Two January days and one of February, of three branches, on both sides.
+    assert found == [
+        ("kpi_branch_daily", date(2024, 1, 1), 0, 12),
+        ("kpi_branch_daily", date(2024, 2, 1), 0, 6),
+        ("kpi_national_daily", date(2024, 1, 1), -1, 1),
+    ]
+    left = conn.execute("select nspname from pg_namespace where nspname like 'rebuilt%'").fetchall()
+    assert left == []
+
+
+def test_verify_waits_for_a_build(conn: psycopg.Connection, empty: None) -> None:
+    with pytest.raises(UserError, match="no complete build"):
+        verify_against_rebuild()
+    small_night()
+    with connect() as owner:
+        owner.execute("update ops.slice set build_id = null where business_date <= %s", [START])
+    with pytest.raises(UserError, match="slices wait for a build"):
+        verify_against_rebuild()
+
+
+def test_the_command_fails_when_something_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    equal = Compared("kpi_activity", None, 3, 3, "a", "a", 0)
+    other = Compared("kpi_branch_daily", date(2024, 2, 1), 6, 6, "a", "b", 4)
+    monkeypatch.setattr(verifying, "verify_against_rebuild", lambda: [equal])
+    assert CliRunner().invoke(app, ["verify", "--against-rebuild"]).exit_code == 0
+    monkeypatch.setattr(verifying, "verify_against_rebuild", lambda: [equal, other])
+    shown = CliRunner().invoke(app, ["verify", "--against-rebuild"])
+    assert shown.exit_code == 1
+    assert "kpi_branch_daily 2024-02: 4 rows differ" in shown.stdout
+    listed = CliRunner().invoke(app, ["verify", "--against-rebuild", "--json"])
+    assert [(row["mart"], row["month"], row["equal"]) for row in json.loads(listed.stdout)] == [
+        ("kpi_activity", None, True),
+        ("kpi_branch_daily", "2024-02-01", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({}, True),
+        ({"as_of": START - timedelta(days=1)}, True),
+        ({"as_of": START + timedelta(days=1)}, False),
+        ({"first_business_date": FIRST + timedelta(days=1)}, False),
+        ({"project": "another"}, False),
+        ({"registry": "another"}, True),
+    ],
+)
+def test_what_a_build_goes_on_from(change: dict[str, Any], goes_on: bool) -> None:
+    standing = built.Built(START, FIRST, built.project_digest(), "registry")
+    assert built.goes_on(replace(standing, **change), START, FIRST) == goes_on
+    assert not built.goes_on(None, START, FIRST)
+
+
+def test_a_build_is_due_when_the_registry_changed_or_one_broke_off(conn: psycopg.Connection, empty: None) -> None:
+    with connect() as owner:
+        assert not built.outdated(owner)
+        built.complete(owner, START, FIRST, None)
+        assert not built.outdated(owner)
+        owner.execute(
+            "insert into ops.branch (branch_id, kind, timezone, tier) values ('KC009', 'file', 'Asia/Jakarta', 2)"
+        )
+        assert built.outdated(owner)
+        built.complete(owner, START, FIRST, None)
+        owner.execute("update ops.branch set active_from = '2024-01-01' where branch_id = 'KC009'")
+        assert built.outdated(owner)
+        built.complete(owner, START, FIRST, None)
+        # How it is reached is none of the marts' business.
+        owner.execute("update ops.branch set kind = 'sftp', connection = 'c' where branch_id = 'KC009'")
+        assert not built.outdated(owner)
+        built.begin(owner)
+        assert built.outdated(owner)
+        assert built.standing(owner) is None

@@ -13,7 +13,9 @@ from kkbc.errors import UserError
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command("migrate", epilog="Example: KKBC_DATABASE_URL=postgresql://owner@dw/kkbc kkbc migrate")(migrate)
-    app.command("verify", epilog="Example: kkbc verify --against-rebuild --json | jq '.[] | select(.equal | not)'")(verify)
+    app.command("verify", epilog="Example: kkbc verify --against-rebuild --json | jq '.[] | select(.equal | not)'")(
+        verify
+    )
     app.command("export", epilog="Example: kkbc export --schema bi --format parquet --out marts")(export)
 
 
@@ -60,7 +62,9 @@ def verify(
     compared = verify_against_rebuild()
     differing = [row for row in compared if not row.equal]
     if json:
-        print_json([{**asdict(row), "month": row.month and row.month.isoformat(), "equal": row.equal} for row in compared])
+        print_json(
+            [{**asdict(row), "month": row.month and row.month.isoformat(), "equal": row.equal} for row in compared]
+        )
     else:
         table = Table("Mart", "Months", "Rows", "Hash", box=None)
         for mart in dict.fromkeys(row.mart for row in compared):

@@ -26,6 +26,5 @@ def downgrade() -> None:
     op.execute("drop index raw.registrations_by_key")
     op.execute("drop index raw.contributions_by_key")
     op.execute(
-        "do $$ begin execute format('revoke temporary on database %I from transformer', current_database());"
-        " end $$"
+        "do $$ begin execute format('revoke temporary on database %I from transformer', current_database()); end $$"
     )
