@@ -19,6 +19,9 @@ grant insert, update on ops.built to transformer;
 -- Whoever opens a run may ask for everything anew.
 grant update (complete) on ops.built to loader;
 
+-- No model any more.
+drop table if exists next.int_stock_changes_counted;
+
 -- Rows are computed in a temporary table before they replace others.
 do $$
 begin
