@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-faults lint up down clean bench-night
+.PHONY: help env lock run test test-faults lint up down clean bench-night bench-intake
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,15 +53,22 @@ test: env ## the whole test suite on the embedded PostgreSQL
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'
 
-lint: env ## ruff, mypy, sqlfluff, dbt parse
+# dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
+lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
+lint: env ## ruff, mypy, sqlfluff, dbt parse, dbt-score, dbt-bouncer
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
 	@sqlfluff lint -q dbt_project/models
 	@DBT_HOST=none DBT_USER=none DBT_DBNAME=none dbt --quiet --warn-error parse --no-partial-parse --project-dir dbt_project --profiles-dir dbt_project \
-	  --target-path $$(mktemp -d) --log-level-file none && echo 'dbt parse: no warnings'
+	  --target-path $(DBT_PROJECT_DIR)/target --log-level-file none && echo 'dbt parse: no warnings'
+	@dbt-score lint --manifest $(DBT_PROJECT_DIR)/target/manifest.json
+	@dbt-bouncer run --config-file dbt_project/dbt-bouncer.yml --only manifest_checks
 
 bench-night: env ## time one default night through Airflow, with its parts
 	@python bench/night.py
+
+bench-intake: env ## time and weigh a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
+	@python bench/intake.py
 
 clean: ## stop everything and remove .local with all that was loaded
 	@if [ -n "$$KKBC_HOME" ]; then echo "KKBC_HOME is set, and clean only knows .local: remove $$KKBC_HOME yourself after 'make down'"; exit 2; fi

@@ -19,7 +19,7 @@ def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     running = server.start(home, configuration=UNSAFE_BUT_FAST)
     try:
         schema.create_database(running, "template_kkbc")
-        with _environment(KKBC_DATABASE_URL=running.conninfo("template_kkbc"), KKBC_HOME=str(home)):
+        with environment(KKBC_DATABASE_URL=running.conninfo("template_kkbc"), KKBC_HOME=str(home)):
             migrate()
         yield running
     finally:
@@ -52,7 +52,7 @@ def warehouse(pg: server.Server, home: Path, monkeypatch: pytest.MonkeyPatch) ->
     schema.drop_database(pg, name)
 
 
-class _environment:
+class environment:
     """Environment variables for the length of a block, with the settings read anew."""
 
     def __init__(self, **values: str) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import getpass
 import logging
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -165,7 +165,9 @@ def openssh(folder: Path) -> Iterator[SshServer]:
     process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log, stdin=subprocess.DEVNULL)
     try:
         _await_port(port, lambda: (folder / "log").read_text())
-        yield SshServer("openssh", port, _public(host), getpass.getuser(), own.export_private_key().decode())
+        yield SshServer(
+            "openssh", port, _public(host), pwd.getpwuid(os.geteuid()).pw_name, own.export_private_key().decode()
+        )
     finally:
         process.terminate()
         process.wait(10)

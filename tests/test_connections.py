@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def test_the_file_is_read_anew_and_belongs_to_the_home(home: Path, tmp_path: Pat
     monkeypatch.setenv("KKBC_HOME", str(other))
     get_settings.cache_clear()
     assert get_connection("branch_044").host == "other.example"
+
+
+def test_stdout_is_left_alone_by_visits_at_the_same_time(home: Path) -> None:
+    write(home, {"branch_044": SFTP})
+    before = sys.stdout
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(get_connection, ["branch_044"] * 64))
+    assert {connection.host for connection in found} == {"cabang.example"}
+    assert sys.stdout is before
 
 
 def test_a_connection_of_the_environment_needs_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +125,13 @@ def test_a_plain_process_leaves_the_users_folder_stdout_and_logging_alone(tmp_pa
     write(home, {"branch_044": SFTP})
     script = (
         "import logging, sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
         "from kkbc.connections import get_connection\n"
         "assert 'airflow' not in sys.modules\n"
-        "print(get_connection('branch_044').host)\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    found = list(pool.map(get_connection, ['branch_044'] * 40))\n"
+        "print(found[39].host)\n"
         "print(logging.getLogger().handlers, logging.getLogger().level)\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "KKBC"))}

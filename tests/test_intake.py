@@ -1,5 +1,7 @@
 """Taking a slice in: parts, what is kept beside the bytes, and what a rejected slice leaves behind."""
 
+import csv
+import io
 import json
 import re
 import resource
@@ -12,6 +14,8 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kkbc.contracts import load_contract
 from kkbc.errors import SliceRejected, UserError
@@ -130,6 +134,40 @@ def test_what_a_killed_attempt_left_is_cleared(take: Callable[..., Intake], land
     (folder / "rows.partial" / "accepted-00007.parquet").write_bytes(b"half")
     take(landing, registrations(), len(ROWS))
     assert len(files(landing)) == 3
+
+
+CELLS = st.fixed_dictionaries(
+    {},
+    optional={
+        "no_pendaftaran": st.sampled_from(["R-1", "R-2", "", "-"]),
+        "nik": st.sampled_from(["123", "1171011203900000", "3,17206E+15", "9971011203909001", "1171013102909001"]),
+        "penghasilan": st.sampled_from(["0", "1.5", "Rp2.000.000,00", "x", "9" * 25]),
+        "diubah_pada": st.sampled_from(["2023-12-11 12:00", "31/02/2023", "2030-01-01", "11 Des 2023", "0000-00-00"]),
+        "status_data": st.sampled_from(["BATAL", "koreksi", "LAIN"]),
+        "alamat": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(CELLS, max_size=12), cut=st.sets(st.integers(0, 11)), batch_rows=st.integers(1, 13))
+def test_every_row_sent_is_accepted_or_quarantined_once(
+    take: Callable[..., Intake], landing: Landing, rows: list[dict[str, str]], cut: set[int], batch_rows: int
+) -> None:
+    text = as_csv("pendaftaran", [{"no_pendaftaran": f"N-{n}"} | row for n, row in enumerate(rows)])
+    lines = list(csv.reader(io.StringIO(text.decode(), newline="")))
+    for n in cut & set(range(len(rows))):
+        lines[n + 1].pop()  # a cell too few
+    sent = io.StringIO()
+    csv.writer(sent, lineterminator="\n").writerows(lines)
+    taken = take(landing, sent.getvalue().encode(), len(rows), batch_rows=batch_rows).rows
+    accepted = [line for frame in taken.accepted for line in frame["_line"].to_list()]
+    quarantined = {line: errors for f in taken.quarantined for line, errors in f.select("_line", "_errors").iter_rows()}
+    assert len(accepted) + len(quarantined) == taken.sent == len(rows)
+    assert set(accepted).isdisjoint(quarantined)
+    assert all(quarantined.values())
+    assert sum("ROW_SHAPE" in errors for errors in quarantined.values()) == len(cut & set(range(len(rows))))
+    assert (taken.counts.accepted, taken.counts.quarantined) == (len(accepted), len(quarantined))
 
 
 def as_lines(rows: list[dict[str, str]]) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from kkbc import publishing
 from kkbc.errors import UserError
 from kkbc.exporting import export
-from kkbc.publishing import PublishedModel, publish_marts
+from kkbc.publishing import ForeignKey, PublishedModel, publish_marts
 from kkbc.warehouse import connect
 
 MODELS = [
@@ -53,9 +53,10 @@ def read(role: Any, statement: str) -> list[Any]:
         return conn.execute(statement).fetchall()  # type: ignore[arg-type]
 
 
-def change(statement: str) -> None:
+def change(*statements: str) -> None:
     with connect("transformer") as conn:
-        conn.execute(statement)  # type: ignore[arg-type]
+        for statement in statements:
+            conn.execute(statement)  # type: ignore[arg-type]
 
 
 def test_readers_get_what_was_built(marts: None) -> None:
@@ -118,6 +119,72 @@ def test_a_changed_shape_is_taken_over(marts: None) -> None:
     change("alter table next.kpi_x add column menunggak bigint")
     publish()
     assert read("bi", "select menunggak from bi.kpi_x limit 1") == [(None,)]
+
+
+def test_checks_and_comments_reach_the_readers(marts: None) -> None:
+    change("comment on column next.kpi_x.aktif is 'participants'")
+    publish()
+    change("comment on column next.kpi_x.aktif is 'participants on the day'")
+    change("comment on table next.kpi_x is 'the campaign'")
+    publish()
+    assert read("bi", "select col_description('bi.kpi_x'::regclass, 3)") == [("participants on the day",)]
+    assert read("bi", "select obj_description('bi.kpi_x'::regclass)") == [("the campaign",)]
+    change("delete from next.kpi_x", "alter table next.kpi_x add check (aktif >= 0), alter column rate set not null")
+    publish()
+    with pytest.raises(psycopg.errors.CheckViolation), connect("publisher") as conn:
+        conn.execute("insert into bi.kpi_x values ('KC001', '2023-12-11', -1, 0.5)")
+    with pytest.raises(psycopg.errors.NotNullViolation), connect("publisher") as conn:
+        conn.execute("insert into bi.kpi_x values ('KC001', '2023-12-11', 1, null)")
+
+
+BRANCHES = PublishedModel("dim_b", "bi", ("branch_id",))
+POINTING = PublishedModel("kpi_x", "bi", MODELS[0].primary_key, (ForeignKey(("branch_id",), "dim_b", ("branch_id",)),))
+
+
+@pytest.fixture
+def keyed(marts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same marts, kpi_x before the dimension that it points to."""
+    monkeypatch.setattr(publishing, "published_models", lambda: [POINTING, BRANCHES])
+    change(
+        "create table next.dim_b (branch_id text not null, tier int)",
+        "insert into next.dim_b values ('KC001'), ('KC002')",
+    )
+
+
+def test_a_row_of_a_dimension_changes_under_those_that_name_it(keyed: None) -> None:
+    publish()
+    change("update next.dim_b set tier = 2")
+    assert publish().tables["bi.dim_b"] == {"deleted": 2, "inserted": 2}
+    assert read("bi", "select count(*) from pg_constraint where conrelid = 'bi.kpi_x'::regclass and contype = 'f'") == [
+        (1,)
+    ]
+
+
+def test_rows_that_name_nothing_are_not_published(keyed: None) -> None:
+    publish()
+    change("insert into next.kpi_x values ('KC009', '2023-12-11', 1, null)")
+    with pytest.raises(UserError, match=r"bi\.kpi_x names rows that are not there: branch_id_of_dim_b"):
+        publish()
+    change("delete from next.kpi_x where branch_id = 'KC009'", "delete from next.dim_b where branch_id = 'KC002'")
+    with pytest.raises(UserError, match="branch_id_of_dim_b") as caught:
+        publish()
+    assert "KC002" not in str(caught.value)
+    assert read("bi", "select count(*) from bi.dim_b") == [(2,)]
+
+
+def test_a_dimension_of_a_new_shape_keeps_the_keys_that_point_to_it(keyed: None) -> None:
+    publish()
+    change("alter table next.dim_b add column name text")
+    publish()
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), connect("publisher") as conn:
+        conn.execute("insert into bi.kpi_x values ('KC009', '2023-12-11', 1, null)")
+
+
+def test_a_key_that_is_no_longer_declared_goes(keyed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish()
+    monkeypatch.setattr(publishing, "published_models", lambda: [MODELS[0], BRANCHES])
+    publish()
+    assert read("bi", "select 1 from pg_constraint where conrelid = 'bi.kpi_x'::regclass and contype = 'f'") == []
 
 
 def test_export_writes_a_file_a_table_in_the_order_of_its_grain(marts: None, tmp_path: Path) -> None:

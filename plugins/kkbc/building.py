@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from kkbc.warehouse import connect
 
 LAYERS = ("seeds", "models")
 HIDDEN = "next"
+ROWS_NAMED = 5
 # Models join whole tables. Where one side is `row_number() = 1`, PostgreSQL expects a handful of rows and would loop
 # over the other side for each: measured 81 s instead of 0.3 s for one model of the fourth default night.
 PLANNER = "-c enable_nestloop=off"
@@ -34,7 +35,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What came of one dbt node: `status` success, pass, warn, error, fail or skipped; `message` one line, no rows."""
+    """What came of one dbt node: `status` success, pass, warn, error, fail or skipped; `message` one line.
+
+    The message holds no rows, except those of a test that stores them in `found`, because they are about no person.
+    """
 
     unique_id: str
     resource_type: str
@@ -42,6 +46,7 @@ class NodeResult:
     seconds: float
     rows_affected: int | None
     message: str | None
+    found: str | None = None
 
     @property
     def name(self) -> str:
@@ -77,7 +82,7 @@ def build(layer: str, *, as_of: date, first_business_date: date, build_id: int |
             if before is not None and built.goes_on(before, as_of, first_business_date):
                 variables |= {"built_as_of": before.as_of.isoformat(), "build_id": build_id}
             built.begin(conn)
-        results = invoke(conn, layer, variables)
+        results = [_name_rows(conn, result) for result in invoke(conn, layer, variables)]
         _record(conn, build_id, layer, results)
         check(results)
         if layer == "seeds":
@@ -98,9 +103,11 @@ def days(as_of: date, first_business_date: date) -> dict[str, Any]:
 
 
 def check(results: list[NodeResult]) -> None:
-    """Logs the results. Raises UserError for the first that failed."""
+    """Logs the results, warnings as such. Raises UserError for the first that failed."""
     for result in results:
         log.info("%s %s in %.2f s", result.status, result.unique_id, result.seconds)
+        if result.status == "warn":
+            log.warning("dbt %s %s: %s", result.resource_type, result.name, result.message)
         if result.failed:
             raise UserError(
                 f"dbt {result.resource_type} {result.name} failed: {result.message}",
@@ -123,8 +130,11 @@ def invoke(
         # Tests between a model and a seed belong to the models.
         *("--select", f"path:{layer}", "--indirect-selection", "cautious" if layer == "seeds" else "eager"),
         *(part for kind in left_out for part in ("--exclude-resource-type", kind)),
+        # A key of the database, or the loader, keeps what these tests say; elsewhere dbt has to ask.
+        *("--exclude", "tag:guaranteed"),
         *("--vars", json.dumps(dict(variables))),
-        *(["--full-refresh"] if layer == "models" and "built_as_of" not in variables else []),
+        # A seed whose columns have changed does not fit its table. It is only built when it has changed.
+        *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
         *_folders(schema),
     ]
     with _variables({**_environment(conn), "DBT_SCHEMA": schema}):
@@ -139,6 +149,7 @@ def invoke(
             seconds=float(node.execution_time),
             rows_affected=(node.adapter_response or {}).get("rows_affected"),
             message=_cause(node.message) if node.message else None,
+            found=node.node.relation_name if getattr(node.node.config, "store_failures", False) else None,
         )
         for node in outcome.result
     ]
@@ -182,6 +193,19 @@ def _cause(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     told = [line for line in lines if not line.endswith(")") or " Error in " not in line]
     return (told or lines or ["no message"])[0]
+
+
+def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
+    """The result with the first rows that its test found and stored, when it found some."""
+    if result.found is None or result.status not in ("warn", "fail"):
+        return result
+    # The test's own order: rows that were inserted in it are read in it.
+    cursor = conn.execute(sql.SQL("select *, count(*) over () from {}").format(sql.SQL(result.found)))
+    names = [column.name for column in cursor.description or []][:-1]
+    rows = cursor.fetchmany(ROWS_NAMED)
+    told = ["; ".join(" ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows)]
+    more = int(rows[0][-1]) - len(rows) if rows else 0
+    return replace(result, message=f"{told[0]}{f'; and {more} more' if more else ''}")
 
 
 def _record(conn: psycopg.Connection, build_id: int | None, layer: str, results: list[NodeResult]) -> None:

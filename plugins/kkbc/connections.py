@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from kkbc.errors import BranchRefused
@@ -25,6 +26,8 @@ _BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND"
 _ARGUMENTS_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
 # What this process has told Airflow; it is told anew when the home is another.
 _told: dict[str, str] = {}
+# One thread at a time: what is redirected meanwhile is the whole process's.
+_asking = Lock()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def get_connection(conn_id: str) -> Connection:
     """
     kept = _ids_in_file()
     try:
-        with _quiet_airflow():
+        with _asking, _quiet_airflow():
             found = _ask_airflow(conn_id)
             extra = json.loads(found.extra or "{}")
     except Exception as error:  # of many kinds, and some texts repeat the connection

@@ -5,7 +5,7 @@ What one step hands to the next lies in the warehouse under `run_id` and `build_
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -27,7 +27,7 @@ from kkbc.settings import get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.validation import check_contract
 from kkbc.warehouse import connect
-from kkbc.warehouse.connection import Role
+from kkbc.warehouse.connection import Role, told
 
 __all__ = [
     "LAYERS",
@@ -38,6 +38,7 @@ __all__ = [
     "build_layer",
     "close_pull",
     "fail_build",
+    "one_build",
     "open_build",
     "open_run",
     "publish",
@@ -175,7 +176,10 @@ def pull_branch(run_id: str, branch_id: str) -> dict[str, Any]:
             raise UserError(f"run {run_id!r} is not known to the warehouse", "open it first: the task open_run does")
         as_of, root, ways = row
         branch = _by_its_way(branch, ways)
-        return pull(conn, branch, run_id=run_id, until=as_of, root=Path(root) if root else None).summary()
+        try:
+            return pull(conn, branch, run_id=run_id, until=as_of, root=Path(root) if root else None).summary()
+        except psycopg.errors.DiskFull as error:
+            raise told(error) from error
 
 
 def close_pull(run_id: str) -> dict[str, Any]:
@@ -247,9 +251,11 @@ def _alert(visited: int, failed: dict[str, str], kinds: dict[str, str], rejected
 def open_build(run_id: str) -> int:
     """Opens a build over the slices loaded since the last publication; returns its build_id.
 
-    A build that was left running by a crash, or that failed its audit, hands its slices on to this one.
+    A build that was left running by a crash, or that failed its audit, hands its slices on to this one. So does one
+    that is still under way: the newest build alone may go on, see `_alone`.
     """
     with connect("transformer") as conn:
+        conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.open_build'))")
         row = conn.execute("select as_of from ops.run where run_id = %s", [run_id]).fetchone()
         if row is None:
             raise UserError(f"run {run_id!r} is not known to the warehouse", "open it first: the task open_run does")
@@ -269,9 +275,12 @@ def open_build(run_id: str) -> int:
 
 
 def build_layer(build_id: int, layer: str) -> dict[str, Any]:
-    """Builds one layer of the dbt project into the hidden schemas; see kkbc.building.build."""
+    """Builds one layer of the dbt project into the hidden schemas; see kkbc.building.build.
+
+    Raises UserError too when a newer build was opened meanwhile.
+    """
     info = _build(build_id)
-    with _step(info.run_id, f"build_{layer}", "transformer"):
+    with _step(info.run_id, f"build_{layer}", "transformer"), _alone(build_id):
         results = build(layer, as_of=info.as_of, first_business_date=info.first_business_date, build_id=build_id)
     return {"layer": layer, "nodes": len(results)}
 
@@ -287,9 +296,20 @@ def audit_marts(build_id: int) -> dict[str, Any]:
 
 
 def publish(build_id: int) -> dict[str, Any]:
-    """Publishes the audited marts in one transaction and closes build and run; see kkbc.publishing."""
+    """Publishes the audited marts in one transaction and closes build and run; see kkbc.publishing.
+
+    A build is published once: for one that was, this only says what it changed then.
+    Raises UserError when a newer build was opened meanwhile, for the hidden schemas may hold that one's marts.
+    """
     info = _build(build_id)
     with _step(info.run_id, "publish", "publisher"), connect("publisher") as conn:
+        conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.publish'))")
+        row = conn.execute(
+            "select publication_id, tables from ops.publication where build_id = %s", [build_id]
+        ).fetchone()
+        if row is not None:
+            return {"publication_id": row[0], "tables": row[1]}
+        _check_newest(conn, build_id)
         publication = publish_marts(conn, build_id=build_id, as_of=info.as_of)
         conn.execute("update ops.build set outcome = 'published', finished_at = now() where build_id = %s", [build_id])
         conn.execute("update ops.run set outcome = 'published', finished_at = now() where run_id = %s", [info.run_id])
@@ -315,6 +335,36 @@ def fail_build(build_id: int, reason: str, *, gate: bool = False) -> None:
                 " values (%s, 'close_build', clock_timestamp(), 'failed', %s)",
                 [row[0], Jsonb({"reason": reason})],
             )
+
+
+@contextmanager
+def one_build(wait: Callable[[], None]) -> Iterator[None]:
+    """Keeps other nights that are built without Airflow from opening a build; `wait` is called where one is under way.
+
+    Airflow sees to that by itself. A build of the one beside a build of the other is not kept waiting, but overtaken.
+    """
+    with connect("transformer", autocommit=True) as conn:
+        row = conn.execute("select pg_try_advisory_lock(hashtext('kkbc.night'))").fetchone()
+        if row is None or not row[0]:
+            wait()
+            conn.execute("select pg_advisory_lock(hashtext('kkbc.night'))")
+        yield
+
+
+@contextmanager
+def _alone(build_id: int) -> Iterator[None]:
+    """Keeps other builds from being built or published meanwhile. Raises UserError when a newer one was opened."""
+    with connect("transformer", autocommit=True) as conn:
+        conn.execute("select pg_advisory_lock(hashtext('kkbc.publish'))")
+        _check_newest(conn, build_id)
+        yield
+
+
+def _check_newest(conn: psycopg.Connection, build_id: int) -> None:
+    """The newest build has taken over the slices of all others that were not published, and the hidden schemas."""
+    row = conn.execute("select max(build_id) from ops.build").fetchone()
+    if row is not None and row[0] != build_id:
+        raise UserError(f"build {row[0]} was opened after build {build_id}", "that one publishes what this one would")
 
 
 @dataclass(frozen=True)

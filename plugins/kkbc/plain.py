@@ -5,10 +5,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from typing import Any
 
+import psycopg
+
 from kkbc import clock, night
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, GateFailed, UserError
 from kkbc.night import Wishes
 from kkbc.settings import get_settings
+from kkbc.warehouse.connection import told
 from kkbc.warehouse.prepare import prepare
 
 PULL_THREADS = 4
@@ -23,8 +26,16 @@ def run_night(wishes: Wishes, progress: Progress, say: Say = lambda line: None) 
     `progress` is called with stage, parts done, parts in all; `say` with each line that the operator should see, as
     soon as the pulls are over. Returns the roll-up of the pulls with `publication_id`, None when there was nothing new.
     A branch that fails is named in `failed` and does not stop the others.
-    Raises UserError for a set-up that cannot work, GateFailed when the gate stopped publication.
+    Raises UserError for a set-up that cannot work and a warehouse that breaks off, GateFailed when the gate stopped
+    publication.
     """
+    try:
+        return _run_night(wishes, progress, say)
+    except psycopg.OperationalError as error:
+        raise told(error) from error
+
+
+def _run_night(wishes: Wishes, progress: Progress, say: Say) -> dict[str, Any]:
     if wishes.gate is not None:
         os.environ["KKBC_GATE"] = wishes.gate
         get_settings.cache_clear()
@@ -38,12 +49,14 @@ def run_night(wishes: Wishes, progress: Progress, say: Say = lambda line: None) 
     tell(outcome, say)
     outcome["publication_id"] = None
     if outcome["news"]:
-        outcome |= _build_and_publish(run_id, progress)
+        with night.one_build(lambda: say("another night is being built; this one waits until that is published")):
+            outcome |= _build_and_publish(run_id, progress)
     return outcome
 
 
 def _pull_all(run: night.Run, progress: Progress) -> None:
-    """Visits every branch, and those that were out of reach a second time when all others are done.
+    """Visits every branch, and those that were out of reach a second time when all others are done, as well as those
+    whose visits ended because the warehouse broke off.
 
     Some at a time, for most of a visit over a line is waiting. Attempts are on record with their reasons, so that the
     roll-up names the branches that failed. Raises UserError for what would make every branch fail alike.
@@ -56,7 +69,7 @@ def _pull_all(run: night.Run, progress: Progress) -> None:
         try:
             for visit in as_completed(visits):
                 error = visit.exception()
-                if isinstance(error, BranchUnavailable | BranchTimeout):
+                if isinstance(error, BranchUnavailable | BranchTimeout | psycopg.OperationalError):
                     out_of_reach.append(visits[visit])
                 elif isinstance(error, UserError) and not isinstance(error, BranchRefused):
                     raise error

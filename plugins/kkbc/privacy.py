@@ -5,6 +5,8 @@ import hmac
 import os
 import secrets
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -27,14 +29,21 @@ def ensure_key(home: Path) -> Path:
 
 
 def make_secret(path: Path, text: str) -> Path:
-    """Writes `text` to a new file that only its owner may read, in a folder likewise; leaves an existing one alone."""
+    """Writes `text` to a new file that only its owner may read, in a folder likewise; leaves an existing one alone.
+
+    The file is there with its text or not at all: an empty one would never be filled.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         return path
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
+    descriptor, written = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+        with suppress(FileExistsError):
+            os.link(written, path)
+    finally:
+        Path(written).unlink()
     return path
 
 

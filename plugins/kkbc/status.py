@@ -19,7 +19,8 @@ class Status:
     `national` is the row of bi.kpi_national_daily of the last published day. `best` and `worst` are rows with
     branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists the slices that are missing or
     rejected, of whatever day, and those that were late on the last one. `steps` are the seconds of each step of the
-    latest run.
+    latest run. `data_warnings` are what dbt's tests found wrong with seeds and references in the latest build of each
+    layer, with rows; the figures of everything else are right all the same.
     """
 
     published_as_of: date | None = None
@@ -31,6 +32,7 @@ class Status:
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     owing: list[dict[str, Any]] = field(default_factory=list)
     failed_expectations: list[dict[str, Any]] = field(default_factory=list)
+    data_warnings: list[dict[str, Any]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
             run_id = found.last_run["run_id"]
             found.steps = _all(conn, _STEPS, {"run_id": run_id})
             found.failed_expectations = _all(conn, _FAILED, {"run_id": run_id})
+        found.data_warnings = _all(conn, _WARNED, {})
         publication = _first(
             conn, "select build_id, as_of, published_at from ops.publication order by publication_id desc limit 1"
         )
@@ -86,6 +89,13 @@ from ops.expectation_result r join ops.build b using (build_id)
 where b.run_id = %(run_id)s and not r.success
 """
 
+_WARNED = """
+select split_part(unique_id, '.', 3) as test, message
+from ops.dbt_result
+where status = 'warn' and (layer, build_id) in (select layer, max(build_id) from ops.dbt_result group by layer)
+order by test
+"""
+
 _RANKED = """
 select k.branch_id, d.branch_name, k.registrations, k.acquisitions, k.attainment_mtd
 from bi.kpi_branch_daily k join bi.dim_branch d using (branch_id)
@@ -96,7 +106,7 @@ order by k.attainment_mtd {direction}, k.branch_id limit %(top)s
 _QUARANTINED = """
 select code, count(*) as rows
 from ops.quarantine q join ops.slice s using (feed, branch_id, business_date, revision), unnest(q.errors) as code
-where s.build_id = %(build_id)s and s.status = 'loaded' and q.closed_at is null
+where s.build_id = %(build_id)s and s.status = 'loaded' and coalesce(q.closed_as, 'resolved') = 'resolved'
 group by code order by 2 desc, 1
 """
 

@@ -301,7 +301,8 @@ class Recomputed:
         counts: Counter[tuple[Any, ...]] = Counter()
         for row in self.world.quarantine:
             place = (row["feed"], row["branch_id"], row["business_date"], row["revision"])
-            if place in in_force and row.get("closed_at") is None and self.first <= row["business_date"] <= self.as_of:
+            quarantined = row.get("closed_as") in (None, "resolved")
+            if place in in_force and quarantined and self.first <= row["business_date"] <= self.as_of:
                 for code in set(row["errors"]):
                     counts[row["branch_id"], row["feed"], row["business_date"], code] += 1
         names = ("branch_id", "feed", "business_date", "code")

@@ -119,7 +119,8 @@ def _deliver(w: World, chance: random.Random, branch: str, day: date) -> None:
                     rows_contactable=chance.randint(0, accepted))  # fmt: skip
             for line in range(quarantined):
                 codes = [chance.choice(["NIK_DATE", "NEGATIVE"]) for _ in range(2)]
-                w.quarantined(feed, branch, day, line + 2, codes, revision=i + 1)
+                closed = {"closed_as": chance.choice(["resolved", "accepted", "superseded"]), "closed_at": sent_at}
+                w.quarantined(feed, branch, day, line + 2, codes, revision=i + 1, **chance.choice([{}, {}, closed]))
 
 
 @pytest.fixture(scope="module")

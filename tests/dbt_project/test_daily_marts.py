@@ -84,7 +84,9 @@ def world() -> World:
     w.slice("pendaftaran", "KC002", "2024-02-07", revision=2, status="rejected", sent_at=jakarta("2024-02-08"))
 
     w.quarantined("pendaftaran", "KC002", "2024-02-07", 3, ["NIK_DATE", "AGE_RANGE", "NIK_DATE"])
-    w.quarantined("pendaftaran", "KC002", "2024-02-07", 5, ["NIK_DATE"])
+    # Resolved is still quarantined; accepted since is not.
+    w.quarantined("pendaftaran", "KC002", "2024-02-07", 5, ["NIK_DATE"], closed_at=jakarta("2024-02-08"),
+                  closed_as="resolved")  # fmt: skip
     w.quarantined("pendaftaran", "KC002", "2024-02-07", 9, ["NIK_DATE"], closed_at=jakarta("2024-02-08"),
                   closed_as="accepted")  # fmt: skip
     w.quarantined("iuran", "KC002", "2024-02-06", 2, ["NEGATIVE"], revision=1)

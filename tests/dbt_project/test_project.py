@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kkbc import building
+from kkbc import building, publishing
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.reference import codes
@@ -30,6 +31,11 @@ def described(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(building.DBT_PROJECT.rglob("_*.yml")):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, []):
             yield path, entry
+
+
+def complete(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The entries that are held to the whole standard."""
+    return (found for found in described(kind) if found[0].parent.name != "intermediate")
 
 
 MODELS = {entry["name"]: entry for _, entry in described("models")}
@@ -84,14 +90,65 @@ def test_every_model_and_seed_is_described() -> None:
     for kind in ("models", "seeds"):
         for path, entry in described(kind):
             for thing in (entry, *entry["columns"]):
-                assert thing.get("description", "").endswith("."), (path.name, entry["name"], thing["name"])
+                told = thing.get("description", "").partition("\n\n")[0]
+                assert told.endswith("."), (path.name, entry["name"], thing["name"])
 
 
-def test_every_model_has_an_owner_a_grain_and_labels() -> None:
-    for name, entry in MODELS.items():
-        assert entry["config"]["meta"]["owner"]
-        assert "Grain: one row per" in entry["description"], name
-        assert all(column["config"]["meta"]["label_id"] for column in entry["columns"])
+def test_every_model_and_seed_has_an_owner_a_grain_and_labels() -> None:
+    for kind in ("models", "seeds"):
+        for _, entry in complete(kind):
+            assert entry["config"]["meta"]["owner"]
+            assert "One row per" in entry["description"], entry["name"]
+            assert entry["config"]["meta"]["label_id"], entry["name"]
+            assert all(column["config"]["meta"]["label_id"] for column in entry["columns"]), entry["name"]
+            assert all(column["data_type"] for column in entry["columns"]), entry["name"]
+
+
+def test_every_model_and_seed_has_a_test_of_its_primary_key() -> None:
+    for kind in ("models", "seeds"):
+        for _, entry in complete(kind):
+            key = entry["config"]["meta"]["primary_key"]
+            of_columns = [t for c in entry["columns"] if [c["name"]] == key for t in c["data_tests"]]
+            tested = [key] if any("unique" in test for test in of_columns) else []
+            tests = [t["unique_combination_of_columns"] for t in entry.get("data_tests", []) if keyed(t)]
+            tested += [test["arguments"]["combination_of_columns"] for test in tests]
+            assert key in tested, entry["name"]
+
+
+def keyed(test: dict[str, Any]) -> bool:
+    return "unique_combination_of_columns" in test
+
+
+def test_a_column_that_may_be_null_says_when() -> None:
+    for name, entry in PUBLISHED.items():
+        for column in entry["columns"]:
+            types = {constraint["type"] for constraint in column.get("constraints", [])}
+            filled = column["name"] in entry["config"]["meta"]["primary_key"] or "not_null" in types
+            assert filled != (" null " in column["description"]), (name, column["name"])
+
+
+def test_units_are_told() -> None:
+    for name, entry in ((entry["name"], entry) for _, entry in complete("models")):
+        for column in entry["columns"]:
+            told, kind = column["description"], column["data_type"]
+            if column["name"].endswith(("_idr", "_amount")) and not column["name"].startswith("attainment"):
+                assert "rupiah" in told, (name, column["name"])
+            if kind == "timestamp with time zone":
+                assert told.startswith("Instant at which"), (name, column["name"])
+
+
+def test_seeds_name_their_source_and_their_types_once() -> None:
+    for _, entry in described("seeds"):
+        assert entry["config"]["meta"]["source"]
+        assert {c["name"]: c["data_type"] for c in entry["columns"]} == entry["config"]["column_types"]
+        rows = seed(entry["name"])
+        assert [column["name"] for column in entry["columns"]] == list(rows[0])
+    laws = {row["province_code"]: row["source"] for row in seed("province_history")}
+    assert laws == {"93": "UU 14/2022", "94": "UU 15/2022", "95": "UU 16/2022", "96": "UU 29/2022"}
+    assert {(row["year"], row["source"]) for row in seed("informal_workers_by_province")} == {
+        ("2022", "BPS Sakernas, Agustus"),
+        ("2023", "BPS Sakernas, Agustus"),
+    }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -99,15 +156,67 @@ def test_published_models_are_held_to_their_contract(built: str, name: str) -> N
     meta = PUBLISHED[name]["config"]["meta"]
     assert meta["label_id"]
     assert set(meta["publish"]) in ({"bi"}, {"bi_detail"}, {"bi", "bi_detail"})
-    assert PUBLISHED[name]["constraints"][0] == {"type": "primary_key", "columns": meta["primary_key"]}
-    described_columns = [column["name"] for column in PUBLISHED[name]["columns"]]
     with connect("publisher") as conn:
         found = conn.execute(
-            "select column_name from information_schema.columns"
+            "select column_name, is_nullable from information_schema.columns"
             " where table_schema = 'next' and table_name = %s order by ordinal_position",
             [name],
         ).fetchall()
-    assert [column for (column,) in found] == described_columns
+    assert [column for column, _ in found] == [column["name"] for column in PUBLISHED[name]["columns"]]
+    required = {column for column, nullable in found if nullable == "NO"}
+    assert required == set(meta["primary_key"]) | {
+        column["name"] for column in PUBLISHED[name]["columns"] if {"type": "not_null"} in column.get("constraints", [])
+    }
+    kinds = [constraint["type"] for constraint in PUBLISHED[name]["constraints"]]
+    assert constraints("next", name, "p") == {f"[{', '.join(meta['primary_key'])}]"}
+    assert len(constraints("next", name, "c")) == kinds.count("check") > 0
+    assert len(constraints("next", name, "f")) == kinds.count("foreign_key")
+
+
+def constraints(schema: str, table: str, kind: str) -> set[str]:
+    """The constraints of a kind; of a primary key its columns."""
+    with connect("publisher") as conn:
+        rows = conn.execute(
+            "select case when contype = 'p' then regexp_replace(pg_get_constraintdef(oid), '.*\\((.*)\\)', '[\\1]')"
+            " else pg_get_constraintdef(oid) end from pg_constraint where conrelid = to_regclass(%s) and contype = %s",
+            [f"{schema}.{table}", kind],
+        ).fetchall()
+    return {definition for (definition,) in rows}
+
+
+def test_contracts_reach_the_readers(built: str) -> None:
+    with connect("publisher") as conn:
+        day = DAYS["as_of"]
+        row = conn.execute(
+            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [day, day]
+        ).fetchone()
+        assert row is not None
+        publishing.publish_marts(conn, build_id=row[0], as_of=day)
+    for model in publishing.published_models():
+        told = PUBLISHED[model.name]
+        assert constraints(model.schema, model.name, "c") == constraints("next", model.name, "c")
+        keys = {
+            f"FOREIGN KEY ({', '.join(key.columns)}) REFERENCES {model.schema}.{key.to}({', '.join(key.to_columns)})"
+            " DEFERRABLE INITIALLY DEFERRED"
+            for key in model.foreign_keys
+        }
+        assert constraints(model.schema, model.name, "f") == keys
+        with connect("publisher") as conn:
+            comments = conn.execute(
+                "select attname, col_description(attrelid, attnum) from pg_attribute"
+                " where attrelid = to_regclass(%s) and attnum > 0 order by attnum",
+                [f"{model.schema}.{model.name}"],
+            ).fetchall()
+        assert comments == [(column["name"], column["description"]) for column in told["columns"]]
+
+
+def test_examples_run(built: str) -> None:
+    for name, entry in MODELS.items():
+        if "```sql" in entry["description"]:
+            example = entry["description"].partition("```sql")[2].partition("```")[0]
+            assert re.search(rf"\b\w+\.{name}\b", example), name
+            with connect("transformer") as conn:
+                conn.execute(re.sub(r"\bbi(_detail)?\.", "next.", example))
 
 
 def test_no_person_reaches_the_dashboards() -> None:

@@ -1,9 +1,11 @@
 """Whole nights against the truth: every figure of every mart, for every day, after every night.
 
-The simulator works the truth out from how it made each row; it shares no code with the pipeline.
+The branches deliver by every way, each behind a server of its kind. The simulator works the truth out from how it made
+each row; it shares no code with the pipeline.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -16,6 +18,7 @@ from kkbc import plain
 from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.simulator import Scale, World
+from kkbc.stack import branches
 from kkbc.warehouse import connect, schema, server
 
 pytestmark = pytest.mark.e2e
@@ -48,17 +51,27 @@ def played(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("KKBC_HOME", str(home))
         patch.setenv("KKBC_DATABASE_URL", pg.conninfo("e2e"))
         get_settings.cache_clear()
-        yield World(home / "world", seed=7, scale=SMALL, first_date=FIRST), []
+        world = World(home / "world", seed=7, scale=SMALL, first_date=FIRST, ways="mix")
+        world.begin()
+        branches.start(get_settings(), world.folder)
+        try:
+            yield world, []
+        finally:
+            branches.stop(get_settings())
     get_settings.cache_clear()
     schema.drop_database(pg, "e2e")
+
+
+def wishes(world: World, day: date) -> Wishes:
+    """A night over all that was played, each branch by its own way."""
+    ways = branches.ways_after(get_settings(), world.folder, world.nights_played)
+    return Wishes(day, world.branches_root, ways, first_business_date=FIRST, gate="fail")
 
 
 def run_next_night(world: World) -> Path:
     """Plays and runs one night; returns the truth."""
     night = world.play_night()
-    outcome = plain.run_night(
-        Wishes(night.business_date, world.branches_root, first_business_date=FIRST, gate="fail"), lambda *_: None
-    )
+    outcome = plain.run_night(wishes(world, night.business_date), lambda *_: None)
     assert outcome["failed"] == {}
     assert outcome["publication_id"] is not None
     assert night.truth_path is not None
@@ -119,12 +132,18 @@ def test_a_night_run_again_changes_nothing(played: tuple[World, list[Path]]) -> 
     world, truths = played
     assert len(truths) == NIGHTS
     before = {mart: rows_of(mart) for mart in GRAIN}
-    outcome = plain.run_night(
-        Wishes(date.fromisoformat(truths[-1].stem), world.branches_root, first_business_date=FIRST, gate="fail"),
-        lambda *_: None,
-    )
+    outcome = plain.run_night(wishes(world, date.fromisoformat(truths[-1].stem)), lambda *_: None)
     assert (outcome["news"], outcome["slices_loaded"], outcome["rows"]) == (False, 0, 0)
     assert {mart: rows_of(mart) for mart in GRAIN} == before
+
+
+def test_every_way_brought_something(played: tuple[World, list[Path]]) -> None:
+    world, _ = played
+    with connect() as conn:
+        brought = conn.execute("select kind, count(distinct branch_id) from ops.attempt where rows > 0 group by 1")
+        counted: dict[str, int] = dict(brought.fetchall())
+    assert counted == Counter(world.kinds.values())
+    assert set(counted) == {"file", "sftp", "s3", "http", "postgres"}
 
 
 def test_no_person_reaches_bi_logs_or_bookkeeping(played: tuple[World, list[Path]]) -> None:

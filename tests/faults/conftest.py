@@ -45,14 +45,14 @@ def deliveries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def new_home(pg: server.Server, tmp_path: Path, deliveries: Path) -> Iterator[NewHome]:
-    """Makes an installation with an empty warehouse, or with a copy of the database `template`."""
+    """Makes an installation with an empty warehouse."""
     made = []
 
-    def make(template: str = "template_kkbc", **more: str) -> Home:
+    def make(folder: Path | None = None, **more: str) -> Home:
         name = f"fault{next(_numbers)}"
         made.append(name)
-        schema.create_database(pg, name, template=template)
-        return Home(tmp_path / name, pg.conninfo(name), deliveries, more)
+        schema.create_database(pg, name, template="template_kkbc")
+        return Home(folder or tmp_path / name, pg.conninfo(name), deliveries, more)
 
     yield make
     for name in made:

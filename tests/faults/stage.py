@@ -1,26 +1,28 @@
-"""What the fault tests share: victims, the deliveries that they pull, and what a warehouse and a home hold in the end."""
+"""What the fault tests share: victims, the deliveries that they pull, what a warehouse and a home hold in the end."""
 
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import psycopg
 import pytest
+import yaml
+from psycopg.conninfo import conninfo_to_dict
 
 from kkbc.settings import get_settings
 from kkbc.spool import spool_folder
-
-from ..deliveries import deliver
+from tests.deliveries import deliver
 
 VICTIM = Path(__file__).with_name("victim.py")
 DAYS = (date(2023, 12, 11), date(2023, 12, 12))
@@ -45,10 +47,17 @@ class Victims:
 
     def start(self, home: "Home", call: str, *arguments: Any, traps: tuple[Trap, ...] = (), **more: Any) -> int:
         """Forks a victim; returns its pid."""
-        task = {"call": call, "arguments": arguments, "traps": traps, "log": str(home.log), **more}
+        task = {"call": call, "arguments": arguments, "traps": traps, "log": str(home.log), "rows_a_part": ROWS_A_PART}
+        task |= more
         pid = self._ask({"start": {"environment": home.environment, **task}})
         assert isinstance(pid, int)
         return pid
+
+    @staticmethod
+    def kill(pid: int) -> None:
+        """Ends a victim as the kernel would, unless it has ended by itself."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def wait(self, pid: int, seconds: float = 90) -> int | None:
         """The exit status of a victim, -9 when it was killed, None when it did not end in time."""
@@ -98,12 +107,22 @@ class Home:
     @property
     def environment(self) -> dict[str, str]:
         """What makes a process work for this installation."""
-        return {"KKBC_HOME": str(self.folder), "KKBC_DATABASE_URL": self.database, **self.more}
+        place = {"KKBC_HOME": str(self.folder), "KKBC_DATABASE_URL": self.database}
+        return {**place, "KKBC_REGISTRY": str(self.root.with_suffix(".yml")), **self.more}
 
     @property
     def log(self) -> Path:
         """What the victims printed, none of it expected."""
-        return self.folder.parent / f"{self.folder.name}.log"
+        return self.root.parent / f"{conninfo_to_dict(self.database)['dbname']}.log"
+
+    def complaint(self) -> str:
+        """The one line that the command line complained in; no traceback is beside it, and no person."""
+        text = self.log.read_text()
+        assert "Traceback" not in text, text
+        assert not re.search(r"\d{16}", text)
+        (line,) = [line for line in text.splitlines() if line.startswith("kkbc: ")]
+        self.log.unlink()
+        return line
 
     @property
     def landing(self) -> Path:
@@ -113,7 +132,7 @@ class Home:
     def pull_arguments(self, branches: tuple[str, ...] = BRANCHES) -> tuple[Any, ...]:
         """A new night for the call `pull` of a victim."""
         self.runs += 1
-        return str(self.root), DAYS[-1].isoformat(), list(branches), f"run {self.runs} {os.urandom(3).hex()}", ROWS_A_PART
+        return str(self.root), DAYS[-1].isoformat(), list(branches), f"run {self.runs} {os.urandom(3).hex()}"
 
     def query(self, statement: str) -> list[Any]:
         """Rows of the warehouse, seen by its owner."""
@@ -180,7 +199,7 @@ def spooled(home: Path) -> list[str]:
 
 
 def with_times(folder: Path) -> dict[str, tuple[int, str]]:
-    """Every file below a folder with its time and content: what a branch would see of a visit that altered something."""
+    """Every file below a folder with its time and content: where a branch would see that something was altered."""
     return {name: ((folder / name).stat().st_mtime_ns, content) for name, content in files(folder).items()}
 
 
@@ -214,6 +233,29 @@ def spool_folder_of(home: Home, name: str) -> Iterator[Path]:
     get_settings.cache_clear()
 
 
+@contextmanager
+def small_disk(path: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of its own at `path`, that can be filled. Skips where none can be mounted."""
+    path.mkdir(parents=True, exist_ok=True)
+    options = ["-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(path)]
+    mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path, but: int) -> Path:
+    """Fills a disk up to so many bytes; returns the file that does."""
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    with ballast.open("wb") as file:
+        file.write(bytes(max(free.f_bavail * free.f_frsize - but, 0)))
+    return ballast
+
+
 def nik(number: int) -> str:
     """A lawful NIK of a man born on 12 March 1990."""
     return f"117101120390{number:04}"
@@ -231,7 +273,7 @@ def contribution(number: int, **other: str) -> dict[str, str]:
 
 def make_deliveries(root: Path) -> None:
     """Two days of two branches and the targets: long slices, bad rows, keys that come twice, a slice that is cut off,
-    and revisions of what the same visit finds first."""
+    and revisions of what the same visit finds first. Beside the folder their registry."""
     first, second = DAYS
     registrations = [registration(number) for number in range(1, 101)]
     for number in (7, 58, 99):
@@ -255,6 +297,8 @@ def make_deliveries(root: Path) -> None:
         deliver(root, {"pendaftaran": [], "iuran": contributions[20:40]}, branch_id="KC002", day=day)
     deliver(root, {"iuran": contributions[25:45]}, branch_id="KC002", day=first, revision=2)
     make_targets(root)
+    offices = [{"branch_id": name, "kind": "file", "timezone": "Asia/Jakarta", "tier": 1} for name in BRANCHES]
+    root.with_suffix(".yml").write_text(yaml.safe_dump({"branches": offices}))
     # As old as they would be in real life: written long before the visit.
     for path in root.rglob("*"):
         os.utime(path, (datetime(2023, 12, 13).timestamp(),) * 2)

@@ -1,10 +1,7 @@
 """A worker is killed at a named point of a pull. The next pull makes of it what an undisturbed one would have made."""
 
-import os
 import random
-import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -125,8 +122,7 @@ def kill_after(victims: Victims, home: Home, seconds: float) -> int | None:
     """A pull that is killed after so many seconds, unless it was quicker."""
     pid = victims.start(home, "pull", *home.pull_arguments())
     time.sleep(seconds)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    victims.kill(pid)
     return victims.wait(pid)
 
 

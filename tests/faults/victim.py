@@ -140,11 +140,10 @@ HALVES: dict[str, Call] = {
 }
 
 
-def pull(root: str, until: str, branches: list[str], run_id: str, rows_a_part: int) -> None:
+def pull(root: str, until: str, branches: list[str], run_id: str) -> None:
     """Opens a night, pulls the branches one by one, and sums the pulls up: what a worker does before the build."""
-    from kkbc import night, pulling
+    from kkbc import night
 
-    pulling.take_in = functools.partial(pulling.take_in, batch_rows=rows_a_part)  # type: ignore[attr-defined]
     night.open_run(night.Wishes(date.fromisoformat(until), Path(root)), mode="plain", run_id=run_id)
     for branch_id in branches:
         night.pull_branch(run_id, branch_id)
@@ -160,7 +159,7 @@ def command(*arguments: str) -> None:
 
 
 def across_devices() -> None:
-    """Makes spool and landing look like two file systems, as they may be: nothing can be renamed from one to the other."""
+    """Makes spool and landing look like two file systems, as they may be: nothing is renamed from one to the other."""
     rename = os.rename
 
     def refusing(source: Any, target: Any, **options: Any) -> None:
@@ -169,6 +168,12 @@ def across_devices() -> None:
         rename(source, target, **options)
 
     os.rename = refusing
+
+
+def short_parts(rows: int) -> None:
+    """Makes slices of some hundred rows long ones, that are taken in part by part."""
+    pulling = importlib.import_module("kkbc.pulling")
+    pulling.take_in = functools.partial(pulling.take_in, batch_rows=rows)  # type: ignore[attr-defined]
 
 
 CALLS: dict[str, Call] = {"pull": pull, "command": command}
@@ -185,6 +190,7 @@ def _victim(task: dict[str, Any]) -> int:
     get_settings.cache_clear()
     if task.get("across_devices"):
         across_devices()
+    short_parts(task["rows_a_part"])
     Traps(task["traps"])
     try:
         CALLS[task["call"]](*task["arguments"])

@@ -14,7 +14,7 @@ import pytest
 from kkbc.cli import main
 from kkbc.contracts import load_contract
 from kkbc.settings import get_settings
-from kkbc.warehouse import server
+from kkbc.warehouse import connect, server
 from tests.deliveries import deliver
 from tests.quarantine.scene import DAY, DEED, NEW, Office, Rules, query, retry_now
 
@@ -268,3 +268,11 @@ def test_rows_of_several_feeds_do_not_go_into_one_file(office: Office, kkbc: Kkb
     told = kkbc("export", "--out", str(tmp_path / "rows.csv"), status=2)
     assert "rows of several feeds have no columns in common: iuran, pendaftaran: choose one by --feed" in told
     assert kkbc.json("export", "--feed", "iuran", "--out", str(tmp_path / "rows.csv"))["rows"] == 1
+
+
+def test_a_warehouse_of_an_older_version_is_told_so(office: Office, kkbc: Kkbc) -> None:
+    office.sends(BAD)
+    with connect() as conn:
+        conn.execute("drop table ops.quarantine_event")
+    told = kkbc("show", "pendaftaran/KC001/2023-12-11", status=2)
+    assert told == "kkbc: the warehouse is older than this program: `kkbc migrate` brings it up to date\n"

@@ -328,6 +328,49 @@ def test_batches_hold_at_most_what_was_asked(tmp_path, target) -> None:
         assert pl.concat(batches).get_column("_line").to_list() == list(range(2, 5_003))
 
 
+def test_long_rows_make_short_batches(tmp_path, target) -> None:
+    path = tmp_path / "landed"
+    long = "x" * 2**20
+    for cell in (long, f'"{long}"'):
+        path.write_text(f"{HEADER}\n" + f"{cell};2024-01;1;2;3\n" * 40)
+        batches = list(read(path, "target.csv", target, expected_rows=40).batches)
+        assert [batch.height for batch in batches] == [16, 16, 8]
+
+
+PIECES = ["KC001;2023-12;1;2;3", '"KC001";2023-12;"1";2;3', '"KC;001";2023-12;1;2;"a\nb"', "KC001;2023-12", ";;;;", ""]
+PIECES += [
+    '"',
+    'a"b;c;d;e;f',
+    '"a"b;c;d;e;f',
+    '"a;b',
+    'c;"";"""";d;e',
+    " ; ; ; ; x",
+    "a;b;c;d;e;f",
+    '"";"";"";"";""',
+    "\t",
+]
+MIXED = st.lists(st.sampled_from(PIECES), max_size=30)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=MIXED, batch_rows=st.integers(1, 5), line_end=st.sampled_from(["\n", "\r\n", "\r"]))
+def test_rows_do_not_depend_on_the_batches(
+    read_bytes: Reader, lines: list[str], batch_rows: int, line_end: str
+) -> None:
+    content = line_end.join([HEADER, *lines]).encode()
+    whole = read_bytes(content)
+    assert read_bytes(content, batch_rows=batch_rows).frame.equals(whole.frame)
+    # Each row stands where it says, and nothing but blank lines stands between rows.
+    physical = re.split("\r\n|\r|\n", content.decode())
+    at = 2
+    for line, raw in whole.frame.select("_line", "_raw").iter_rows():
+        assert not "".join(physical[at - 1 : line - 1]).strip('; \t"')
+        taken = re.split("\r\n|\r|\n", raw)
+        assert physical[line - 1 : line - 1 + len(taken)] == taken
+        at = line + len(taken)
+    assert not "".join(physical[at - 1 :]).strip('; \t"')
+
+
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 CELL_1252 = st.text(st.sampled_from("abc ;,|\t\"'\r\n€é–Ãÿ\xa0"), max_size=12)
 
@@ -363,7 +406,8 @@ def test_any_table_in_any_lawful_dialect_reads_back_the_same(read_bytes: Reader,
         lines.append(delimiter.join(written(cells[place], delimiter, always) for place in order))
     text = line_end.join(lines) + data.draw(st.sampled_from(["", line_end, line_end * 2]))
 
-    result = read_bytes(text.encode(encoding), expected_rows=len(rows))
+    batch_rows = data.draw(st.sampled_from([1, 2, 3, 50_000]))
+    result = read_bytes(text.encode(encoding), expected_rows=len(rows), batch_rows=batch_rows)
     assert result.cells == rows
     assert result.lines == starts
     assert all(result.column("_shape_ok"))

@@ -1,5 +1,6 @@
 """One delivery by whichever way: the same rows must be in the warehouse after it."""
 
+import json
 from datetime import date
 from typing import Any
 
@@ -34,14 +35,27 @@ ROWS: dict[str, list[dict[str, str]]] = {
 
 def pull_by(source: Source, branch: Branch, monkeypatch: pytest.MonkeyPatch) -> PullReport:
     """One visit to `branch` by way of `source`."""
-    privacy.ensure_key(get_settings().home)
     monkeypatch.setattr("kkbc.pulling.open_source", lambda *_: source)
+    return visit(branch)
+
+
+def visit(branch: Branch) -> PullReport:
+    """One visit to `branch` by the way that its entry in the registry names."""
+    privacy.ensure_key(get_settings().home)
     with connect("loader") as conn:
         conn.execute(
             "insert into ops.run (run_id, as_of, mode) values ('r', %s, 'plain') on conflict do nothing", [DAY]
         )
     with connect("loader", autocommit=True) as conn:
         return pull(conn, branch, run_id="r", until=UNTIL, root=None)
+
+
+def keep_connection(conn_id: str, kind: str, **fields: Any) -> None:
+    """Writes the connection to the home's file."""
+    path = get_settings().keys / "connections.json"
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({conn_id: {"conn_type": kind} | fields}))
 
 
 def loaded() -> dict[str, list[Any]]:
@@ -55,7 +69,7 @@ def loaded() -> dict[str, list[Any]]:
         " rows_nik_valid, rows_contactable, sent_at from ops.slice order by feed, revision"
     )
     with connect() as conn:
-        return {name: conn.execute(statement).fetchall() for name, statement in statements.items()}  # type: ignore[call-overload]
+        return {name: conn.execute(statement).fetchall() for name, statement in statements.items()}
 
 
 def empty_warehouse() -> None:

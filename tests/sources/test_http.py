@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from cryptography.x509.oid import NameOID
 
 from kkbc.connections import Connection
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
+from kkbc.registry import Branch
 from kkbc.slices import Delivery, Entry
 from kkbc.sources import Manifest, Wanted, open_source
 from kkbc.sources.api import Patience
 from kkbc.sources.http import HttpSource
 from tests.deliveries import TEMPLATE, deliver
 from tests.sources.branch_api import TOKEN, Asked, BranchApi, serving
-from tests.sources.pulled import DAY, KC001, ROWS, empty_warehouse, landed, loaded, pull_by
+from tests.sources.pulled import DAY, KC001, ROWS, empty_warehouse, keep_connection, landed, loaded, pull_by, visit
 
 QUICK = Patience(
     connect_seconds=2,
@@ -270,7 +272,7 @@ def test_damaged_gzip_is_unreadable(api: BranchApi, source: HttpSource, target: 
     put(api, 3)
     folded = gzip.compress(json.dumps({"data": [], "total": 0}).encode())
     for damaged in (folded[:-9], b"\x1f\x8b nothing of the kind", folded[:12] + b"\xff" * 10 + folded[22:]):
-        api.misbehave = always(lambda asked, sent=damaged: asked.answer(200, sent, Content_Encoding="gzip"))
+        api.misbehave = always(partial(Asked.answer, status=200, content=damaged, Content_Encoding="gzip"))
         assert rejection(source, target, 0) == "UNREADABLE"
     api.misbehave = always(lambda asked: asked.answer(200, folded, Content_Encoding="br"))
     assert rejection(source, target, 0) == "UNREADABLE"
@@ -300,7 +302,7 @@ def test_a_total_that_stays_wrong_rejects_the_slice_and_its_bytes_are_kept(
     lines = put(api, 3)
     for total in (4, 2, 0):
         api.asked.clear()
-        api.misbehave = always(lambda asked, total=total: asked.page(total=total))
+        api.misbehave = always(partial(Asked.page, total=total))
         assert rejection(source, target, 3) == "ROW_COUNT"
         assert target.read_bytes() == lines
         assert len(api.asked) == 2
@@ -652,3 +654,10 @@ def test_a_rejected_slice_leaves_the_others_and_is_taken_when_mended(
     api.misbehave = None
     assert pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch).loaded == 1
     assert loaded() == by_file
+
+
+def test_the_registry_and_a_connection_are_all_that_it_takes(warehouse: str, api: BranchApi) -> None:
+    offer(api)
+    keep_connection("api_kc001", "http", host=api.address, password=TOKEN)
+    report = visit(Branch(branch_id="KC001", kind="http", connection="api_kc001"))
+    assert (report.kind, report.loaded, report.rejected, report.rows) == ("http", 3, 0, 8)

@@ -197,3 +197,24 @@ def test_rows_of_a_database_are_judged_as_a_manifest_file_is() -> None:
     twice = judge_rows([row, row | {"rows": 6}], place)
     assert twice.rejection is not None
     assert (twice.rejection[0], len(twice.entries), twice.revision) == ("UNREADABLE", 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "a\x00.csv"}, (152, None, 40110)),
+        ({"name": "\ud800.csv"}, (152, None, 40110)),
+        ({"rows": 2**63}, (-1, "pendaftaran.csv", 40110)),
+        ({"rows": -(10**30)}, (-1, "pendaftaran.csv", 40110)),
+        ({"rows": 2**31}, (2**31, "pendaftaran.csv", 40110)),
+        ({"bytes": 10**30}, (152, "pendaftaran.csv", None)),
+    ],
+)
+def test_what_nothing_can_hold_is_not_said(change: dict[str, Any], said: tuple[Any, ...]) -> None:
+    (entry,) = parse(GOOD | {"files": [FILE | change]}).entries
+    assert (entry.rows, entry.name, entry.bytes) == said
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "0001-01-01", "x\x00"])
+def test_a_time_that_other_zones_have_no_name_for_is_none(moment: str) -> None:
+    assert parse(GOOD | {"sent_at": moment}).sent_at is None

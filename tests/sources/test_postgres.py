@@ -22,7 +22,8 @@ from kkbc.sources import Wanted, open_source
 from kkbc.sources.postgres import Limits, PostgresSource
 from kkbc.warehouse import schema, server
 from tests.deliveries import TEMPLATE, deliver
-from tests.sources.pulled import DAY, KC001, KC120, ROWS, UNTIL, empty_warehouse, loaded, pull_by
+from tests.sources import pulled
+from tests.sources.pulled import DAY, KC001, KC120, ROWS, UNTIL, empty_warehouse, keep_connection, loaded, pull_by
 
 LOGIN, PASSWORD = "penarik", "rahasia-sekali"
 QUICK = Limits(connect=2, statement=0.5, lock=0.3, idle=10, grace=0.5)
@@ -83,12 +84,15 @@ def at_branch(database: server.Server) -> Iterator[psycopg.Connection]:
 
 
 def run(conn: psycopg.Connection, statement: str, values: Any = None) -> Any:
-    return conn.execute(statement, values)  # type: ignore[call-overload]
+    return conn.execute(statement, values)
+
+
+def fields(database: server.Server) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": database.port, "login": LOGIN, "password": PASSWORD, "schema": "cabang"}
 
 
 def connection(database: server.Server, **changes: Any) -> Connection:
-    fields = {"host": "127.0.0.1", "port": database.port, "login": LOGIN, "password": PASSWORD, "schema": "cabang"}
-    return Connection("db_kc001", **(fields | changes))
+    return Connection("db_kc001", **(fields(database) | changes))
 
 
 @contextmanager
@@ -699,3 +703,12 @@ def test_a_rejected_slice_leaves_the_others_and_is_taken_when_mended(
     at_branch.execute("update ekspor.pengiriman set jumlah_baris = 2 where umpan = 'iuran'")
     assert visit().loaded == 1
     assert loaded() == by_file
+
+
+def test_the_registry_and_a_connection_are_all_that_it_takes(
+    warehouse: str, at_branch: psycopg.Connection, database: server.Server
+) -> None:
+    offer(at_branch)
+    keep_connection("db_kc001", "postgres", **fields(database))
+    report = pulled.visit(Branch(branch_id="KC001", kind="postgres", connection="db_kc001"))
+    assert (report.kind, report.loaded, report.rejected, report.rows) == ("postgres", 3, 0, 8)

@@ -1,9 +1,12 @@
 """A real Airflow on homes of its own: up, a night, a crash, down."""
 
+import hashlib
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -116,6 +119,60 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     again = run_in_airflow(Wishes(night.business_date, world.branches_root))
     assert not again["news"]
     assert again["publication_id"] is None
+
+
+def finished(api: Api, dag_id: str, run_id: str) -> str:
+    """The state in which a run ends."""
+    deadline = time.monotonic() + 300
+    while (state := str(api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])) not in ("success", "failed"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return state
+
+
+def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_path: Path) -> None:
+    """A target of an office that the registry does not know is quarantined, until it does."""
+    day = date(2023, 12, 12)
+    content = b"kode_kantor,bulan,target_peserta_baru,target_peserta_aktif,target_iuran\nKC003,2023-12,10,100,1000\n"
+    folder = tmp_path / "HQ" / day.isoformat()
+    folder.mkdir(parents=True)
+    (folder / "target.csv").write_bytes(content)
+    listed = {"feed": "target", "name": "target.csv", "rows": 1, "bytes": len(content)}
+    manifest = {
+        "schema_version": 1,
+        "branch_id": "HQ",
+        "business_date": day.isoformat(),
+        "revision": 1,
+        "sent_at": f"{day}T19:00:00+07:00",
+        "files": [{**listed, "sha256": hashlib.sha256(content).hexdigest()}],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    run_in_airflow(Wishes(day, tmp_path, first_business_date=FIRST, gate="warn"))
+    registry = running / "branches.yml"
+    known = registry.read_text()
+    airflow = configuration.find(get_settings())
+    assert airflow is not None
+    api = Api(airflow)
+    try:
+        registry.write_text(known + "  - {branch_id: KC003}\n")
+        wanted = {"logical_date": None, "conf": {"why": "KC003 was opened", "feed": "target", "gate": "warn"}}
+        run_id = api.post("dags/retry_quarantine/dagRuns", wanted)["dag_run_id"]
+        assert finished(api, "retry_quarantine", run_id) == "success"
+        caused: list[str] = []
+        while not caused:
+            (event,) = api.get("assets/events", source_dag_id="retry_quarantine", source_run_id=run_id)["asset_events"]
+            caused = [run["run_id"] for run in event["created_dagruns"]]
+            time.sleep(1)
+        assert finished(api, "build_marts", caused[0]) == "success"
+    finally:
+        registry.write_text(known)
+    with connect("auditor") as conn:
+        targets = conn.execute("select branch_id, target_new from raw.targets where _business_date = %s", [day])
+        assert targets.fetchall() == [("KC003", 10)]
+        runs = conn.execute("select as_of, outcome from ops.run where run_id = %s", [f"retry__{run_id}"])
+        assert runs.fetchall() == [(day, "published")]
+        events = conn.execute("select event, why, done_by from ops.quarantine_event")
+        assert events.fetchall() == [("accepted", "KC003 was opened", f"airflow {configuration.ADMIN}")]
 
 
 def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ def test_migrating_again_changes_nothing(warehouse: str) -> None:
         ("auditor", "create table audit.mine (a int)"),
         ("pii", "delete from vault.registrations"),
         ("branch_bi", "select * from vault.registrations"),
+        ("loader", "delete from ops.quarantine_event"),
+        ("loader", "update ops.quarantine_event set why = 'another'"),
+        ("transformer", "update ops.quarantine set closed_as = 'accepted'"),
     ],
 )
 def test_roles_cannot_do_what_is_not_theirs(warehouse: str, role: str, statement: str) -> None:

@@ -31,7 +31,7 @@ select
     regional_offices.kanwil_name,
     branches.province_code,
     provinces.name as province_name,
-    former_provinces.code as province_code_2021,
+    coalesce(province_history.province_code_2021, branches.province_code) as province_code_2021,
     former_provinces.name as province_name_2021,
     branches.regency_code,
     regencies.name as regency_name,

@@ -10,18 +10,37 @@ informal_workers as (
     select * from {{ ref('informal_workers_by_province') }}
 ),
 
+provinces as (
+    select * from {{ ref('provinces') }}
+),
+
+province_history as (
+    select * from {{ ref('province_history') }}
+),
+
 month_ends as (
     select distinct business_date as month_end
     from branch_days
     where business_date = {{ month_end('business_date') }}
 ),
 
--- The 34 provinces of before the split: those that the survey knows.
+-- The 34 provinces of before the split; what one of the tables lacks, the others may know.
+former_provinces as (
+    select coalesce(province_history.province_code_2021, provinces.code) as province_code
+    from provinces
+    left join province_history on provinces.code = province_history.province_code
+    union
+    select province_code from informal_workers
+    union
+    select province_code_2021 as province_code from branches
+    where province_code_2021 is not null
+),
+
 province_months as (
     select
-        provinces.province_code,
+        former_provinces.province_code,
         month_ends.month_end
-    from (select distinct province_code from informal_workers) as provinces
+    from former_provinces
     cross join month_ends
 ),
 
@@ -42,6 +61,7 @@ surveyed as (
         province_months.month_end,
         informal_workers.informal_workers_est,
         informal_workers.year,
+        informal_workers.source,
         row_number() over (
             partition by province_months.province_code, province_months.month_end
             order by
@@ -54,7 +74,7 @@ surveyed as (
                 end
         ) as preference
     from province_months
-    inner join informal_workers on province_months.province_code = informal_workers.province_code
+    left join informal_workers on province_months.province_code = informal_workers.province_code
 )
 
 select
@@ -63,7 +83,7 @@ select
     cast(coalesce(covered.aktif, 0) as bigint) as aktif,
     surveyed.informal_workers_est as informal_workers,
     surveyed.year as informal_workers_year,
-    'BPS Sakernas, Agustus' as informal_workers_source,
+    surveyed.source as informal_workers_source,
     100 * {{ ratio('coalesce(covered.aktif, 0)', 'surveyed.informal_workers_est') }} as coverage_pct,
     'registering_office' as attribution_rule
 from surveyed

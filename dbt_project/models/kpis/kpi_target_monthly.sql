@@ -76,7 +76,8 @@ select
     cast(realisation_active as double precision) as projection_active,
     {{ ratio('realisation_idr * days_in_month', 'elapsed_days') }} as projection_idr,
     case
-        when exact_attainment_new is not null
+        -- A branch that the reference table lacks is in no regional office.
+        when exact_attainment_new is not null and kanwil_id is not null
             then rank() over (partition by kanwil_id, month order by exact_attainment_new desc nulls last)
     end as rank
 from compared

@@ -1,3 +1,5 @@
+-- Open rows, and those that a person resolved: neither is loaded. Closed as accepted means loaded by a retry, closed as
+-- superseded that a higher revision is in force.
 with quarantine as (
     select * from {{ source('ops', 'quarantine') }}
 )
@@ -12,4 +14,4 @@ select
 from quarantine
 where
     business_date <= {{ as_of() }}
-    and closed_at is null
+    and coalesce(closed_as, 'resolved') = 'resolved'

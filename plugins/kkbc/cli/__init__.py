@@ -44,3 +44,22 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        mistake = _of_the_warehouse(error)
+        if mistake is None:
+            raise
+        complain(mistake)
+        sys.exit(2)
+
+
+def _of_the_warehouse(error: Exception) -> UserError | None:
+    """What a person is told of an error of PostgreSQL; None for any other, and for one that is the program's fault."""
+    if type(error).__module__.partition(".")[0] != "psycopg":
+        return None
+    import psycopg
+
+    from kkbc.warehouse.connection import told
+
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return UserError("the warehouse is older than this program", "`kkbc migrate` brings it up to date")
+    return told(error) if isinstance(error, psycopg.OperationalError) else None

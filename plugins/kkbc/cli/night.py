@@ -162,6 +162,8 @@ def print_status(run_id: str | None = None) -> None:
     for failure in found.failed_expectations:
         told = (failure["expectation"], failure["slice"], failure["observed"])
         out.print(f"  [yellow]{failure['severity']}[/yellow]", *(escape(part) for part in told if part))
+    for warning in found.data_warnings:
+        out.print("  [yellow]warn[/yellow]", warning["test"], escape(warning["message"] or ""))
     if found.national is None:
         out.print("Nothing is published yet.")
         return

@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 _NAME = re.compile(r"^manifest(?:\.r(\d{1,6}))?\.json$")
 _LISTS = ("files", "slices", "feeds")
 _MAX_REVISION = 2**31
+_MOST = 2**63
+_FIRST_YEAR, _LAST_YEAR = 1900, 9000
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,20 @@ def _entry(item: dict[str, Any], zone: ZoneInfo, each_its_own: bool) -> Entry:
     return Entry(
         feed,
         rows,
-        name=name if isinstance(name, str) else None,
+        name=name if isinstance(name, str) and _is_text(name) else None,
         bytes=size if _is_whole(size) else None,
         sha256=digest.lower() if isinstance(digest, str) else None,
     )
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it is a whole number that anything could have so many of; JSON knows no bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written down: JSON can spell half characters, and the one that ends a text elsewhere."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
 
 
 def _revision(value: object) -> int | None:
@@ -178,5 +186,7 @@ def _instant(value: object, zone: ZoneInfo) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
+        return None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # on the brink of time no other zone can tell it
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -62,8 +62,13 @@ class S3Tree:
         self.bucket = match[1]
         self.prefix = "/".join(filter(None, (match[2].strip("/"), branch.branch_id))) + "/"
         endpoint = str(connection.extra.get("endpoint_url") or "") or None
-        host = urlsplit(endpoint).netloc.rpartition("@")[2] or "no address" if endpoint else "Amazon"
-        self.place = f"bucket {self.bucket} of branch {branch.branch_id} at {host}"
+        host = urlsplit(endpoint).netloc if endpoint else "Amazon"
+        if "@" in host:
+            raise BranchRefused(
+                f"extra.endpoint_url of Airflow connection {connection.conn_id!r} holds a login",
+                "put that into login and password of the connection",
+            )
+        self.place = f"bucket {self.bucket} of branch {branch.branch_id} at {host or 'no address'}"
         self._fs = S3FileSystem(
             key=connection.login,
             secret=connection.password,

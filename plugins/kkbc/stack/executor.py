@@ -15,11 +15,14 @@ PRELOADED = (
     "airflow.sdk.definitions.retry_policy",
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
+    "airflow.secrets.local_filesystem",
     "dbt.adapters.postgres",
     "dbt.cli.main",
     "great_expectations",
     "jinja2.ext",
     "kkbc.night",
+    "kkbc.sources.s3",
+    "kkbc.sources.sftp",
 )
 
 

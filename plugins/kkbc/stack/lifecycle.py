@@ -17,7 +17,7 @@ from psycopg import sql
 
 from kkbc.errors import UserError
 from kkbc.settings import Settings, get_settings
-from kkbc.stack import configuration, processes
+from kkbc.stack import branches, configuration, processes
 from kkbc.stack.api import Api
 from kkbc.stack.configuration import Airflow
 from kkbc.warehouse import schema, server
@@ -75,18 +75,21 @@ def up(say: Say = lambda _: None) -> Airflow:
 
 def down() -> list[str]:
     """Stops everything of the current home; returns the names of what was running. Idempotent."""
-    home = get_settings().home
+    settings = get_settings()
+    home = settings.home
     if not home.is_dir():
         return []
     with FileLock(home / ".stack.lock"):
         stopped = processes.stop(COMPONENTS, home / "run")
+        if branches.stop(settings):
+            stopped.append(branches.NAME)
         if server.stop(home):
             stopped.append("postgres")
         return stopped
 
 
 def states() -> list[State]:
-    """What of the current home is running."""
+    """What of the current home is running; the servers of played branches only when they are."""
     settings = get_settings()
     postgres = server.find(settings.home)
     found = [State("postgres", postgres is not None, f"pid {postgres.pid}, port {postgres.port}" if postgres else "")]
@@ -97,7 +100,8 @@ def states() -> list[State]:
         if process and airflow and name == "api-server":
             detail += f", port {airflow.port}"
         found.append(State(name, process is not None, detail))
-    return found
+    served = processes.find(branches.NAME, settings.home / "run")
+    return [*found, State(branches.NAME, True, f"pid {served.pid}")] if served else found
 
 
 def _prepare_databases(settings: Settings, postgres: server.Server, say: Say) -> None:

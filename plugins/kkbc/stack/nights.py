@@ -11,6 +11,8 @@ from kkbc.errors import GateFailed, UserError
 from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.simulator import World
+from kkbc.simulator.world import ways_of_new
+from kkbc.stack import branches
 from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import states, up
 
@@ -61,7 +63,10 @@ def play(nights: int | None, new_progress: Callable[[date], Any]) -> list[dict[s
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(settings.home / ".play.lock", timeout=0):
-            world = World(settings.home / "world")
+            folder = settings.home / "world"
+            world = World(folder, ways=ways_of_new(folder))
+            world.begin()
+            branches.start(settings, folder)
             count = nights or (FIRST_NIGHTS if world.nights_played == 0 else 1)
             outcomes = []
             for _ in range(count):
@@ -74,7 +79,8 @@ def play(nights: int | None, new_progress: Callable[[date], Any]) -> list[dict[s
 
 def _play_night(world: World, progress: Progress) -> dict[str, Any]:
     night = world.play_night(lambda done, total, _: progress("simulate", done, total))
-    wishes = Wishes(night.business_date, world.branches_root, first_business_date=world.first_date)
+    ways = branches.ways_after(get_settings(), world.folder, world.nights_played)
+    wishes = Wishes(night.business_date, world.branches_root, ways, first_business_date=world.first_date)
     return run_in_airflow(wishes, progress)
 
 

@@ -56,7 +56,17 @@ def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Co
             remedy = "let the owner of the database run `kkbc migrate`, or grant it the roles of the warehouse"
         if "role" in cause and "does not exist" in cause:
             remedy = "the database was not migrated: run `kkbc migrate`"
+        if "No space left on device" in cause:
+            remedy = "free space on its disk, then run the night again"
         raise UserError(f"cannot connect to PostgreSQL at {place}: {cause}", remedy) from error
+
+
+def told(error: psycopg.OperationalError) -> UserError:
+    """What a person is told of a server that could not go on, though nobody asked it for anything wrong."""
+    if isinstance(error, psycopg.errors.DiskFull):
+        return UserError("the disk of the warehouse is full", "free space there, then run the night again")
+    cause = (str(error).strip().splitlines() or ["no message"])[0].strip()
+    return UserError(f"the warehouse broke off: {cause}", "see to its server, then run the night again")
 
 
 def sqlalchemy_url(role: Role | None = None, *, driver: str = "psycopg", database: str | None = None) -> str:

@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 
 from kkbc.contracts import Contract
-from kkbc.errors import UserError
 from kkbc.slices import Slice
+from kkbc.warehouse.connection import told
 
 Outcome = Literal["loaded", "superseded", "rejected", "known"]
 
@@ -237,7 +237,7 @@ def as_array(column: str) -> pl.Expr:
 def copy_frame(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
     """Adds rows to a table by COPY; the frame's columns are named as the table's.
 
-    Raises UserError when the disk of the warehouse is full.
+    Raises UserError when the disk of the warehouse is full, psycopg.OperationalError when it breaks off.
     """
     if frame.is_empty():
         return
@@ -248,11 +248,18 @@ def copy_frame(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataF
             text = io.BytesIO()
             frame.write_csv(text, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z")
             copy.write(text.getbuffer())
-    except psycopg.errors.DiskFull as error:
-        raise UserError("the disk of the warehouse is full", "free space there, then run the night again") from error
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
-        # PostgreSQL quotes the row in its message: the person in it must not reach a log.
-        raise RuntimeError(f"COPY into {'.'.join(table)} failed: {type(error).__name__}") from None
+    except psycopg.Error as error:
+        # PostgreSQL quotes the row in its message: the person in it must not reach a log, nor a cause that logs show.
+        raise _without_row(error, ".".join(table)) from None
+
+
+def _without_row(error: psycopg.Error, table: str) -> Exception:
+    if isinstance(error, psycopg.errors.DiskFull):
+        return told(error)
+    if isinstance(error, psycopg.OperationalError):
+        lines = (error.diag.message_primary or str(error)).strip().splitlines()
+        return psycopg.OperationalError(f"COPY into {table} broke off: {lines[0] if lines else 'the server is gone'}")
+    return RuntimeError(f"COPY into {table} failed: {type(error).__name__}")
 
 
 def _record(

@@ -4,6 +4,7 @@ import secrets
 from pathlib import Path
 
 import psycopg
+from filelock import FileLock
 from psycopg import sql
 
 from kkbc import privacy
@@ -20,15 +21,18 @@ def prepare() -> None:
     warehouse was loaded with is gone: a new one would make every known participant a stranger.
     """
     settings = get_settings()
-    if settings.database_url:
-        schema.migrate()
-    else:
-        running = server.start(settings.home)
-        schema.create_database(running, DATABASE)
-        schema.migrate()
-        _give_bi_its_password(settings.keys / "bi.password", running)
-    if not settings.pii_key_connection:
-        _make_key_for_a_new_warehouse(settings.home)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    # Two that come to a new home at once: the second waits, then finds it prepared.
+    with FileLock(settings.home / ".prepare.lock"):
+        if settings.database_url:
+            schema.migrate()
+        else:
+            running = server.start(settings.home)
+            schema.create_database(running, DATABASE)
+            schema.migrate()
+            _give_bi_its_password(settings.keys / "bi.password", running)
+        if not settings.pii_key_connection:
+            _make_key_for_a_new_warehouse(settings.home)
 
 
 def _make_key_for_a_new_warehouse(home: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shutil
 import socket
 import stat
 import subprocess
@@ -166,17 +167,25 @@ def _let_traverse(path: Path, user: pwd.struct_passwd | None) -> None:
 
 
 def _initialise(data: Path, user: pwd.struct_passwd | None) -> None:
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Makes the data folder, under another name first: one that was half made would look like one to start.
+
+    A folder that is there, as a disk mounted for it is, is filled as it is.
+    """
+    made = data if data.exists() else data.with_name(f"{data.name}.partial")
+    if made != data:
+        shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True, exist_ok=True, mode=0o700)
     if user is not None:
-        os.chown(data, user.pw_uid, user.pw_gid)
+        os.chown(made, user.pw_uid, user.pw_gid)
     arguments = ["--username", SUPERUSER, "--encoding", "UTF8", "--locale", "C.UTF-8", "--auth-local", "trust"]
     try:
-        _call(["initdb", "-D", str(data), *arguments, "--auth-host", "scram-sha-256"], user)
+        _call(["initdb", "-D", str(made), *arguments, "--auth-host", "scram-sha-256"], user)
     except subprocess.CalledProcessError as error:
         last = (error.stderr or error.stdout or "").strip().splitlines()[-1:]
         raise UserError(f"the embedded PostgreSQL cannot make {data}: {' '.join(last)}", "is the disk full?") from error
-    with (data / "postgresql.conf").open("a") as conf:
+    with (made / "postgresql.conf").open("a") as conf:
         conf.write("include 'kkbc.conf'\n")
+    made.rename(data)
 
 
 def _port(data: Path) -> int:

@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING
 
 from kkbc.errors import UserError
 
+FOLDER = "servers"
+STATE = "serving.json"
+"""How far the servers are: {"nights": n} once what was played in n nights is there to be pulled."""
+WAYS = "ways.json"
+"""How each branch is reached, as `kkbc run --ways` takes it."""
+
 if TYPE_CHECKING:
     from kkbc.simulator.servers.serving import Servers
 

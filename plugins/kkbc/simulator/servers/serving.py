@@ -18,7 +18,7 @@ from kkbc.settings import Settings, get_settings
 from kkbc.simulator import reference
 from kkbc.simulator.deliver import FOLDERS
 from kkbc.simulator.misbehaviour import Sheet
-from kkbc.simulator.servers import api, sftp
+from kkbc.simulator.servers import FOLDER, STATE, WAYS, api, sftp
 from kkbc.simulator.servers.databases import Databases, name_of
 from kkbc.simulator.servers.keyring import Keyring, read_json, write_private
 from kkbc.simulator.servers.links import HOST, Link
@@ -27,9 +27,6 @@ from kkbc.simulator.spelling import Profile, profile_of
 from kkbc.simulator.ways import FILE
 from kkbc.simulator.world import WORLD_FILE, kinds_of, read_world
 
-FOLDER = "servers"
-STATE = "serving.json"
-WAYS = "ways.json"
 LOOK_SECONDS = 0.2
 
 Json = dict[str, Any]
