@@ -8,15 +8,7 @@
     indexes=[{'columns': ['measure', 'branch_id', 'day', 'code'], 'unique': true}]
 ) }}
 with counted as (
-    {{ participants_counted(
-        registrations=ref('int_registrations_deduplicated'),
-        acquisitions=ref('int_acquisitions_credited'),
-        coverage=ref('int_coverage_merged'),
-        attributions=ref('int_participants_attributed'),
-        statuses=ref('int_statuses_derived'),
-        contributions=ref('int_contributions_deduplicated'),
-        which=of_touched_participants()
-    ) }}
+    {{ participants_counted(which=of_touched_participants()) }}
 )
 
 {% if not execute or (var('built_as_of', none) and is_incremental()) -%}

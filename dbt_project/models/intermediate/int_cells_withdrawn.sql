@@ -2,12 +2,7 @@
 {{ waits_for('int_participants_touched') }}
 {% if var('built_as_of', none) -%}
 {{ participants_counted(
-    registrations=before('int_registrations_deduplicated'),
-    acquisitions=before('int_acquisitions_credited'),
-    coverage=before('int_coverage_merged'),
-    attributions=before('int_participants_attributed'),
-    statuses=before('int_statuses_derived'),
-    contributions=before('int_contributions_deduplicated'),
+    as_before=true,
     which='where ' ~ in_set('participant_token', ref('int_participants_touched'), 'participant_token')
 ) }}
 {%- else -%}
