@@ -1,6 +1,7 @@
 """Taking a slice in: parts, what is kept beside the bytes, and what a rejected slice leaves behind."""
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
+import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -207,12 +209,48 @@ def test_a_rejected_slice_leaves_its_bytes_and_nothing_else(
     assert list((home / "spool").glob("*") if (home / "spool").exists() else []) == []
 
 
-def test_late_extra_and_missing_columns_of_json_lines_are_drift(take: Callable[..., Intake], landing: Landing) -> None:
-    rows: list[dict[str, str]] = [{"id_bayar": f"P-{n}"} for n in range(5)]
-    rows[4]["Catatan"] = "x"
-    content = as_lines(rows).replace(b'"iuran_jht": "0", ', b"")
-    found = take(landing, content, 5, "iuran.jsonl", batch_rows=2).found
-    assert (found["extra_columns"], found["missing_columns"]) == (["Catatan"], ["iuran_jht"])
+def written(name: str, rows: list[dict[str, str]]) -> bytes:
+    """`rows` in the format that the ending of `name` tells; tables have the columns of any row."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    buffer = io.BytesIO()
+    if name.endswith(".xlsx"):
+        with xlsxwriter.Workbook(buffer) as book:
+            sheet = book.add_worksheet()
+            for line, row in enumerate([columns, *([row.get(column, "") for column in columns] for row in rows)]):
+                sheet.write_row(line, 0, row)
+        return buffer.getvalue()
+    if ".csv" in name:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+        content = text.getvalue().encode()
+    else:
+        content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return gzip.compress(content) if name.endswith(".gz") else content
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "xlsx", "jsonl", "jsonl.gz"])
+def test_extra_and_missing_columns_are_drift_of_the_slice(
+    take: Callable[..., Intake], landing: Landing, warehouse: str, ending: str
+) -> None:
+    rows = [{wire: text for wire, text in CONTRIBUTION.items() if wire != "iuran_jht"} for _ in range(5)]
+    for number, row in enumerate(rows):
+        row["id_bayar"] = f"P-{number}"
+    rows[4]["Catatan Lain"] = "x"  # in JSON lines the last line alone has it, in a part of its own
+    content = written(f"iuran.{ending}", rows)
+    intake = take(landing, content, 5, f"iuran.{ending}", batch_rows=2)
+    assert intake.format == ending
+    assert intake.rows.counts.accepted == 5
+    slice_ = Slice("iuran", "KC001", DAY, 1)
+    with connect("loader", autocommit=True) as conn:
+        conn.execute("insert into ops.run (run_id, as_of, mode) values ('r', '2023-12-31', 'plain')")
+        record = SliceRecord(slice_, "r", "0" * 64, 5, None, file_format=intake.format, drift=intake.found)
+        load(conn, load_contract("iuran"), record, intake.rows)
+    with connect() as conn:
+        ((drift,),) = conn.execute("select drift from ops.slice").fetchall()
+        assert conn.execute("select jht_amount from raw.contributions").fetchall() == [(0,)] * 5
+    assert (drift["extra_columns"], drift["missing_columns"]) == (["Catatan Lain"], ["iuran_jht"])
 
 
 def test_landed_bytes_are_found_again(

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, TypeGuard
 
 import psycopg
 
@@ -59,7 +59,8 @@ def _pull_all(run: night.Run, progress: Progress) -> None:
     whose visits ended because the warehouse broke off.
 
     Some at a time, for most of a visit over a line is waiting. Attempts are on record with their reasons, so that the
-    roll-up names the branches that failed. Raises UserError for what would make every branch fail alike.
+    roll-up names the branches that failed. Raises UserError for what would make every branch fail alike, and
+    psycopg.OperationalError when the warehouse breaks off once more.
     """
     done = 0
     with ThreadPoolExecutor(PULL_THREADS) as pool:
@@ -71,14 +72,22 @@ def _pull_all(run: night.Run, progress: Progress) -> None:
                 error = visit.exception()
                 if isinstance(error, BranchUnavailable | BranchTimeout | psycopg.OperationalError):
                     out_of_reach.append(visits[visit])
-                elif isinstance(error, UserError) and not isinstance(error, BranchRefused):
+                elif _concerns_all(error):
                     raise error
                 done += 1
                 progress("pull", done, len(run.branch_ids))
-            wait([pool.submit(night.pull_branch, run.run_id, branch_id) for branch_id in out_of_reach])
+            for visit in as_completed([pool.submit(night.pull_branch, run.run_id, name) for name in out_of_reach]):
+                error = visit.exception()
+                if _concerns_all(error) or isinstance(error, psycopg.OperationalError):
+                    raise error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _concerns_all(error: BaseException | None) -> TypeGuard[UserError]:
+    """Whether other branches would fail alike."""
+    return isinstance(error, UserError) and not isinstance(error, BranchRefused)
 
 
 def tell(outcome: dict[str, Any], say: Say) -> None:

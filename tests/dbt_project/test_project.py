@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from kkbc import building, publishing
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.reference import codes
-from kkbc.settings import PROJECT_ROOT
+from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.warehouse import connect
 from tests.dbt_project.raw import World
@@ -208,6 +209,19 @@ def test_contracts_reach_the_readers(built: str) -> None:
                 [f"{model.schema}.{model.name}"],
             ).fetchall()
         assert comments == [(column["name"], column["description"]) for column in told["columns"]]
+
+
+def test_the_database_is_what_the_documentation_says(built: str, tmp_path: Path) -> None:
+    """dbt-bouncer's checks of catalog and run results, which need a warehouse."""
+    generated = dbt(tmp_path, "--quiet", "docs", "generate")
+    assert generated.returncode == 0, generated.stdout
+    shutil.copy(get_settings().home / "dbt" / "target" / "run_results.json", tmp_path / "target")
+    config = ["--config-file", str(building.DBT_PROJECT / "dbt-bouncer.yml")]
+    command = [str(Path(sys.executable).with_name("dbt-bouncer")), "run", *config]
+    command += ["--only", "catalog_checks,run_results_checks"]
+    environment = {**os.environ, "DBT_PROJECT_DIR": str(tmp_path)}
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_examples_run(built: str) -> None:

@@ -1,6 +1,8 @@
 """Homes of their own for the fault tests, and what an undisturbed run makes of the same deliveries."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,14 @@ def victims() -> Iterator[Victims]:
 
 
 @pytest.fixture(scope="session")
+def night_victims() -> Iterator[Victims]:
+    """For whole nights, with all that builds and audits them."""
+    served = Victims("kkbc.plain", "kkbc.pulling", "kkbc.quality.gate", "dbt.cli.main", "great_expectations")
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="session")
 def deliveries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that the branches deliver to. However often they are visited, nothing in it changes."""
     root = tmp_path_factory.mktemp("branches")
@@ -43,20 +53,34 @@ def deliveries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert with_times(root) == before, "files of a branch were touched"
 
 
-@pytest.fixture
-def new_home(pg: server.Server, tmp_path: Path, deliveries: Path) -> Iterator[NewHome]:
-    """Makes an installation with an empty warehouse."""
+@contextmanager
+def homes(pg: server.Server, folder: Path, deliveries: Path) -> Iterator[NewHome]:
+    """Makes installations with an empty warehouse each."""
     made = []
 
-    def make(folder: Path | None = None, **more: str) -> Home:
+    def make(place: Path | None = None, **more: str) -> Home:
         name = f"fault{next(_numbers)}"
         made.append(name)
         schema.create_database(pg, name, template="template_kkbc")
-        return Home(folder or tmp_path / name, pg.conninfo(name), deliveries, more)
+        return Home(place or folder / name, pg.conninfo(name), deliveries, more)
 
     yield make
     for name in made:
         schema.drop_database(pg, name)
+
+
+@pytest.fixture
+def new_home(pg: server.Server, tmp_path: Path, deliveries: Path) -> Iterator[NewHome]:
+    """Makes installations for one test."""
+    with homes(pg, tmp_path, deliveries) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_home(pg: server.Server, tmp_path_factory: pytest.TempPathFactory, deliveries: Path) -> Iterator[Home]:
+    """One installation for all tests of a module."""
+    with homes(pg, tmp_path_factory.mktemp("shared"), deliveries) as make:
+        yield make()
 
 
 @pytest.fixture
@@ -70,8 +94,31 @@ def undisturbed(
     pg: server.Server, victims: Victims, deliveries: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
     """What pulls leave behind that nothing disturbs."""
-    schema.create_database(pg, "undisturbed", template="template_kkbc")
-    quiet = Home(tmp_path_factory.mktemp("undisturbed") / "home", pg.conninfo("undisturbed"), deliveries)
-    assert victims.run(quiet, "pull", *quiet.pull_arguments()) == 0, quiet.log.read_text()
-    yield quiet.pulled()
-    schema.drop_database(pg, "undisturbed")
+    with homes(pg, tmp_path_factory.mktemp("undisturbed"), deliveries) as make:
+        quiet = make()
+        assert victims.run(quiet, "pull", *quiet.pull_arguments()) == 0, quiet.log.read_text()
+        yield quiet.pulled()
+
+
+@pytest.fixture(scope="session")
+def quiet_night(
+    pg: server.Server, night_victims: Victims, deliveries: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], float]:
+    """A night that nothing disturbs."""
+    with homes(pg, tmp_path_factory.mktemp("undisturbed"), deliveries) as make:
+        quiet = make()
+        began = time.monotonic()
+        assert night_victims.run(quiet, "command", *quiet.run_arguments()) == 0, quiet.log.read_text()
+        return quiet.published(), time.monotonic() - began
+
+
+@pytest.fixture(scope="session")
+def undisturbed_night(quiet_night: tuple[dict[str, Any], float]) -> dict[str, Any]:
+    """What BI sees after a night that nothing disturbs."""
+    return quiet_night[0]
+
+
+@pytest.fixture(scope="session")
+def night_seconds(quiet_night: tuple[dict[str, Any], float]) -> float:
+    """How long such a night takes here and now."""
+    return quiet_night[1]

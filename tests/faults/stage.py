@@ -59,7 +59,7 @@ class Victims:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    def wait(self, pid: int, seconds: float = 90) -> int | None:
+    def wait(self, pid: int, seconds: float = 600) -> int | None:
         """The exit status of a victim, -9 when it was killed, None when it did not end in time."""
         status = self._ask({"wait": pid, "seconds": seconds})
         assert status is None or isinstance(status, int)
@@ -113,7 +113,7 @@ class Home:
     @property
     def log(self) -> Path:
         """What the victims printed, none of it expected."""
-        return self.root.parent / f"{conninfo_to_dict(self.database)['dbname']}.log"
+        return self.root.parent / f"{conninfo_to_dict(self.database).get('dbname', 'embedded')}.log"
 
     def complaint(self) -> str:
         """The one line that the command line complained in; no traceback is beside it, and no person."""
@@ -129,10 +129,15 @@ class Home:
         """The landing area."""
         return Path(self.more.get("KKBC_LANDING_URI", self.folder / "landing"))
 
-    def pull_arguments(self, branches: tuple[str, ...] = BRANCHES) -> tuple[Any, ...]:
+    def pull_arguments(self, branches: tuple[str, ...] = BRANCHES, run_id: str = "") -> tuple[Any, ...]:
         """A new night for the call `pull` of a victim."""
         self.runs += 1
-        return str(self.root), DAYS[-1].isoformat(), list(branches), f"run {self.runs} {os.urandom(3).hex()}"
+        return str(self.root), DAYS[-1].isoformat(), list(branches), run_id or f"run {self.runs}"
+
+    def run_arguments(self, day: date = DAYS[-1]) -> tuple[str, ...]:
+        """A whole night for the call `command` of a victim."""
+        days = ("--as-of", day.isoformat(), "--first-business-date", DAYS[0].isoformat())
+        return "run", "--source-root", str(self.root), *days, "--gate", "warn"
 
     def query(self, statement: str) -> list[Any]:
         """Rows of the warehouse, seen by its owner."""
@@ -161,7 +166,7 @@ PULLED = {
     "raw.targets": LINEAGE,
     "vault.registrations": LINEAGE,
     "vault.contributions": LINEAGE,
-    "ops.slice": ("first_seen_at", "loaded_at", "load_id", "run_id", "build_id", "landed_uri"),
+    "ops.slice": ("first_seen_at", "loaded_at", "load_id", "retry_load_ids", "run_id", "build_id", "landed_uri"),
     "ops.quarantine": ("first_seen_at", "closed_at", "load_id"),
     "ops.manifest": ("seen_at", "checked_at"),
     "ops.branch": ("synced_at",),

@@ -32,7 +32,7 @@ class Traps:
     """Functions wrapped by name. The traps spring one after the other; at the last one the process dies.
 
     A trap is {"at": "module:attribute", "when": before | after | half, "nth": arrivals it takes, "having": text that
-    one of the arguments, a string, a path or a tuple, must hold}.
+    one of the arguments, a string, path, list or tuple, must hold}.
     """
 
     def __init__(self, traps: list[dict[str, Any]]) -> None:
@@ -80,7 +80,7 @@ class Traps:
 
     def _springs(self, trap: dict[str, Any], args: tuple[Any, ...]) -> bool:
         having = trap.get("having", "")
-        told = [str(argument) for argument in args if isinstance(argument, str | Path | tuple)]
+        told = [str(argument) for argument in args if isinstance(argument, str | Path | tuple | list)]
         if not self.left or self.left[0] is not trap or (having and not any(having in text for text in told)):
             return False
         self.arrivals += 1
@@ -176,7 +176,21 @@ def short_parts(rows: int) -> None:
     pulling.take_in = functools.partial(pulling.take_in, batch_rows=rows)  # type: ignore[attr-defined]
 
 
-CALLS: dict[str, Call] = {"pull": pull, "command": command}
+def step(name: str, *arguments: Any) -> None:
+    """One step of a night, as a task of Airflow does it."""
+    from kkbc import night
+
+    getattr(night, name)(*arguments)
+
+
+def prepare() -> None:
+    """Makes a home that can take a night."""
+    from kkbc.warehouse.prepare import prepare
+
+    prepare()
+
+
+CALLS: dict[str, Call] = {"prepare": prepare, "pull": pull, "command": command, "step": step}
 
 
 def _victim(task: dict[str, Any]) -> int:

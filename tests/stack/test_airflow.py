@@ -123,7 +123,7 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
 
 def finished(api: Api, dag_id: str, run_id: str) -> str:
     """The state in which a run ends."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while (state := str(api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])) not in ("success", "failed"):
         assert time.monotonic() < deadline
         time.sleep(1)

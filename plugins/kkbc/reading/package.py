@@ -20,7 +20,7 @@ from kkbc.errors import SliceRejected
 
 MAX_UNFOLDED = 2**30
 MAX_GRID = 30_000_000
-"""Cells in the rectangle from A1 to the last row and column that hold something; some 30 bytes each."""
+"""Cells in the rectangle from A1 to the last row and column that hold something; some 80 bytes each when all text."""
 
 _WORKBOOK = "xl/workbook.xml"
 _RELATIONS = "xl/_rels/workbook.xml.rels"

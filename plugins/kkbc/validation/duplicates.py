@@ -11,7 +11,7 @@ import polars as pl
 from kkbc.contracts import Contract
 from kkbc.validation.judge import duplicate_lines
 
-HELD_ROWS = 1_000_000
+HELD_ROWS = 300_000
 """Rows with their keys, and hashes besides, that are compared at a time."""
 
 _PART = "_part"

@@ -121,7 +121,10 @@ def stop(home: Path) -> bool:
         server = find(home)
         if server is None:
             return False
-        _call(["pg_ctl", "-D", str(server.data), "-m", "fast", "-w", "-t", "60", "stop"], _service_user())
+        user = _service_user()
+        # A folder above may have been closed since the start.
+        _let_traverse(server.data, user)
+        _call(["pg_ctl", "-D", str(server.data), "-m", "fast", "-w", "-t", "60", "stop"], user)
         if server.socket_dir.is_dir() and not any(server.socket_dir.iterdir()):
             server.socket_dir.rmdir()
         return True

@@ -32,6 +32,8 @@ class Databases:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._server = server.start(home, configuration=_CONFIGURATION)
+        with psycopg.connect(self._server.conninfo(), autocommit=True) as conn:
+            conn.execute("revoke connect on database postgres, template1 from public")
 
     @property
     def port(self) -> int:
