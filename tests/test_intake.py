@@ -316,3 +316,18 @@ def test_parts_load_as_one_slice(take: Callable[..., Intake], landing: Landing, 
             "select rows_sent, rows_accepted, rows_quarantined, warnings, rows_nik_valid, rows_contactable"
             " from ops.slice"
         ).fetchall() == [(10, 5, 5, 1, 9, 4)]
+
+
+def test_rows_that_landing_lost_after_judging_stop_the_load(
+    take: Callable[..., Intake], landing: Landing, warehouse: str
+) -> None:
+    intake = take(landing, registrations(), len(ROWS), batch_rows=3)
+    (lost,) = Path(landing.path).glob("*/*/*/*/rows/accepted-00001.parquet")
+    pl.read_parquet(lost).clear().write_parquet(lost)
+    with connect("loader", autocommit=True) as conn:
+        conn.execute("insert into ops.run (run_id, as_of, mode) values ('r', '2023-12-31', 'plain')")
+        record = SliceRecord(Slice("pendaftaran", "KC001", DAY, 1), "r", "0" * 64, len(ROWS), None)
+        with pytest.raises(UserError, match="landing holds 3 of 5 rows"):
+            load(conn, load_contract("pendaftaran"), record, intake.rows)
+        assert conn.execute("select count(*) from raw.registrations").fetchone() == (0,)
+        assert conn.execute("select count(*) from ops.slice").fetchone() == (0,)

@@ -1,6 +1,8 @@
 """A migrated database for each test module, and building over it: starting dbt is too dear to do for every test."""
 
+import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -14,18 +16,53 @@ from tests.dbt_project.raw import World
 Mart = dict[tuple[Any, ...], dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def database(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An empty warehouse, the current one for the length of a module; yields the name of the database."""
+@contextmanager
+def current(environment: dict[str, str]) -> Iterator[None]:
+    """Makes the warehouse of an environment the current one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
+
+
+@contextmanager
+def warehouse(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """An empty warehouse in a home of its own, for as long as the block; yields its environment."""
     name = f"dbt_{tmp_path_factory.mktemp('dbt').name}"
     schema.create_database(pg, name, template="template_kkbc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KKBC_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
-        get_settings.cache_clear()
-        yield name
-    get_settings.cache_clear()
+    yield {"KKBC_HOME": str(tmp_path_factory.mktemp("home")), "KKBC_DATABASE_URL": pg.conninfo(name)}
     schema.drop_database(pg, name)
+
+
+@pytest.fixture(scope="module")
+def database(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty warehouse, the current one for the length of a module; yields its connection string."""
+    with warehouse(pg, tmp_path_factory) as environment, current(environment):
+        yield environment["KKBC_DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def built_by_chance(
+    pg: server.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, dict[str, str]]]:
+    """The world of test_all_marts, built once for all modules that only read it, and its environment."""
+    from tests.dbt_project.test_all_marts import AS_OF, FIRST, world
+
+    made = world(random.Random(2024))
+    with warehouse(pg, tmp_path_factory) as environment:
+        with current(environment):
+            write_and_build(made, FIRST, AS_OF)
+        yield made, environment
+
+
+@pytest.fixture(scope="module")
+def chance_world(built_by_chance: tuple[World, dict[str, str]]) -> Iterator[World]:
+    """The world of chance, whose warehouse is the current one for the length of a module."""
+    made, environment = built_by_chance
+    with current(environment):
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +70,18 @@ def build_world(database: str) -> Callable[[World, date, date], Callable[[str], 
     """Writes a world, builds it from a first day to as_of, and gives a reader of the marts."""
 
     def run(world: World, first: date, as_of: date) -> Callable[[str], Mart]:
-        with connect() as conn:
-            world.write(conn)
-        for layer in ("seeds", "models"):
-            build(layer, as_of=as_of, first_business_date=first)
+        write_and_build(world, first, as_of)
         return read_mart
 
     return run
+
+
+def write_and_build(world: World, first: date, as_of: date) -> None:
+    """Writes a world into the current warehouse and builds its marts."""
+    with connect() as conn:
+        world.write(conn)
+    for layer in ("seeds", "models"):
+        build(layer, as_of=as_of, first_business_date=first)
 
 
 def read_mart(table: str) -> Mart:

@@ -433,7 +433,7 @@ class Recomputed:
             }
         for key, (office, month, own) in fractions.items():
             better = sum((o, m) == (office, month) and f > own for o, m, f in fractions.values())
-            mart[key]["rank"] = better + 1
+            mart[key]["rank"] = None if office is None else better + 1
         return mart
 
     def kpi_coverage_province(self) -> Mart:

@@ -1,12 +1,11 @@
 """Every mart, cell by cell, against a plain recomputation over a world of chance that is rich in ties and edges."""
 
 import random
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 
 import pytest
 
-from tests.dbt_project.conftest import Mart
+from tests.dbt_project.conftest import read_mart
 from tests.dbt_project.raw import JAKARTA, World, days
 from tests.dbt_project.recompute import Recomputed, plus_months
 
@@ -124,25 +123,13 @@ def _deliver(w: World, chance: random.Random, branch: str, day: date) -> None:
 
 
 @pytest.fixture(scope="module")
-def chance_world() -> World:
-    return world(random.Random(2024))
-
-
-@pytest.fixture(scope="module")
-def read(
-    chance_world: World, build_world: Callable[[World, date, date], Callable[[str], Mart]]
-) -> Callable[[str], Mart]:
-    return build_world(chance_world, FIRST, AS_OF)
-
-
-@pytest.fixture(scope="module")
-def expected(read: object, chance_world: World) -> Recomputed:
+def expected(chance_world: World) -> Recomputed:
     return Recomputed(chance_world, FIRST, AS_OF)
 
 
 @pytest.mark.parametrize("mart", MARTS)
-def test_mart_is_what_the_rules_say(mart: str, read: Callable[[str], Mart], expected: Recomputed) -> None:
-    found, wanted = read(mart), getattr(expected, mart)()
+def test_mart_is_what_the_rules_say(mart: str, expected: Recomputed) -> None:
+    found, wanted = read_mart(mart), getattr(expected, mart)()
     assert set(found) == set(wanted)
     for key, row in wanted.items():
         assert list(found[key]) == list(row), "columns are in the order of the specification"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from kkbc.registry import load_registry
+from kkbc.settings import get_settings
 from kkbc.warehouse import schema, server
 
 from .stage import Home, Victims, make_deliveries, with_times
@@ -51,6 +53,18 @@ def deliveries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = with_times(root)
     yield root
     assert with_times(root) == before, "files of a branch were touched"
+
+
+@pytest.fixture
+def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """An installation that this process works in, instead of victims."""
+    for name, value in home.environment.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    load_registry.cache_clear()
+    yield home
+    get_settings.cache_clear()
+    load_registry.cache_clear()
 
 
 @contextmanager

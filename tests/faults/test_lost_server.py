@@ -61,19 +61,19 @@ def test_connections_are_cut(seed: int, victims: Victims, home: Home, undisturbe
     assert home.pulled() == undisturbed
 
 
-def test_a_copy_that_is_cut_tells_no_row(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_is_cut_tells_no_row(here: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server says in which row it was, and that row is a person."""
     write = psycopg.Copy.write
 
     def cut(copy: psycopg.Copy, buffer: Any) -> None:
         write(copy, buffer)
         time.sleep(0.1)  # for the server to be in the middle of it
-        with psycopg.connect(warehouse) as other:
+        with psycopg.connect(here.database) as other:
             other.execute("select pg_terminate_backend(%s)", [copy.connection.info.backend_pid])
 
     monkeypatch.setattr(psycopg.Copy, "write", cut)
     frame = pl.DataFrame({"nik": [f"117101120390{n:04}" for n in range(5000)]})
-    with psycopg.connect(warehouse, autocommit=True) as conn:
+    with psycopg.connect(here.database, autocommit=True) as conn:
         conn.execute("create table public.people (nik text)")
         with pytest.raises(psycopg.OperationalError, match=r"COPY into public\.people broke off") as caught:
             copy_frame(conn, ("public", "people"), frame)

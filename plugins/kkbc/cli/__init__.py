@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from kkbc.cli import branch, night, quarantine, simulate, stack, warehouse
+from kkbc.cli import branch, documents, night, quarantine, simulate, stack, warehouse
 from kkbc.cli.console import complain
 from kkbc.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, branch, quarantine, warehouse, simulate, stack):
+for module in (night, branch, quarantine, warehouse, documents, simulate, stack):
     module.register(app)
 
 

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc.contracts import Contract
+from kkbc.errors import UserError
 from kkbc.slices import Slice
 from kkbc.warehouse.connection import told
 
@@ -108,12 +109,18 @@ def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows
         if outcome == "loaded":
             if in_force is not None:
                 _replace(conn, contract, slice_)
-            copy_rows(conn, contract, record, rows.accepted, load_id)
+            _all(rows.counts.accepted, copy_rows(conn, contract, record, rows.accepted, load_id))
         _record(conn, record, outcome, rows.counts, load_id)
-        copy_quarantine(conn, slice_, rows.quarantined, load_id)
+        _all(rows.counts.quarantined, copy_quarantine(conn, slice_, rows.quarantined, load_id))
         if outcome == "superseded":
             _close_quarantine(conn, slice_, below=slice_.revision + 1)
     return outcome
+
+
+def _all(expected: int, copied: int) -> None:
+    """Rows that landing has lost since they were judged must not be lost here as well."""
+    if copied != expected:
+        raise UserError(f"landing holds {copied} of {expected} rows that were judged", "run the night again")
 
 
 def reject(conn: psycopg.Connection, record: SliceRecord, reason: str, detail: str) -> Outcome:
@@ -182,8 +189,8 @@ def _close_quarantine(conn: psycopg.Connection, slice_: Slice, *, below: int) ->
 
 def copy_rows(
     conn: psycopg.Connection, contract: Contract, record: SliceRecord, accepted: Iterable[pl.DataFrame], load_id: int
-) -> None:
-    """Adds accepted rows of the slice to raw, and to vault what is personal in them, frame by frame.
+) -> int:
+    """Adds accepted rows of the slice to raw, and to vault what is personal in them, frame by frame; returns how many.
 
     Part of the caller's transaction. Raises UserError when the disk of the warehouse is full.
     """
@@ -205,16 +212,23 @@ def copy_rows(
             lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
             plain = ["birth_year", *plain]
         plain = ["participant_token", *plain]
+    count = 0
     for frame in accepted:
+        count += frame.height
         rows = frame.with_columns(lineage)
         if contract.has_nik:
             copy_frame(conn, ("vault", contract.table), rows.select(*address, "participant_token", *personal))
         copy_frame(conn, ("raw", contract.table), rows.select(*address, "_file", "_warnings", *plain))
+    return count
 
 
-def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterable[pl.DataFrame], load_id: int) -> None:
-    """Adds quarantined rows of the slice to `ops.quarantine`, frame by frame. Part of the caller's transaction."""
+def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterable[pl.DataFrame], load_id: int) -> int:
+    """Adds quarantined rows of the slice to `ops.quarantine`, frame by frame; returns how many. Part of the caller's
+    transaction.
+    """
+    count = 0
     for frame in quarantined:
+        count += frame.height
         rows = frame.select(
             pl.lit(slice_.feed).alias("feed"),
             pl.lit(slice_.branch_id).alias("branch_id"),
@@ -227,6 +241,7 @@ def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterab
             pl.lit(load_id).alias("load_id"),
         )
         copy_frame(conn, ("ops", "quarantine"), rows)
+    return count
 
 
 def as_array(column: str) -> pl.Expr:

@@ -1,0 +1,53 @@
+"""Documents: what a reader of the figures needs, as static pages that ask nothing of any network.
+
+dbt's own site, a data dictionary in Indonesian, and the mart beside public counts of participants by province.
+"""
+
+import json
+from pathlib import Path
+
+from kkbc.artifacts import generate_docs
+from kkbc.documents.dictionary import dictionary_page
+from kkbc.documents.pages import link_list, page, without_network
+from kkbc.documents.reconciliation import reconciliation_page
+from kkbc.errors import UserError
+from kkbc.settings import get_settings
+from kkbc.warehouse import connect
+
+
+def write_documents(folder: Path | None = None) -> list[Path]:
+    """Writes index.html, kamus-data.html, rekonsiliasi.html and dbt.html to `folder`, by default docs of the home.
+
+    Returns the files. Raises UserError when nothing is published, dbt cannot describe the warehouse, or the folder
+    cannot be written; files that were there stay as they were then.
+    """
+    folder = (folder or get_settings().home / "docs").absolute()
+    with connect("bi") as conn:
+        reconciliation = reconciliation_page(conn)
+    with connect("transformer") as conn:
+        made = generate_docs(conn)
+    manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    pages = {
+        "kamus-data.html": dictionary_page(manifest),
+        "rekonsiliasi.html": reconciliation,
+        "dbt.html": without_network((made / "static_index.html").read_text(encoding="utf-8")),
+        "index.html": _index(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            partial = folder / f".{name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(folder / name)
+    except OSError as error:
+        raise UserError(f"folder {folder} cannot be written: {error.strerror}", "choose another --out") from error
+    return [folder / name for name in pages]
+
+
+def _index() -> str:
+    links = {
+        "kamus-data.html": "Kamus data: arti setiap tabel dan kolom yang diterbitkan",
+        "rekonsiliasi.html": "Rekonsiliasi: porsi provinsi di samping angka publik 2023",
+        "dbt.html": "Situs dbt: model, uji, metrik, dan asal setiap tabel (bahasa Inggris)",
+    }
+    return page("Dokumen KKBC", link_list(links))

@@ -1,0 +1,182 @@
+"""`kkbc docs`: pages that ask nothing of any network, a dictionary of every column, and shares as the mart has them."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from kkbc import building, publishing
+from kkbc.cli import app
+from kkbc.documents import write_documents
+from kkbc.documents.dictionary import MEANINGS
+from kkbc.documents.pages import TRACKER
+from kkbc.documents.reconciliation import displacement, read_mart
+from kkbc.errors import UserError
+from kkbc.settings import get_settings
+from kkbc.warehouse import connect, schema, server
+from tests.dbt_project.raw import World
+from tests.dbt_project.recompute import seed
+
+FIRST, AS_OF = date(2024, 1, 1), date(2024, 2, 3)
+PAGES = ["kamus-data.html", "rekonsiliasi.html", "dbt.html", "index.html"]
+# Participants whose offices lie in Jakarta, Aceh, and a province that was split off Papua.
+OFFICES = {"31": 5, "11": 2, "95": 3}
+
+
+def published() -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in sorted((building.DBT_PROJECT / "models").rglob("*.yml")):
+        for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
+            if "publish" in model["config"]["meta"]:
+                found[model["name"]] = model
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The documents of a small world that was published."""
+    name = f"docs_{tmp_path_factory.mktemp('docs').name}"
+    schema.create_database(pg, name, template="template_kkbc")
+    offices = {row["province_code"]: row["branch_id"] for row in seed("branches")}
+    moved = {"95": offices.get("95") or offices.get("94") or offices["93"]}
+    world = World([{**offices, **moved}[code] for code in OFFICES])
+    for branch, (code, participants) in zip(world.branches, OFFICES.items(), strict=True):
+        for n in range(participants):
+            world.registration(branch, f"{code}{n}", f"p{code}{n}", "2024-01-05")
+            world.payment(branch, f"b{code}{n}", f"p{code}{n}", "2024-01-06", months=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KKBC_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
+        get_settings.cache_clear()
+        with pytest.raises(UserError, match="nothing is published in schema bi"):
+            write_documents()
+        assert not (get_settings().home / "docs").exists()
+        with connect() as conn:
+            world.write(conn)
+        for layer in building.LAYERS:
+            building.build(layer, as_of=AS_OF, first_business_date=FIRST)
+        with connect("publisher") as conn:
+            row = conn.execute(
+                "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
+            ).fetchone()
+            assert row is not None
+            publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
+        told = CliRunner().invoke(app, ["docs"])
+        folder = get_settings().home / "docs"
+        assert told.exit_code == 0, told.output
+        assert told.stdout.split() == [str(folder / page) for page in PAGES]
+        yield folder
+    get_settings.cache_clear()
+    schema.drop_database(pg, name)
+
+
+class Asked(HTMLParser):
+    """What a browser would fetch for a page: sources of every element, and addresses in style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.policies: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        self.addresses += [given[name] for name in ("src", "srcset", "data", "poster", "action") if name in given]
+        if tag == "link" and given.get("rel") != "canonical":
+            self.addresses.append(given.get("href", ""))
+        if given.get("http-equiv") == "Content-Security-Policy":
+            self.policies.append(given["content"])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_loads_nothing(site: Path, name: str) -> None:
+    text = (site / name).read_text(encoding="utf-8")
+    asked = Asked(text)
+    assert [address for address in asked.addresses if not address.startswith("data:")] == []
+    assert re.findall(r"(?:@import|url\()\s*[\"']?(?!data:|#)[^\s\"')]*//[^\s\"')]+", text) == []
+    # And what a script might still ask for, the browser refuses.
+    assert len(asked.policies) == 1
+    assert asked.policies[0].startswith("default-src 'none'; ")
+    assert "http" not in asked.policies[0]
+
+
+def test_site_of_dbt_is_whole_and_without_its_tracker(site: Path) -> None:
+    text = (site / "dbt.html").read_text(encoding="utf-8")
+    assert TRACKER not in text
+    assert "MANIFEST.JSON INLINE DATA" not in text
+    assert '"send_anonymous_usage_stats": false' in text
+    assert '"metric.kkbc.attainment_mtd"' in text
+    assert '"exposure.kkbc.dashboard_national"' in text
+
+
+def test_dictionary_lists_every_column_with_its_label(site: Path) -> None:
+    text = (site / "kamus-data.html").read_text(encoding="utf-8")
+    models = published()
+    assert set(re.findall(r'<h2 id="(\w+)">', text)) == set(models)
+    for name, model in models.items():
+        section = text.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
+        rows = re.findall(r"<tr><td><code>(\w+)</code></td><td>([^<]*)</td>", section)
+        assert rows == [(column["name"], column["config"]["meta"]["label_id"]) for column in model["columns"]], name
+        for column in model["columns"]:
+            types = {constraint["type"] for constraint in column.get("constraints", [])}
+            filled = column["name"] in model["config"]["meta"]["primary_key"] or types & {"not_null", "primary_key"}
+            row = section.partition(f"<code>{column['name']}</code></td>")[2].partition("</tr>")[0]
+            assert row.endswith("<td>tidak pernah</td>") == bool(filled), (name, column["name"])
+
+
+def test_dictionary_is_indonesian(site: Path) -> None:
+    """No English description is left, and no Indonesian one is of a column that is gone."""
+    assert 'lang="en"' not in (site / "kamus-data.html").read_text(encoding="utf-8").partition("<body>")[2]
+    columns = {f"{name}.{column['name']}" for name, model in published().items() for column in model["columns"]}
+    meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
+    assert set(meanings["tables"]) == set(published())
+    for key in meanings["columns"]:
+        assert key in columns or any(column.endswith(f".{key}") for column in columns), key
+
+
+def test_reconciliation_has_the_shares_of_the_latest_month_end(site: Path) -> None:
+    text = (site / "rekonsiliasi.html").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"<tr><td>(\d\d)</td>(.*?)</tr>", text))
+    public = {row["province_code"]: int(row["active_bpu"]) for row in seed("bpjstk_participants_by_province_2023")}
+    assert set(rows) == set(public)
+    assert "31-01-2024" in text
+    assert "registering_office" in text
+    for code, participants in {"31": 5, "11": 2, "91": 3, "12": 0}.items():
+        cells = re.findall(r">([^<]*)</td>", rows[code])
+        told, found = public[code] / sum(public.values()), participants / 10
+        assert cells[1] == f"{public[code]:,}".replace(",", ".")
+        assert cells[2] == f"{100 * told:.2f} %".replace(".", ",")
+        assert cells[5:7] == [str(participants), f"{100 * found:.2f} %".replace(".", ",")]
+        assert cells[7] == f"{100 * (found - told):+.2f}".replace(".", ",")
+
+
+def test_before_the_first_month_end_the_latest_day_counts(site: Path) -> None:
+    with connect("bi") as conn:
+        monthly = read_mart(conn)
+    with connect() as conn:
+        conn.execute("delete from bi.kpi_coverage_province")
+        conn.execute("set local role bi")
+        daily = read_mart(conn)
+        conn.rollback()
+    assert (monthly.day, monthly.is_month_end) == (date(2024, 1, 31), True)
+    assert (daily.day, daily.is_month_end) == (AS_OF, False)
+    assert daily.aktif == {"31": 5, "11": 2, "91": 3}
+    assert {code: n for code, n in monthly.aktif.items() if n} == daily.aktif
+
+
+def test_displacement() -> None:
+    assert displacement({"a": 1, "b": 1}, {"a": 30, "b": 10}) == 0.25
+    assert displacement({"a": 7}, {"b": 1}) == 1
+    assert displacement({"a": 7}, {"a": 0}) is None
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_documents(tmp_path / "file" / "docs")
