@@ -7,6 +7,7 @@ goes on from what the one before left, and recomputes what the slices touch that
 import json
 import logging
 import os
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -73,13 +74,13 @@ def build(layer: str, *, as_of: date, first_business_date: date, build_id: int |
     with connect("transformer", autocommit=True) as conn:
         hold(conn)
         if layer == "seeds":
-            digest = built.digest((DBT_PROJECT / "seeds").iterdir())
+            digest = built.digest(DBT_PROJECT, (DBT_PROJECT / "seeds").iterdir())
             if _seeds_built(conn) == digest:
                 return []
-        variables = days(as_of, first_business_date)
+        variables, project = days(as_of, first_business_date), built.project_digest(DBT_PROJECT)
         before = built.standing(conn)
         if layer == "models":
-            if before is not None and built.goes_on(before, as_of, first_business_date):
+            if before is not None and built.goes_on(before, as_of, first_business_date, project):
                 variables |= {"built_as_of": before.as_of.isoformat(), "build_id": build_id}
             built.begin(conn)
         results = [_name_rows(conn, result) for result in invoke(conn, layer, variables)]
@@ -88,7 +89,7 @@ def build(layer: str, *, as_of: date, first_business_date: date, build_id: int |
         if layer == "seeds":
             _note_seeds(conn, digest)
         else:
-            built.complete(conn, as_of, first_business_date, build_id)
+            built.complete(conn, as_of, first_business_date, project, build_id)
     return results
 
 
@@ -155,24 +156,27 @@ def invoke(
     ]
 
 
-_manifests: dict[tuple[str, ...], Any] = {}
+_manifests: dict[tuple[str, ...], bytes] = {}
 
 
 def _parsed(conn: psycopg.Connection, schema: str) -> Any:
-    """The parsed project. Parsing takes no variables, so that what it leaves on disk serves every night, not one day;
-    within a process it serves all layers."""
+    """The parsed project, a copy of its own for each invocation: dbt writes into what it compiles.
+
+    Parsing takes no variables, so that what it leaves on disk serves every night, not one day; within a process it
+    serves all layers.
+    """
     # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
     from dbt.cli.main import dbtRunner
 
-    key = (conn.info.host, str(conn.info.port), conn.info.dbname, schema, built.project_digest())
+    key = (conn.info.host, str(conn.info.port), conn.info.dbname, schema, built.project_digest(DBT_PROJECT))
     if key not in _manifests:
         outcome = dbtRunner().invoke(["parse", *_folders(schema)])
         if outcome.exception is not None or outcome.result is None:
             raise _unable("its project", outcome.exception)
         if len(_manifests) > 1:
             _manifests.pop(next(iter(_manifests)))
-        _manifests[key] = outcome.result
-    return _manifests[key]
+        _manifests[key] = pickle.dumps(outcome.result)
+    return pickle.loads(_manifests[key])
 
 
 def _folders(schema: str) -> list[str]:
@@ -203,7 +207,11 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     cursor = conn.execute(sql.SQL("select *, count(*) over () from {}").format(sql.SQL(result.found)))
     names = [column.name for column in cursor.description or []][:-1]
     rows = cursor.fetchmany(ROWS_NAMED)
-    told = ["; ".join(" ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows)]
+    told = [
+        "; ".join(
+            " ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows
+        )
+    ]
     more = int(rows[0][-1]) - len(rows) if rows else 0
     return replace(result, message=f"{told[0]}{f'; and {more} more' if more else ''}")
 

@@ -12,7 +12,7 @@ from kkbc.settings import PROJECT_ROOT
 
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
 # Everything that decides what a model holds. Descriptions are among it: dbt writes them to the tables.
-PARTS = ("models", "macros", "seeds")
+PARTS = ("models", "macros", "seeds", "tests")
 # As long as it stands, the rest does: the models on the way to it are made before it, and errors name them.
 LAST = "next.int_cells_counted"
 
@@ -37,8 +37,8 @@ def standing(conn: psycopg.Connection) -> Built | None:
     return Built(*row) if row else None
 
 
-def goes_on(built: Built | None, as_of: date, first_business_date: date) -> bool:
-    """Whether a build up to `as_of` may leave alone what no slice touched.
+def goes_on(built: Built | None, as_of: date, first_business_date: date, project: str) -> bool:
+    """Whether a build up to `as_of`, by the dbt project of digest `project`, may leave alone what no slice touched.
 
     Not after a step back, from another first day, or with other code or seeds. The registry does not matter: what
     depends on it is small and made anew each time.
@@ -47,7 +47,7 @@ def goes_on(built: Built | None, as_of: date, first_business_date: date) -> bool
         built is not None
         and built.as_of <= as_of
         and built.first_business_date == first_business_date
-        and built.project == project_digest()
+        and built.project == project
     )
 
 
@@ -56,14 +56,16 @@ def begin(conn: psycopg.Connection) -> None:
     conn.execute("update ops.built set complete = false")
 
 
-def complete(conn: psycopg.Connection, as_of: date, first_business_date: date, build_id: int | None) -> None:
+def complete(
+    conn: psycopg.Connection, as_of: date, first_business_date: date, project: str, build_id: int | None
+) -> None:
     """Notes what the marts stand at from now on."""
     conn.execute(
         "insert into ops.built (complete, as_of, first_business_date, project, registry, build_id)"
         " values (true, %s, %s, %s, %s, %s) on conflict (single) do update set complete = true, as_of = excluded.as_of,"
         " first_business_date = excluded.first_business_date, project = excluded.project, registry = excluded.registry,"
         " build_id = excluded.build_id, built_at = excluded.built_at",
-        [as_of, first_business_date, project_digest(), registry_digest(conn), build_id],
+        [as_of, first_business_date, project, registry_digest(conn), build_id],
     )
 
 
@@ -79,16 +81,16 @@ def outdated(conn: psycopg.Connection) -> bool:
     return not (whole and project == project_digest() and registry == registry_digest(conn) and wanted in (None, first))
 
 
-def project_digest() -> str:
-    """Digest of the dbt project: models, macros, seeds and settings."""
-    return digest(path for part in PARTS for path in (DBT_PROJECT / part).rglob("*") if path.is_file())
+def project_digest(project: Path = DBT_PROJECT) -> str:
+    """Digest of a dbt project: models, macros, tests, seeds and settings."""
+    return digest(project, (path for part in PARTS for path in (project / part).rglob("*") if path.is_file()))
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """Digest of files of the dbt project and of its dbt_project.yml, by name and content."""
+def digest(project: Path, paths: Iterable[Path]) -> str:
+    """Digest of files of a dbt project and of its dbt_project.yml, by name and content."""
     made = hashlib.sha256()
-    for path in [DBT_PROJECT / "dbt_project.yml", *sorted(paths)]:
-        made.update(str(path.relative_to(DBT_PROJECT)).encode() + b"\0" + path.read_bytes())
+    for path in [project / "dbt_project.yml", *sorted(paths)]:
+        made.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()
 
 

@@ -227,23 +227,24 @@ def test_the_command_fails_when_something_differs(monkeypatch: pytest.MonkeyPatc
 )
 def test_what_a_build_goes_on_from(change: dict[str, Any], goes_on: bool) -> None:
     standing = built.Built(START, FIRST, built.project_digest(), "registry")
-    assert built.goes_on(replace(standing, **change), START, FIRST) == goes_on
-    assert not built.goes_on(None, START, FIRST)
+    digest = built.project_digest()
+    assert built.goes_on(replace(standing, **change), START, FIRST, digest) == goes_on
+    assert not built.goes_on(None, START, FIRST, digest)
 
 
 def test_a_build_is_due_when_the_registry_changed_or_one_broke_off(conn: psycopg.Connection, empty: None) -> None:
     with connect() as owner:
         assert not built.outdated(owner)
-        built.complete(owner, START, FIRST, None)
+        built.complete(owner, START, FIRST, built.project_digest(), None)
         assert not built.outdated(owner)
         owner.execute(
             "insert into ops.branch (branch_id, kind, timezone, tier) values ('KC009', 'file', 'Asia/Jakarta', 2)"
         )
         assert built.outdated(owner)
-        built.complete(owner, START, FIRST, None)
+        built.complete(owner, START, FIRST, built.project_digest(), None)
         owner.execute("update ops.branch set active_from = '2024-01-01' where branch_id = 'KC009'")
         assert built.outdated(owner)
-        built.complete(owner, START, FIRST, None)
+        built.complete(owner, START, FIRST, built.project_digest(), None)
         # How it is reached is none of the marts' business.
         owner.execute("update ops.branch set kind = 'sftp', connection = 'c' where branch_id = 'KC009'")
         assert not built.outdated(owner)
