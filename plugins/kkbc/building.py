@@ -7,7 +7,6 @@ goes on from what the one before left, and recomputes what the slices touch that
 import json
 import logging
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -139,7 +138,7 @@ def invoke(
         *_folders(schema),
     ]
     with _variables({**_environment(conn), "DBT_SCHEMA": schema}):
-        outcome = dbtRunner(manifest=_parsed(conn, schema)).invoke(arguments)
+        outcome = dbtRunner(manifest=_parsed(schema)).invoke(arguments)
     if outcome.exception is not None or outcome.result is None:
         raise _unable(layer, outcome.exception)
     return [
@@ -156,27 +155,18 @@ def invoke(
     ]
 
 
-_manifests: dict[tuple[str, ...], bytes] = {}
+def _parsed(schema: str) -> Any:
+    """The parsed project. Parsing takes no variables, so that what it leaves on disk serves every night, not one day.
 
-
-def _parsed(conn: psycopg.Connection, schema: str) -> Any:
-    """The parsed project, a copy of its own for each invocation: dbt writes into what it compiles.
-
-    Parsing takes no variables, so that what it leaves on disk serves every night, not one day; within a process it
-    serves all layers.
+    Each invocation gets one of its own, for dbt writes into what it compiles.
     """
     # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
     from dbt.cli.main import dbtRunner
 
-    key = (conn.info.host, str(conn.info.port), conn.info.dbname, schema, built.project_digest(DBT_PROJECT))
-    if key not in _manifests:
-        outcome = dbtRunner().invoke(["parse", *_folders(schema)])
-        if outcome.exception is not None or outcome.result is None:
-            raise _unable("its project", outcome.exception)
-        if len(_manifests) > 1:
-            _manifests.pop(next(iter(_manifests)))
-        _manifests[key] = pickle.dumps(outcome.result)
-    return pickle.loads(_manifests[key])  # noqa: S301  what stands there was put there just above
+    outcome = dbtRunner().invoke(["parse", *_folders(schema)])
+    if outcome.exception is not None or outcome.result is None:
+        raise _unable("its project", outcome.exception)
+    return outcome.result
 
 
 def _folders(schema: str) -> list[str]:
