@@ -111,6 +111,7 @@ def test_site_of_dbt_is_whole_and_without_its_tracker(site: Path) -> None:
     assert TRACKER not in text
     assert "MANIFEST.JSON INLINE DATA" not in text
     assert '"send_anonymous_usage_stats": false' in text
+    assert str(building.DBT_PROJECT) not in text, "seeds name the folder of this machine"
     assert '"metric.kkbc.attainment_mtd"' in text
     assert '"exposure.kkbc.dashboard_national"' in text
 

@@ -1,8 +1,8 @@
 """Homes of their own for the fault tests, and what an undisturbed run makes of the same deliveries."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.warehouse import schema, server
 
-from .stage import Home, Victims, make_deliveries, with_times
+from .stage import DAYS, Home, Victims, make_deliveries, with_times
 
 _numbers = count(1)
 NewHome = Callable[..., Home]
@@ -115,24 +115,17 @@ def undisturbed(
 
 
 @pytest.fixture(scope="session")
-def quiet_night(
+def undisturbed_night(
     pg: server.Server, night_victims: Victims, deliveries: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], float]:
-    """A night that nothing disturbs."""
+) -> dict[str, Any]:
+    """What BI sees after a night that nothing disturbs."""
     with homes(pg, tmp_path_factory.mktemp("undisturbed"), deliveries) as make:
         quiet = make()
-        began = time.monotonic()
-        assert night_victims.run(quiet, "command", *quiet.run_arguments()) == 0, quiet.log.read_text()
-        return quiet.published(), time.monotonic() - began
+        publish(night_victims, quiet, DAYS[1])
+        return quiet.published()
 
 
-@pytest.fixture(scope="session")
-def undisturbed_night(quiet_night: tuple[dict[str, Any], float]) -> dict[str, Any]:
-    """What BI sees after a night that nothing disturbs."""
-    return quiet_night[0]
-
-
-@pytest.fixture(scope="session")
-def night_seconds(quiet_night: tuple[dict[str, Any], float]) -> float:
-    """How long such a night takes here and now."""
-    return quiet_night[1]
+def publish(night_victims: Victims, home: Home, day: date) -> None:
+    """Pulls, builds and publishes up to `day`."""
+    for call, arguments in (("pull", home.pull_arguments(day=day, run_id=str(day))), ("build", (str(day),))):
+        assert night_victims.run(home, call, *arguments) == 0, home.log.read_text()

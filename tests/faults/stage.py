@@ -129,10 +129,12 @@ class Home:
         """The landing area."""
         return Path(self.more.get("KKBC_LANDING_URI", self.folder / "landing"))
 
-    def pull_arguments(self, branches: tuple[str, ...] = BRANCHES, run_id: str = "") -> tuple[Any, ...]:
+    def pull_arguments(
+        self, branches: tuple[str, ...] = BRANCHES, day: date = DAYS[-1], run_id: str = ""
+    ) -> tuple[Any, ...]:
         """A new night for the call `pull` of a victim."""
         self.runs += 1
-        return str(self.root), DAYS[-1].isoformat(), list(branches), run_id or f"run {self.runs}"
+        return str(self.root), DAYS[0].isoformat(), day.isoformat(), list(branches), run_id or f"run {self.runs}"
 
     def run_arguments(self, day: date = DAYS[-1]) -> tuple[str, ...]:
         """A whole night for the call `command` of a victim."""

@@ -140,11 +140,12 @@ HALVES: dict[str, Call] = {
 }
 
 
-def pull(root: str, until: str, branches: list[str], run_id: str) -> None:
+def pull(root: str, first: str, until: str, branches: list[str], run_id: str) -> None:
     """Opens a night, pulls the branches one by one, and sums the pulls up: what a worker does before the build."""
     from kkbc import night
 
-    night.open_run(night.Wishes(date.fromisoformat(until), Path(root)), mode="plain", run_id=run_id)
+    wishes = night.Wishes(date.fromisoformat(until), Path(root), first_business_date=date.fromisoformat(first))
+    night.open_run(wishes, mode="plain", run_id=run_id)
     for branch_id in branches:
         night.pull_branch(run_id, branch_id)
     night.close_pull(run_id)
@@ -183,6 +184,16 @@ def step(name: str, *arguments: Any) -> None:
     getattr(night, name)(*arguments)
 
 
+def build(run_id: str) -> None:
+    """All steps from the pulls of a run to its publication, but for the audits, which change nothing of it."""
+    from kkbc import night
+
+    build_id = night.open_build(run_id)
+    for layer in night.LAYERS:
+        night.build_layer(build_id, layer)
+    night.publish(build_id)
+
+
 def prepare() -> None:
     """Makes a home that can take a night."""
     from kkbc.warehouse.prepare import prepare
@@ -190,7 +201,7 @@ def prepare() -> None:
     prepare()
 
 
-CALLS: dict[str, Call] = {"prepare": prepare, "pull": pull, "command": command, "step": step}
+CALLS: dict[str, Call] = {"prepare": prepare, "pull": pull, "command": command, "step": step, "build": build}
 
 
 def _victim(task: dict[str, Any]) -> int:
@@ -232,6 +243,9 @@ def main(preload: list[str]) -> None:
     """Serves until standard input ends."""
     for module in preload:
         importlib.import_module(module)
+    contracts, slices = (importlib.import_module(f"kkbc.{name}") for name in ("contracts", "slices"))
+    for feed in (*slices.BRANCH_FEEDS, *slices.HEAD_OFFICE_FEEDS):
+        contracts.load_contract(feed)  # which remembers them
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

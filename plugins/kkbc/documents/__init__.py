@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from kkbc.artifacts import generate_docs
+from kkbc.building import DBT_PROJECT
 from kkbc.documents.dictionary import dictionary_page
 from kkbc.documents.pages import link_list, page, without_network
 from kkbc.documents.reconciliation import reconciliation_page
@@ -27,10 +28,11 @@ def write_documents(folder: Path | None = None) -> list[Path]:
     with connect("transformer") as conn:
         made = generate_docs(conn)
     manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    site = (made / "static_index.html").read_text(encoding="utf-8")
     pages = {
         "kamus-data.html": dictionary_page(manifest),
         "rekonsiliasi.html": reconciliation,
-        "dbt.html": without_network((made / "static_index.html").read_text(encoding="utf-8")),
+        "dbt.html": without_network(site.replace(str(DBT_PROJECT), DBT_PROJECT.name)),
         "index.html": _index(),
     }
     try:

@@ -2,14 +2,14 @@
 
 import re
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kkbc.documents.pages import page, paragraphs, table
-from kkbc.settings import PROJECT_ROOT
 
-MEANINGS = PROJECT_ROOT / "docs" / "kamus-data.yml"
+MEANINGS = Path(__file__).with_name("kamus-data.yml")
 HEADS = ["Nama", "Label", "Arti", "Satuan", "Kapan kosong"]
 SCHEMAS = {
     "bi": "skema bi, untuk dasbor",
