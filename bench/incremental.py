@@ -65,7 +65,7 @@ def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, An
         rows = night.close_pull(run.run_id)["rows"]
         build_id = night.open_build(run.run_id)
         night.build_layer(build_id, "seeds")
-        incremental, _ = timed(lambda: night.build_layer(build_id, "models"))
+        incremental = timed(night.build_layer, build_id, "models")
         with connect() as conn:
             conn.execute("update ops.build set outcome = 'published' where build_id = %s", [build_id])
         print(f"night {number}: {rows} rows, models in {incremental:.1f} s", file=sys.stderr)
@@ -77,9 +77,9 @@ def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, An
                 " (select count(*) from next.int_participants_touched), (select count(*) from next.dim_participant)"
             ).fetchone()
             assert counts is not None
-            ready, _ = timed(lambda: building.invoke(conn, "none", building.days(run.as_of, world.first_date)))
+            ready = timed(building.invoke, conn, "none", building.days(run.as_of, world.first_date))
             built.begin(conn)
-        full, _ = timed(lambda: night.build_layer(build_id, "models"))
+        full = timed(night.build_layer, build_id, "models")
         measured.append(
             {
                 "night": number,
@@ -96,11 +96,11 @@ def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, An
     return measured
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Wall seconds of `work`, and what it gave."""
+def timed(work: Callable[..., Any], *arguments: Any) -> float:
+    """Wall seconds of `work`."""
     began = time.perf_counter()
-    outcome = work()
-    return time.perf_counter() - began, outcome
+    work(*arguments)
+    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

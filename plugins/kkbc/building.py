@@ -18,11 +18,11 @@ import psycopg
 from psycopg import pq, sql
 
 from kkbc import built
-from kkbc.built import DBT_PROJECT
 from kkbc.errors import UserError
 from kkbc.settings import get_settings
 from kkbc.warehouse import connect
 
+DBT_PROJECT = built.DBT_PROJECT
 LAYERS = ("seeds", "models")
 HIDDEN = "next"
 ROWS_NAMED = 5
