@@ -174,8 +174,13 @@ def _folders(schema: str) -> list[str]:
     return [
         *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-version-check"),
         *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
-        *("--target-path", str(_home() / "target" / schema), "--log-path", str(_home() / "logs")),
+        *("--target-path", str(target_folder(schema)), "--log-path", str(_home() / "logs")),
     ]
+
+
+def target_folder(schema: str = HIDDEN) -> Path:
+    """Where dbt leaves what it parsed, compiled and found, for `schema`."""
+    return _home() / ("target" if schema == HIDDEN else f"target_{schema}")
 
 
 def _unable(what: str, cause: BaseException | None) -> UserError:

@@ -13,11 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from kkbc import building, built, night, verifying
-from kkbc.building import build, days, invoke
+from kkbc.building import build, days, invoke, target_folder
 from kkbc.cli import app
 from kkbc.errors import UserError
 from kkbc.publishing import published_models
-from kkbc.settings import get_settings
 from kkbc.verifying import ASIDE, Compared, verify_against_rebuild
 from kkbc.warehouse import connect
 from tests.dbt_project.conftest import read_mart
@@ -27,7 +26,7 @@ from tests.dbt_project.test_all_marts import MARTS
 
 FIRST, START, LAST = date(2024, 1, 10), date(2024, 2, 3), date(2024, 4, 30)
 SEEDS = (1, 2)
-NIGHTS = 5
+NIGHTS = 4
 
 
 class Rebuild:
@@ -38,7 +37,7 @@ class Rebuild:
         for layer in ("seeds", "models"):
             results = invoke(conn, layer, days(as_of, FIRST), schema=ASIDE, tests=False)
             assert not [result for result in results if result.failed]
-        manifest = json.loads((get_settings().home / "dbt" / "target" / ASIDE / "manifest.json").read_text())
+        manifest = json.loads((target_folder(ASIDE) / "manifest.json").read_text())
         nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
         self.day = as_of
         self.statements: dict[str, tuple[str, str, str]] = {}
@@ -47,15 +46,7 @@ class Rebuild:
                 parents = [p for p in node["depends_on"]["nodes"] if p.startswith("model.")]
                 if node["unique_id"] not in self.statements and all(p in self.statements for p in parents):
                     kind = "view" if node["config"]["materialized"] == "view" else "table"
-                    path = (
-                        get_settings().home
-                        / "dbt"
-                        / "target"
-                        / ASIDE
-                        / "compiled"
-                        / node["package_name"]
-                        / node["original_file_path"]
-                    )
+                    path = target_folder(ASIDE) / "compiled" / node["package_name"] / node["original_file_path"]
                     place = f'"{node["schema"]}"."{node["name"]}"'
                     self.statements[node["unique_id"]] = (kind, place, path.read_text())
 
