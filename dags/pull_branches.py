@@ -108,6 +108,9 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
         "gate": Param(
             None, enum=[None, "fail", "warn"], description="What a failed audit does; empty: as in the settings."
         ),
+        "full_refresh": Param(
+            False, type="boolean", description="Make all marts anew, instead of what the new slices touch."
+        ),
     },
 )
 def pull_branches():

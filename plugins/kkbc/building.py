@@ -1,9 +1,9 @@
 """Build: dbt turns the slices in force into marts, in schemas that BI cannot see.
 
-One invocation a layer and night, not one a model: starting dbt costs more than all models of a small night.
+One invocation a layer and night, not one a model: starting dbt costs more than all models of a small night. A build
+goes on from what the one before left, and recomputes what the slices touch that came since (kkbc.built says when not).
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import pq, sql
 
+from kkbc import built
 from kkbc.errors import UserError
-from kkbc.settings import PROJECT_ROOT, get_settings
+from kkbc.settings import get_settings
 from kkbc.warehouse import connect
 
-DBT_PROJECT = PROJECT_ROOT / "dbt_project"
+DBT_PROJECT = built.DBT_PROJECT
 LAYERS = ("seeds", "models")
 HIDDEN = "next"
 ROWS_NAMED = 5
@@ -60,59 +62,85 @@ class NodeResult:
 def build(layer: str, *, as_of: date, first_business_date: date, build_id: int | None = None) -> list[NodeResult]:
     """Builds `layer` ("seeds" or "models") with its data tests into the hidden schemas, over the rows loaded so far.
 
-    Daily marts reach from `first_business_date` to `as_of` (KPI rule 2). Seeds that have not changed since they were
-    last built are left alone, and the result is then empty. Loads wait while a layer is built, so that all its models
-    see the same rows. The results are also rows of ops.dbt_result under `build_id`.
+    Daily marts reach from `first_business_date` to `as_of` (KPI rule 2). Models are recomputed for what the slices of
+    `build_id` touch, and those that belong to no build yet; all of it where kkbc.built finds nothing to go on from.
+    Seeds that have not changed since they were last built are left alone, and the result is then empty. Loads wait
+    while a layer is built, so that all its models see the same rows. The results are also rows of ops.dbt_result.
     Raises UserError naming the first model or test that failed and why; what BI reads is untouched.
     """
     if layer not in LAYERS:
         raise UserError(f"unknown layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
     with connect("transformer", autocommit=True) as conn:
-        conn.execute("select pg_advisory_lock(hashtext('kkbc.build'))")
-        digest = _seeds_digest()
-        if layer == "seeds" and _seeds_built(conn) == digest:
-            return []
-        results = [_name_rows(conn, r) for r in _invoke(layer, _environment(conn), as_of, first_business_date)]
+        hold(conn)
+        if layer == "seeds":
+            digest = built.digest(DBT_PROJECT, (DBT_PROJECT / "seeds").iterdir())
+            if _seeds_built(conn) == digest:
+                return []
+        variables, project = days(as_of, first_business_date), built.project_digest(DBT_PROJECT)
+        before = built.standing(conn)
+        if layer == "models":
+            if before is not None and built.goes_on(before, as_of, first_business_date, project):
+                variables |= {"built_as_of": before.as_of.isoformat(), "build_id": build_id}
+            built.begin(conn)
+        results = [_name_rows(conn, result) for result in invoke(conn, layer, variables)]
         _record(conn, build_id, layer, results)
-        for result in results:
-            log.info("%s %s in %.2f s", result.status, result.unique_id, result.seconds)
-            if result.status == "warn":
-                log.warning("dbt %s %s: %s", result.resource_type, result.name, result.message)
-            if result.failed:
-                raise UserError(
-                    f"dbt {result.resource_type} {result.name} failed: {result.message}",
-                    f"see ops.dbt_result and {_home() / 'logs' / 'dbt.log'}",
-                )
+        check(results)
         if layer == "seeds":
             _note_seeds(conn, digest)
+        else:
+            built.complete(conn, as_of, first_business_date, project, build_id)
     return results
 
 
-def _invoke(layer: str, environment: Mapping[str, str], as_of: date, first_business_date: date) -> list[NodeResult]:
-    """One `dbt build`, in this process, which saves the second layer of a plain night the import."""
-    # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
+def hold(conn: psycopg.Connection) -> None:
+    """Keeps loads and other builds away until `conn` is closed."""
+    conn.execute("select pg_advisory_lock(hashtext('kkbc.build'))")
+
+
+def days(as_of: date, first_business_date: date) -> dict[str, Any]:
+    """The variables that every build needs."""
+    return {"as_of": as_of.isoformat(), "first_business_date": first_business_date.isoformat()}
+
+
+def check(results: list[NodeResult]) -> None:
+    """Logs the results, warnings as such. Raises UserError for the first that failed."""
+    for result in results:
+        log.info("%s %s in %.2f s", result.status, result.unique_id, result.seconds)
+        if result.status == "warn":
+            log.warning("dbt %s %s: %s", result.resource_type, result.name, result.message)
+        if result.failed:
+            raise UserError(
+                f"dbt {result.resource_type} {result.name} failed: {result.message}",
+                f"see ops.dbt_result and {_home() / 'logs' / 'dbt.log'}",
+            )
+
+
+def invoke(
+    conn: psycopg.Connection, layer: str, variables: Mapping[str, Any], *, schema: str = HIDDEN, tests: bool = True
+) -> list[NodeResult]:
+    """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to.
+
+    Without the variable built_as_of all tables are made anew. Raises UserError when dbt cannot begin.
+    """
     from dbt.cli.main import dbtRunner
 
-    days = {"as_of": as_of.isoformat(), "first_business_date": first_business_date.isoformat()}
+    left_out = ["unit_test", *([] if tests else ["test"])]
     arguments = [
-        *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-version-check"),
         "build",
-        *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
-        *("--target-path", str(_home() / "target"), "--log-path", str(_home() / "logs")),
         # Tests between a model and a seed belong to the models.
         *("--select", f"path:{layer}", "--indirect-selection", "cautious" if layer == "seeds" else "eager"),
-        *("--exclude-resource-type", "unit_test", "--vars", json.dumps(days)),
+        *(part for kind in left_out for part in ("--exclude-resource-type", kind)),
         # A key of the database, or the loader, keeps what these tests say; elsewhere dbt has to ask.
         *("--exclude", "tag:guaranteed"),
+        *("--vars", json.dumps(dict(variables))),
         # A seed whose columns have changed does not fit its table. It is only built when it has changed.
-        *(("--full-refresh",) if layer == "seeds" else ()),
+        *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
+        *_folders(schema),
     ]
-    with _variables(environment):
-        outcome = dbtRunner().invoke(arguments)
+    with _variables({**_environment(conn), "DBT_SCHEMA": schema}):
+        outcome = dbtRunner(manifest=_parsed(schema)).invoke(arguments)
     if outcome.exception is not None or outcome.result is None:
-        raise UserError(
-            f"dbt could not build {layer}: {_cause(str(outcome.exception))}", "mend dbt_project, or the connection"
-        )
+        raise _unable(layer, outcome.exception)
     return [
         NodeResult(
             unique_id=node.node.unique_id,
@@ -125,6 +153,38 @@ def _invoke(layer: str, environment: Mapping[str, str], as_of: date, first_busin
         )
         for node in outcome.result
     ]
+
+
+def _parsed(schema: str) -> Any:
+    """The parsed project. Parsing takes no variables, so that what it leaves on disk serves every night, not one day.
+
+    Each invocation gets one of its own, for dbt writes into what it compiles.
+    """
+    # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
+    from dbt.cli.main import dbtRunner
+
+    outcome = dbtRunner().invoke(["parse", *_folders(schema)])
+    if outcome.exception is not None or outcome.result is None:
+        raise _unable("its project", outcome.exception)
+    return outcome.result
+
+
+def _folders(schema: str) -> list[str]:
+    """Where dbt reads and writes, and how little it says. What is parsed for one schema is of no use to another."""
+    return [
+        *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-version-check"),
+        *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
+        *("--target-path", str(target_folder(schema)), "--log-path", str(_home() / "logs")),
+    ]
+
+
+def target_folder(schema: str = HIDDEN) -> Path:
+    """Where dbt leaves what it parsed, compiled and found, for `schema`."""
+    return _home() / ("target" if schema == HIDDEN else f"target_{schema}")
+
+
+def _unable(what: str, cause: BaseException | None) -> UserError:
+    return UserError(f"dbt could not build {what}: {_cause(str(cause))}", "mend dbt_project, or the connection")
 
 
 def _cause(message: str) -> str:
@@ -142,7 +202,11 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     cursor = conn.execute(sql.SQL("select *, count(*) over () from {}").format(sql.SQL(result.found)))
     names = [column.name for column in cursor.description or []][:-1]
     rows = cursor.fetchmany(ROWS_NAMED)
-    told = ["; ".join(" ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows)]
+    told = [
+        "; ".join(
+            " ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows
+        )
+    ]
     more = int(rows[0][-1]) - len(rows) if rows else 0
     return replace(result, message=f"{told[0]}{f'; and {more} more' if more else ''}")
 
@@ -158,14 +222,6 @@ def _record(conn: psycopg.Connection, build_id: int | None, layer: str, results:
                 for r in results
             ],
         )
-
-
-def _seeds_digest() -> str:
-    """Digest of everything that decides what the seeds hold: their files, and the types in the project's yml."""
-    digest = hashlib.sha256()
-    for path in [DBT_PROJECT / "dbt_project.yml", *sorted((DBT_PROJECT / "seeds").iterdir())]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _seeds_built(conn: psycopg.Connection) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from kkbc import clock, privacy
+from kkbc import built, clock, privacy
 from kkbc.building import LAYERS, build
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
@@ -54,7 +54,8 @@ class Wishes:
 
     as_of: business date up to which it goes, None for the latest that is due (KPI rule 2). source_root: folder with the
     deliveries of all branches as files, None to visit each by its own way. ways: {branch_id: kind[:connection]} that
-    hold for this night only, "*" for all others. first_business_date, gate: None for what is kept or set.
+    hold for this night only, "*" for all others. first_business_date, gate: None for what is kept or set. full_refresh:
+    the build makes all marts anew, instead of what the new slices touch, even when there are none.
     """
 
     as_of: date | None = None
@@ -62,6 +63,7 @@ class Wishes:
     ways: Mapping[str, str] = field(default_factory=dict)
     first_business_date: date | None = None
     gate: Literal["fail", "warn"] | None = None
+    full_refresh: bool = False
 
     def as_params(self) -> dict[str, Any]:
         """The wishes as JSON values: the parameters of the DAG pull_branches."""
@@ -71,6 +73,7 @@ class Wishes:
             "ways": dict(self.ways),
             "first_business_date": self.first_business_date and self.first_business_date.isoformat(),
             "gate": self.gate,
+            "full_refresh": self.full_refresh,
         }
 
     @classmethod
@@ -82,6 +85,7 @@ class Wishes:
             ways=params.get("ways") or {},
             first_business_date=_date(params.get("first_business_date")),
             gate=params.get("gate"),
+            full_refresh=bool(params.get("full_refresh")),
         )
 
     @property
@@ -118,6 +122,8 @@ def open_run(wishes: Wishes, *, mode: Mode, run_id: str) -> Run:
         _sync_registry(conn)
         if first is not None:
             _set(conn, "first_business_date", first.isoformat())
+        if wishes.full_refresh:
+            built.begin(conn)
         conn.execute(
             "insert into ops.run (run_id, as_of, mode, source_root, ways) values (%s, %s, %s, %s, %s)"
             " on conflict (run_id) do update set outcome = 'running', finished_at = null",
@@ -181,7 +187,7 @@ def close_pull(run_id: str) -> dict[str, Any]:
 
     Returns as_of, branches visited and failed (with reasons), slices loaded, rejected, rows, bytes, the notes,
     `alert`: one message for the operator over all that went wrong, None when nothing did, and `news`: whether there is
-    something to build, which also holds when only the calendar moved on.
+    something to build, which also holds when only the calendar moved on, or code, registry or first day changed.
     """
     with connect("loader") as conn:
         rows = conn.execute(
@@ -203,12 +209,15 @@ def close_pull(run_id: str) -> dict[str, Any]:
             "select r.as_of, exists (select from ops.slice where build_id is null)"
             " or r.as_of > coalesce((select max(as_of) from ops.publication), '-infinity')"
             " or exists (select from ops.slice s join ops.build b using (build_id) where b.outcome <> 'published')"
+            " or exists (select from ops.build where outcome in ('failed', 'gate_failed')"
+            " and build_id = (select max(build_id) from ops.build))"
             " from ops.run r where run_id = %s",
             [run_id],
         ).fetchone()
         if slices is None or news is None:
             raise UserError(f"run {run_id!r} is not known to the warehouse", "open it first: the task open_run does")
-        if not news[1]:
+        something_new = news[1] or built.outdated(conn)
+        if not something_new:
             conn.execute("update ops.run set outcome = 'nothing_new', finished_at = now() where run_id = %s", [run_id])
         # A task that was killed has no outcome of its own; the attempt is noted as running until the next visit.
         failed = {row[0]: row[2] or "killed" for row in rows if row[1] in ("failed", "killed", "running")}
@@ -225,7 +234,7 @@ def close_pull(run_id: str) -> dict[str, Any]:
         "bytes": sum(row[4] for row in rows),
         "notes": [f"{row[0]}: {note}" for row in rows for note in row[5]],
         "alert": alert,
-        "news": news[1],
+        "news": something_new,
     }
 
 

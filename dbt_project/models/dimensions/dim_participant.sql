@@ -1,10 +1,19 @@
 -- What the latest registration says of a participant; one who is known by payment alone has a row with little in it.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with registrations as (
     select * from {{ ref('int_registrations_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 coverage as (
     select * from {{ ref('int_coverage_merged') }}
+    {{ of_touched_participants() }}
 ),
 
 districts as (

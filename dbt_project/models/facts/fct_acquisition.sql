@@ -1,5 +1,13 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with acquisitions as (
     select * from {{ ref('int_acquisitions_credited') }}
+    {{ of_touched_participants() }}
 )
 
 select

@@ -1,5 +1,14 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with contributions as (
     select * from {{ ref('int_contributions_deduplicated') }}
+    {{ of_touched_participants() }}
 )
 
 select

@@ -1,6 +1,15 @@
 -- Income is left out: no figure needs it, and the law counts it among data to be kept to the minimum.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with registrations as (
     select * from {{ ref('int_registrations_deduplicated') }}
+    {{ of_touched_participants() }}
 )
 
 select

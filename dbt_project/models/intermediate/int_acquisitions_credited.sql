@@ -1,15 +1,26 @@
 -- A participant's first coverage start ever, and whom it is credited to (KPI rule 7).
 -- Starts after as_of do not count yet (KPI rule 2).
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with coverage as (
     select * from {{ ref('int_coverage_merged') }}
+    {{ of_touched_participants() }}
 ),
 
 registrations as (
     select * from {{ ref('int_registrations_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 contributions as (
     select * from {{ ref('int_contributions_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 acquired as (

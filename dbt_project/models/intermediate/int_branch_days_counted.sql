@@ -4,28 +4,24 @@ with branch_days as (
     select * from {{ ref('int_branch_days_spread') }}
 ),
 
-registrations as (
-    select * from {{ ref('int_registrations_deduplicated') }}
+events as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('registrations', 'repeat_registrations', 'acquisitions', 'reactivations', 'contributions_idr')
 ),
 
 acquisitions as (
-    select * from {{ ref('int_acquisitions_credited') }}
-),
-
-coverage as (
-    select * from {{ ref('int_coverage_merged') }}
-),
-
-attributions as (
-    select * from {{ ref('int_participants_attributed') }}
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'acquisitions'
 ),
 
 stock_changes as (
-    select * from {{ ref('int_stock_changes_counted') }}
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('aktif', 'menunggak', 'non_aktif', 'belum_aktif')
 ),
 
-contributions as (
-    select * from {{ ref('int_contributions_deduplicated') }}
+first_registrations as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('first_registrations', 'first_registrations_activated')
 ),
 
 activities as (
@@ -40,80 +36,55 @@ targets as (
     select * from {{ ref('int_targets_deduplicated') }}
 ),
 
-registered as (
+counted as (
     select
         branch_id,
-        registered_on as business_date,
-        count(*) as registrations,
-        sum(case when is_repeat then 1 else 0 end) as repeat_registrations
-    from registrations
-    group by branch_id, registered_on
+        day as business_date,
+        sum(case when measure = 'registrations' then amount else 0 end) as registrations,
+        sum(case when measure = 'repeat_registrations' then amount else 0 end) as repeat_registrations,
+        sum(case when measure = 'acquisitions' then amount else 0 end) as acquisitions,
+        sum(case when measure = 'reactivations' then amount else 0 end) as reactivations,
+        sum(case when measure = 'contributions_idr' then amount else 0 end) as contributions_idr
+    from events
+    group by branch_id, day
 ),
 
 -- Acquisitions of the first month before the first day count in its month to date and in nothing else (KPI rule 2).
 acquired as (
     select
         branch_id,
-        greatest(activated_on, {{ first_business_date() }}) as business_date,
-        sum(case when activated_on >= {{ first_business_date() }} then 1 else 0 end) as acquisitions,
-        count(*) as acquisitions_of_month
+        greatest(day, {{ first_business_date() }}) as business_date,
+        sum(amount) as acquisitions_of_month
     from acquisitions
-    where activated_on >= {{ month_start(first_business_date()) }}
-    group by branch_id, greatest(activated_on, {{ first_business_date() }})
+    where day >= {{ month_start(first_business_date()) }}
+    group by branch_id, greatest(day, {{ first_business_date() }})
 ),
 
--- KPI rule 6: a return belongs to the branch that the participant's status counts for on that day.
-reactivated as (
-    select
-        attributions.branch_id,
-        coverage.coverage_start as business_date,
-        count(*) as reactivations
-    from coverage
-    inner join attributions
-        on
-            coverage.participant_token = attributions.participant_token
-            and coverage.coverage_start >= attributions.valid_from
-            and (attributions.valid_to is null or coverage.coverage_start < attributions.valid_to)
-    where coverage.is_reactivation
-    group by attributions.branch_id, coverage.coverage_start
-),
-
--- Changes before the first day make up its opening stock.
+-- A stock is the running sum of its changes: nobody is counted day by day. Those before the first day make up its
+-- opening stock.
 stock_changed as (
     select
         branch_id,
         greatest(day, {{ first_business_date() }}) as business_date,
-        sum(case when status = 'aktif' then change else 0 end) as aktif,
-        sum(case when status = 'menunggak' then change else 0 end) as menunggak,
-        sum(case when status = 'non_aktif' then change else 0 end) as non_aktif,
-        sum(case when status = 'belum_aktif' then change else 0 end) as belum_aktif
+        sum(case when measure = 'aktif' then amount else 0 end) as aktif,
+        sum(case when measure = 'menunggak' then amount else 0 end) as menunggak,
+        sum(case when measure = 'non_aktif' then amount else 0 end) as non_aktif,
+        sum(case when measure = 'belum_aktif' then amount else 0 end) as belum_aktif
     from stock_changes
+    where day <= {{ as_of() }}
     group by branch_id, greatest(day, {{ first_business_date() }})
-),
-
-paid as (
-    select
-        branch_id,
-        paid_on as business_date,
-        sum(total_amount) as contributions_idr
-    from contributions
-    group by branch_id, paid_on
 ),
 
 -- KPI rule 8: by the first registration, 30 days later, whether coverage has started by then.
 due as (
     select
-        registrations.branch_id,
-        {{ add_days('registrations.registered_on', 30) }} as business_date,
-        count(*) as registrations_30d_due,
-        sum(
-            case when coverage.coverage_start <= {{ add_days('registrations.registered_on', 30) }} then 1 else 0 end
-        ) as activated_30d
-    from registrations
-    left join coverage
-        on registrations.participant_token = coverage.participant_token and coverage.interval_no = 1
-    where registrations.is_first and registrations.registered_on >= {{ first_business_date() }}
-    group by registrations.branch_id, registrations.registered_on
+        branch_id,
+        {{ add_days('day', 30) }} as business_date,
+        sum(case when measure = 'first_registrations' then amount else 0 end) as registrations_30d_due,
+        sum(case when measure = 'first_registrations_activated' then amount else 0 end) as activated_30d
+    from first_registrations
+    where day >= {{ first_business_date() }}
+    group by branch_id, day
 ),
 
 held as (
@@ -143,14 +114,14 @@ select
     branch_days.business_date,
     case when branch_days.is_expected then 1 else 0 end as branches_expected,
     coalesce(delivered.reported, 0) as branches_reported,
-    coalesce(registered.registrations, 0) as registrations,
-    coalesce(acquired.acquisitions, 0) as acquisitions,
-    coalesce(reactivated.reactivations, 0) as reactivations,
+    coalesce(counted.registrations, 0) as registrations,
+    coalesce(counted.acquisitions, 0) as acquisitions,
+    coalesce(counted.reactivations, 0) as reactivations,
     coalesce(sum(stock_changed.aktif) over history, 0) as aktif,
     coalesce(sum(stock_changed.menunggak) over history, 0) as menunggak,
     coalesce(sum(stock_changed.non_aktif) over history, 0) as non_aktif,
     coalesce(sum(stock_changed.belum_aktif) over history, 0) as belum_aktif,
-    coalesce(paid.contributions_idr, 0) as contributions_idr,
+    coalesce(counted.contributions_idr, 0) as contributions_idr,
     coalesce(due.registrations_30d_due, 0) as registrations_30d_due,
     coalesce(due.activated_30d, 0) as activated_30d,
     coalesce(sum(acquired.acquisitions_of_month) over month_to_date, 0) as acquisitions_mtd,
@@ -158,20 +129,16 @@ select
     coalesce(held.activities, 0) as activities,
     coalesce(held.contacts, 0) as contacts,
     coalesce(held.activity_cost_idr, 0) as activity_cost_idr,
-    coalesce(registered.repeat_registrations, 0) as repeat_registrations,
+    coalesce(counted.repeat_registrations, 0) as repeat_registrations,
     coalesce(delivered.quarantined, 0) as quarantined,
     coalesce(delivered.slices_late, 0) as slices_late
 from branch_days
-left join registered
-    on branch_days.branch_id = registered.branch_id and branch_days.business_date = registered.business_date
+left join counted
+    on branch_days.branch_id = counted.branch_id and branch_days.business_date = counted.business_date
 left join acquired
     on branch_days.branch_id = acquired.branch_id and branch_days.business_date = acquired.business_date
-left join reactivated
-    on branch_days.branch_id = reactivated.branch_id and branch_days.business_date = reactivated.business_date
 left join stock_changed
     on branch_days.branch_id = stock_changed.branch_id and branch_days.business_date = stock_changed.business_date
-left join paid
-    on branch_days.branch_id = paid.branch_id and branch_days.business_date = paid.business_date
 left join due
     on branch_days.branch_id = due.branch_id and branch_days.business_date = due.business_date
 left join held

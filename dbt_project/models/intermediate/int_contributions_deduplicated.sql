@@ -1,16 +1,16 @@
--- Exchange rule 1: the latest state of a key is in force, and is no payment when it voids the key.
-with contributions as (
-    select * from {{ ref('stg_contributions') }}
-),
-
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by branch_id, payment_id
-            order by updated_at desc, business_date desc, line desc
-        ) as recency
-    from contributions
+-- Payments in force, each with the coverage that it pays for. A void is none.
+{{ waits_for('int_cells_withdrawn') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
+with latest as (
+    select * from {{ ref('int_contributions_in_force') }}
+    {{ of_touched_participants() }}
 )
 
 select
@@ -33,5 +33,5 @@ select
     business_date,
     revision,
     line
-from ranked
-where recency = 1 and record_status <> 'BATAL'
+from latest
+where record_status <> 'BATAL'

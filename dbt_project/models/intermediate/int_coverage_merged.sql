@@ -1,6 +1,15 @@
 -- Overlapping and touching coverage of a participant becomes one interval [coverage_start, coverage_end) (KPI rule 5).
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}, {'columns': ['coverage_start']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with contributions as (
     select * from {{ ref('int_contributions_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 preceded as (

@@ -1,15 +1,26 @@
 -- For which branch and occupation a participant counts from which day on and until which (exclusive; null: for good):
 -- those of the latest registration up to the day, before any registration the branch of the first payment.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with registrations as (
     select * from {{ ref('int_registrations_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 contributions as (
     select * from {{ ref('int_contributions_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 coverage as (
     select * from {{ ref('int_coverage_merged') }}
+    {{ of_touched_participants() }}
 ),
 
 latest_of_day as (

@@ -1,28 +1,28 @@
--- Exchange rule 1: the latest state of a key is in force, and is no registration when it voids the key.
-with registrations as (
-    select * from {{ ref('stg_registrations') }}
+-- Registrations in force, with their place among those of their participant (KPI rule 8). A void is none.
+{{ waits_for('int_cells_withdrawn') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
+with latest as (
+    select * from {{ ref('int_registrations_in_force') }}
+    {{ of_touched_participants() }}
 ),
 
 occupations as (
     select * from {{ ref('occupations') }}
 ),
 
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by branch_id, registration_no
-            order by updated_at desc, business_date desc, line desc
-        ) as recency
-    from registrations
-),
-
 in_force as (
     select
         *,
         {{ jakarta_day('registered_at') }} as registered_on
-    from ranked
-    where recency = 1 and record_status <> 'BATAL'
+    from latest
+    where record_status <> 'BATAL'
 )
 
 select

@@ -1,6 +1,15 @@
 -- What a participant is from which day on and until which (exclusive; null: for good). See Terms and KPI rule 5.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key='participant_token',
+    on_schema_change='fail',
+    indexes=[{'columns': ['participant_token']}],
+    meta={'touched_by': 'int_participants_touched'}
+) }}
 with registrations as (
     select * from {{ ref('int_registrations_deduplicated') }}
+    {{ of_touched_participants() }}
 ),
 
 coverage as (
@@ -8,6 +17,7 @@ coverage as (
         *,
         {{ add_months('coverage_end', 3) }} as lapsed_from
     from {{ ref('int_coverage_merged') }}
+    {{ of_touched_participants() }}
 ),
 
 waiting as (

@@ -3,34 +3,35 @@ with activities as (
 ),
 
 registrations as (
-    select * from {{ ref('int_registrations_deduplicated') }}
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'registrations_of_activity'
 ),
 
 acquisitions as (
-    select * from {{ ref('int_acquisitions_credited') }}
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'acquisitions_of_activity'
 ),
 
 registered as (
     select
         branch_id,
-        activity_code,
-        count(*) as registrations
+        code as activity_code,
+        sum(amount) as registrations
     from registrations
-    where activity_code is not null
-    group by branch_id, activity_code
+    group by branch_id, code
 ),
 
 acquired as (
     select
         activities.branch_id,
         activities.activity_code,
-        count(*) as acquisitions
+        sum(acquisitions.amount) as acquisitions
     from activities
     inner join acquisitions
         on
             activities.branch_id = acquisitions.branch_id
-            and activities.activity_code = acquisitions.activity_code
-            and acquisitions.activated_on <= {{ add_days('activities.ended_on', 30) }}
+            and activities.activity_code = acquisitions.code
+            and acquisitions.day <= {{ add_days('activities.ended_on', 30) }}
     group by activities.branch_id, activities.activity_code
 ),
 
@@ -41,8 +42,8 @@ counted as (
         activities.activity_type,
         activities.contacts,
         activities.cost,
-        coalesce(registered.registrations, 0) as registrations,
-        coalesce(acquired.acquisitions, 0) as acquisitions
+        cast(coalesce(registered.registrations, 0) as bigint) as registrations,
+        cast(coalesce(acquired.acquisitions, 0) as bigint) as acquisitions
     from activities
     left join registered
         on activities.branch_id = registered.branch_id and activities.activity_code = registered.activity_code

@@ -1,14 +1,11 @@
-with registrations as (
-    select * from {{ ref('int_registrations_deduplicated') }}
-),
-
-acquisitions as (
-    select * from {{ ref('int_acquisitions_credited') }}
+with events as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('registrations_of_occupation', 'acquisitions_of_occupation')
 ),
 
 stock_changes as (
-    select * from {{ ref('int_stock_changes_counted') }}
-    where status = 'aktif'
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'aktif'
 ),
 
 months as (
@@ -21,31 +18,23 @@ months as (
 monthly_changes as (
     select
         branch_id,
-        occupation_code,
+        code as occupation_code,
         greatest({{ month_start('day') }}, {{ month_start(first_business_date()) }}) as month,
-        sum(change) as change
+        sum(amount) as change
     from stock_changes
-    group by branch_id, occupation_code, greatest({{ month_start('day') }}, {{ month_start(first_business_date()) }})
+    where day <= {{ as_of() }}
+    group by branch_id, code, greatest({{ month_start('day') }}, {{ month_start(first_business_date()) }})
 ),
 
 counted as (
     select
         branch_id,
-        known_occupation_code as occupation_code,
-        {{ month_start('registered_on') }} as month,
-        1 as registrations,
-        0 as acquisitions,
+        code as occupation_code,
+        day as month,
+        case when measure = 'registrations_of_occupation' then amount else 0 end as registrations,
+        case when measure = 'acquisitions_of_occupation' then amount else 0 end as acquisitions,
         0 as aktif
-    from registrations
-    union all
-    select
-        branch_id,
-        known_occupation_code as occupation_code,
-        {{ month_start('activated_on') }} as month,
-        0 as registrations,
-        1 as acquisitions,
-        0 as aktif
-    from acquisitions
+    from events
     union all
     select
         monthly_changes.branch_id,

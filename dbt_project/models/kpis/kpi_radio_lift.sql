@@ -4,7 +4,8 @@ with activities as (
 ),
 
 registrations as (
-    select * from {{ ref('int_registrations_deduplicated') }}
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'registrations'
 ),
 
 slices as (
@@ -23,10 +24,10 @@ spots as (
 registered as (
     select
         branch_id,
-        registered_on,
-        count(*) as registrations
+        day as registered_on,
+        sum(amount) as registrations
     from registrations
-    group by branch_id, registered_on
+    group by branch_id, day
 ),
 
 observations as (

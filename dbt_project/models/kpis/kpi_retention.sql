@@ -1,32 +1,34 @@
 -- A month_n appears once its day is past for the whole cohort (KPI rule 14).
 with acquisitions as (
-    select * from {{ ref('int_acquisitions_credited') }}
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'acquisitions'
 ),
 
-coverage as (
-    select * from {{ ref('int_coverage_merged') }}
+covered as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure in ('covered_1', 'covered_3', 'covered_6', 'covered_12')
 ),
 
 cohorts as (
     select
-        participant_token,
+        {{ month_start('day') }} as cohort_month,
         branch_id,
-        channel_code,
-        activated_on,
-        {{ month_start('activated_on') }} as cohort_month
+        code as channel_code,
+        sum(amount) as cohort_size
     from acquisitions
+    group by {{ month_start('day') }}, branch_id, code
+    having sum(amount) > 0
 ),
 
 checkpoints as (
     select
-        cohorts.participant_token,
-        cohorts.branch_id,
-        cohorts.channel_code,
-        cohorts.cohort_month,
+        cohorts.*,
         ages.month_n,
-        {{ add_months('cohorts.activated_on', 'ages.month_n') }} as checked_on
+        ages.measure
     from cohorts
-    cross join (values (1), (3), (6), (12)) as ages (month_n)
+    cross join (
+        values (1, 'covered_1'), (3, 'covered_3'), (6, 'covered_6'), (12, 'covered_12')
+    ) as ages (month_n, measure)
     where {{ add_months(month_end('cohorts.cohort_month'), 'ages.month_n') }} <= {{ as_of() }}
 )
 
@@ -35,12 +37,12 @@ select
     checkpoints.branch_id,
     checkpoints.channel_code,
     checkpoints.month_n,
-    count(*) as cohort_size,
-    count(coverage.participant_token) as covered
+    cast(checkpoints.cohort_size as bigint) as cohort_size,
+    cast(coalesce(covered.amount, 0) as bigint) as covered
 from checkpoints
-left join coverage
+left join covered
     on
-        checkpoints.participant_token = coverage.participant_token
-        and checkpoints.checked_on >= coverage.coverage_start
-        and checkpoints.checked_on < coverage.coverage_end
-group by checkpoints.cohort_month, checkpoints.branch_id, checkpoints.channel_code, checkpoints.month_n
+        checkpoints.measure = covered.measure
+        and checkpoints.branch_id = covered.branch_id
+        and checkpoints.cohort_month = covered.day
+        and checkpoints.channel_code = covered.code

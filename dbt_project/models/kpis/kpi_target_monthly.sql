@@ -6,8 +6,9 @@ branch_days as (
     select * from {{ ref('int_branch_days_counted') }}
 ),
 
-contributions as (
-    select * from {{ ref('int_contributions_deduplicated') }}
+payments as (
+    select * from {{ ref('int_cells_counted') }}
+    where measure = 'contributions_idr'
 ),
 
 branches as (
@@ -27,11 +28,11 @@ begun as (
 paid as (
     select
         branch_id,
-        {{ month_start('paid_on') }} as month,
-        sum(total_amount) as contributions_idr
-    from contributions
-    where paid_on <= {{ as_of() }}
-    group by branch_id, {{ month_start('paid_on') }}
+        {{ month_start('day') }} as month,
+        sum(amount) as contributions_idr
+    from payments
+    where day <= {{ as_of() }}
+    group by branch_id, {{ month_start('day') }}
 ),
 
 realised as (

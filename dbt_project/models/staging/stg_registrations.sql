@@ -3,7 +3,8 @@ with registrations as (
 )
 
 select
-    branch_id,
+    -- Equal to the row's own branch_id, which is checked, and indexed with the key.
+    _branch_id as branch_id,
     registration_no,
     participant_token,
     registered_at,

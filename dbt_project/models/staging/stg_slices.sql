@@ -14,6 +14,7 @@ select
     rows_quarantined,
     warnings,
     rows_nik_valid,
-    rows_contactable
+    rows_contactable,
+    build_id
 from slices
 where business_date <= {{ as_of() }}

@@ -53,6 +53,9 @@ def run(
         Literal["fail", "warn"] | None,
         typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
     ] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Make all marts anew, instead of what the new slices touch.")
+    ] = False,
     airflow: Annotated[bool, typer.Option("--airflow", help="Through Airflow instead of in this process.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
 ) -> None:
@@ -69,6 +72,7 @@ def run(
         ways=_ways(ways, way or []),
         first_business_date=first_business_date.date() if first_business_date else None,
         gate=gate,
+        full_refresh=full_refresh,
     )
     if airflow:
         from kkbc.stack.nights import run_in_airflow

@@ -1,16 +1,21 @@
-"""`kkbc migrate` and `kkbc export`."""
+"""`kkbc migrate`, `kkbc export` and `kkbc verify`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.table import Table
 
-from kkbc.cli.console import out, print_json, say
+from kkbc.cli.console import number, out, print_json, say
+from kkbc.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command("migrate", epilog="Example: KKBC_DATABASE_URL=postgresql://owner@dw/kkbc kkbc migrate")(migrate)
+    app.command("verify", epilog="Example: kkbc verify --against-rebuild --json | jq '.[] | select(.equal | not)'")(
+        verify
+    )
     app.command("export", epilog="Example: kkbc export --schema bi --format parquet --out marts")(export)
 
 
@@ -36,3 +41,43 @@ def export(
         print_json(written)
     else:
         out.print(f"{len(written)} tables of schema {schema} written to {out_dir}")
+
+
+def verify(
+    against_rebuild: Annotated[
+        bool, typer.Option("--against-rebuild", help="Compare with marts that are made anew, aside, from all rows.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Every mart and month as JSON on stdout.")] = False,
+) -> None:
+    """Proves that the marts as they stand are those of a full rebuild; exit code 1 and the differences when not.
+
+    Readers are not disturbed; loads and builds wait meanwhile.
+    """
+    from dataclasses import asdict
+
+    from kkbc.verifying import verify_against_rebuild
+
+    if not against_rebuild:
+        raise UserError("there is nothing to verify against", "add --against-rebuild")
+    compared = verify_against_rebuild()
+    differing = [row for row in compared if not row.equal]
+    if json:
+        print_json(
+            [{**asdict(row), "month": row.month and row.month.isoformat(), "equal": row.equal} for row in compared]
+        )
+    else:
+        table = Table("Mart", "Months", "Rows", "Hash", box=None)
+        for mart in dict.fromkeys(row.mart for row in compared):
+            rows = [row for row in compared if row.mart == mart]
+            equal = "equal" if all(row.equal for row in rows) else "[red]differs[/red]"
+            table.add_row(mart, number(len(rows)), number(sum(row.rows for row in rows)), equal)
+        out.print(table)
+        for row in differing:
+            month = f"{row.month:%Y-%m}" if row.month else "all"
+            out.print(
+                f"[red]{row.mart} {month}[/red]: {row.differing} rows differ"
+                f" ({row.rows} stand, {row.rows_rebuilt} in the rebuild)"
+            )
+    say(f"{len(compared)} months of marts compared, {len(differing)} differ")
+    if differing:
+        raise typer.Exit(1)

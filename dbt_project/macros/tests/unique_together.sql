@@ -1,7 +1,0 @@
-{#- Rows that share all of `columns` with another row. -#}
-{% test unique_together(model, columns) %}
-    select {{ columns | join(', ') }}
-    from {{ model }}
-    group by {{ columns | join(', ') }}
-    having count(*) > 1
-{% endtest %}

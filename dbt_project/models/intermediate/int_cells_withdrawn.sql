@@ -1,0 +1,16 @@
+-- What the touched participants counted for before this build: int_cells_counted takes it back and counts them anew.
+{{ waits_for('int_participants_touched') }}
+{% if var('built_as_of', none) -%}
+{{ participants_counted(
+    as_before=true,
+    which='where ' ~ in_set('participant_token', ref('int_participants_touched'), 'participant_token')
+) }}
+{%- else -%}
+select
+    cast(null as {{ dbt.type_string() }}) as measure,
+    cast(null as {{ dbt.type_string() }}) as branch_id,
+    cast(null as date) as day,
+    cast(null as {{ dbt.type_string() }}) as code,
+    cast(null as numeric(38, 0)) as amount
+where 1 = 0
+{%- endif %}

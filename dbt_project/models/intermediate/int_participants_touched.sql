@@ -1,0 +1,42 @@
+-- The participants that this build recomputes: those of the touched keys, before and now, and those whose coverage
+-- starts between the day that the marts stand at and as_of (KPI rule 2). All of a participant is recomputed.
+{{ config(pre_hook=loops_allowed()) }}
+with registration_keys as (
+    select * from {{ ref('int_registration_keys_touched') }}
+),
+
+registrations as (
+    select * from {{ ref('int_registrations_in_force') }}
+),
+
+contribution_keys as (
+    select * from {{ ref('int_contribution_keys_touched') }}
+),
+
+contributions as (
+    select * from {{ ref('int_contributions_in_force') }}
+)
+
+select participant_before as participant_token from registration_keys
+where participant_before is not null
+union
+select participant_before as participant_token from contribution_keys
+where participant_before is not null
+union
+select registrations.participant_token
+from registration_keys
+inner join registrations
+    on
+        registration_keys.branch_id = registrations.branch_id
+        and registration_keys.registration_no = registrations.registration_no
+union
+select contributions.participant_token
+from contribution_keys
+inner join contributions
+    on contribution_keys.branch_id = contributions.branch_id and contribution_keys.payment_id = contributions.payment_id
+{% if var('built_as_of', none) -%}
+union
+select participant_token
+from {{ before('int_coverage_merged') }}
+where coverage_start > cast('{{ var("built_as_of") }}' as date) and coverage_start <= {{ as_of() }}
+{%- endif %}
