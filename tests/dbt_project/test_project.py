@@ -18,7 +18,7 @@ from kkbc import building, publishing
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.reference import codes
-from kkbc.settings import PROJECT_ROOT, get_settings
+from kkbc.settings import PROJECT_ROOT
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.warehouse import connect
 from tests.dbt_project.raw import World
@@ -32,11 +32,6 @@ def described(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(building.DBT_PROJECT.rglob("_*.yml")):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, []):
             yield path, entry
-
-
-def complete(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The entries that are held to the whole standard."""
-    return (found for found in described(kind) if found[0].parent.name != "intermediate")
 
 
 MODELS = {entry["name"]: entry for _, entry in described("models")}
@@ -97,7 +92,7 @@ def test_every_model_and_seed_is_described() -> None:
 
 def test_every_model_and_seed_has_an_owner_a_grain_and_labels() -> None:
     for kind in ("models", "seeds"):
-        for _, entry in complete(kind):
+        for _, entry in described(kind):
             assert entry["config"]["meta"]["owner"]
             assert "One row per" in entry["description"], entry["name"]
             assert entry["config"]["meta"]["label_id"], entry["name"]
@@ -107,7 +102,7 @@ def test_every_model_and_seed_has_an_owner_a_grain_and_labels() -> None:
 
 def test_every_model_and_seed_has_a_test_of_its_primary_key() -> None:
     for kind in ("models", "seeds"):
-        for _, entry in complete(kind):
+        for _, entry in described(kind):
             key = entry["config"]["meta"]["primary_key"]
             of_columns = [t for c in entry["columns"] if [c["name"]] == key for t in c["data_tests"]]
             tested = [key] if any("unique" in test for test in of_columns) else []
@@ -129,7 +124,7 @@ def test_a_column_that_may_be_null_says_when() -> None:
 
 
 def test_units_are_told() -> None:
-    for name, entry in ((entry["name"], entry) for _, entry in complete("models")):
+    for name, entry in MODELS.items():
         for column in entry["columns"]:
             told, kind = column["description"], column["data_type"]
             if column["name"].endswith(("_idr", "_amount")) and not column["name"].startswith("attainment"):
@@ -215,7 +210,7 @@ def test_the_database_is_what_the_documentation_says(built: str, tmp_path: Path)
     """dbt-bouncer's checks of catalog and run results, which need a warehouse."""
     generated = dbt(tmp_path, "--quiet", "docs", "generate")
     assert generated.returncode == 0, generated.stdout
-    shutil.copy(get_settings().home / "dbt" / "target" / "run_results.json", tmp_path / "target")
+    shutil.copy(building.target_folder() / "run_results.json", tmp_path / "target")
     config = ["--config-file", str(building.DBT_PROJECT / "dbt-bouncer.yml")]
     command = [str(Path(sys.executable).with_name("dbt-bouncer")), "run", *config]
     command += ["--only", "catalog_checks,run_results_checks"]

@@ -11,7 +11,7 @@ from kkbc.warehouse import connect
 
 TOKENS = [f"{n:032x}" for n in range(1, 9)]
 MODELS = PROJECT_ROOT / "dbt_project" / "models"
-MARTS = ("dimensions/_dimensions.yml", "facts/_facts.yml", "kpis/_kpis.yml")
+MARTS = ("dimensions/_dimensions__models.yml", "facts/_facts__models.yml", "kpis/_kpis__models.yml")
 
 BASE = """
 insert into ops.branch (branch_id, kind, timezone, tier)
