@@ -76,6 +76,7 @@ def build(layer: str, *, as_of: date, first_business_date: date, build_id: int |
             digest = built.digest(DBT_PROJECT, (DBT_PROJECT / "seeds").iterdir())
             if _seeds_built(conn) == digest:
                 return []
+            _note_seeds(conn, None)  # for some will be of another digest than the rest until all are built
         variables, project = days(as_of, first_business_date), built.project_digest(DBT_PROJECT)
         before = built.standing(conn)
         if layer == "models":
@@ -230,8 +231,9 @@ def _seeds_built(conn: psycopg.Connection) -> str | None:
     return str(row[0]).removeprefix("seeds ") if row and row[0] else None
 
 
-def _note_seeds(conn: psycopg.Connection, digest: str) -> None:
-    conn.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(HIDDEN), sql.Literal(f"seeds {digest}")))
+def _note_seeds(conn: psycopg.Connection, digest: str | None) -> None:
+    note = sql.Literal(digest and f"seeds {digest}")
+    conn.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(HIDDEN), note))
 
 
 def _environment(conn: psycopg.Connection) -> dict[str, str]:

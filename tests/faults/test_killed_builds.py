@@ -68,7 +68,7 @@ def night(
     assert before.keys() == undisturbed_night.keys()
     assert before != undisturbed_night
     with psycopg.connect(home.database) as conn:
-        conn.execute("comment on schema next is null")  # the seeds are built anew
+        conn.execute("comment on schema next is 'seeds of another time'")  # they are built anew
     pulled = night_victims.run(home, "pull", *home.pull_arguments(run_id="second"))
     assert pulled == 0, home.log.read_text()
     return home, before, undisturbed_night
@@ -89,6 +89,9 @@ def test_killed_at(name: str, night_victims: Victims, night: tuple[Home, dict[st
     point = POINTS[name]
     assert_killed(do(night_victims, home, point, point.traps))
     assert home.published() == (after if point.seen else before)
+    if name == "seeds, at dbt's 40th query":
+        # Else seeds that were put back to those of before would be taken for built, and half of them are others.
+        assert home.query("select obj_description('next'::regnamespace, 'pg_namespace')") == [(None,)]
     if name in LAST.values():
         assert do(night_victims, home, point) == 0, home.log.read_text()
 
