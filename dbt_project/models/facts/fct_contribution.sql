@@ -1,14 +1,22 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='touched',
-    unique_key='participant_token',
+    unique_key=['branch_id', 'payment_id'],
     on_schema_change='fail',
-    indexes=[{'columns': ['participant_token']}],
-    meta={'touched_by': 'int_participants_touched'}
+    meta={'touched_by': 'int_contribution_keys_touched'},
+    pre_hook=loops_allowed()
 ) }}
-with contributions as (
+with payments as (
     select * from {{ ref('int_contributions_deduplicated') }}
-    {{ of_touched_participants() }}
+),
+
+contributions as (
+    select payments.*
+    from payments
+    {% if not execute or (var('built_as_of', none) and is_incremental()) -%}
+    inner join {{ ref('int_contribution_keys_touched') }} as touched
+        on payments.branch_id = touched.branch_id and payments.payment_id = touched.payment_id
+    {%- endif %}
 )
 
 select
