@@ -435,6 +435,8 @@ DOWN = (
     psycopg.OperationalError,
     paramiko.SSHException,
     botocore.exceptions.HTTPClientError,
+    # The line may be cut before boto takes it for made.
+    botocore.exceptions.ConnectionError,
     botocore.exceptions.ClientError,
 )
 
