@@ -1,9 +1,8 @@
 """One branch: how its visits went, what it delivered, and what it offers right now."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery
 from kkbc.sources import Wanted, open_source
+from kkbc.status import plain_values
 from kkbc.warehouse import connect
 
 LOOK_BACK = timedelta(days=7)
@@ -36,7 +36,7 @@ class BranchReport:
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return cast(dict[str, Any], _plain(asdict(self)))
+        return cast(dict[str, Any], plain_values(asdict(self)))
 
 
 def report(branch_id: str, *, attempts: int = 10, days: int = 7) -> BranchReport:
@@ -88,13 +88,3 @@ def look(branch_id: str, way: str | None = None, source_root: Path | None = None
         found = [(m.business_date, m) for m in source.manifests(Wanted(today - LOOK_BACK, today))]
         recent = max((day for day, _ in found), default=today) - LOOK_BACK
         return [manifest.read() for day, manifest in found if day >= recent]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value

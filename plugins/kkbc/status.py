@@ -37,7 +37,7 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values: dates ISO, numbers as numbers."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain_values(value) for name, value in asdict(self).items()}
 
 
 def status(run_id: str | None = None, *, best: int = 5) -> Status:
@@ -129,11 +129,12 @@ def _all(conn: DictConnection, query: LiteralString, values: dict[str, Any]) -> 
     return conn.execute(query, values).fetchall()
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """A row, or rows, as JSON values: dates ISO, numbers as numbers."""
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_values(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain_values(item) for item in value]
     return value if isinstance(value, str | int | float | None) else int(value)
