@@ -65,7 +65,16 @@ def _row(feed: str) -> Row:
     })  # fmt: skip
 
 
-@pytest.mark.parametrize(("feed", "fault"), [(feed, fault) for feed in ERRORS for fault in ERRORS[feed]], ids=str)
+def _of_every_feed(faults: dict[str, Any]) -> list[Any]:
+    """Parameters of a test, named by what is the same in every process, as a function in memory is not."""
+    return [
+        pytest.param(feed, fault, id=f"{feed}-{fault.code}-{number}")
+        for feed in faults
+        for number, fault in enumerate(faults[feed])
+    ]
+
+
+@pytest.mark.parametrize(("feed", "fault"), _of_every_feed(ERRORS))
 def test_an_error_earns_its_code(feed: str, fault: Fault) -> None:
     row = _row(feed)
     assert fault.strike(Random(1), row, _setting(feed))
@@ -73,7 +82,7 @@ def test_an_error_earns_its_code(feed: str, fault: Fault) -> None:
     assert row.nik_valid is not ("nik" in fault.columns or fault.code == "ROW_SHAPE")
 
 
-@pytest.mark.parametrize(("feed", "fault"), [(feed, fault) for feed in WARNINGS for fault in WARNINGS[feed]], ids=str)
+@pytest.mark.parametrize(("feed", "fault"), _of_every_feed(WARNINGS))
 def test_a_warning_earns_its_code_and_no_error(feed: str, fault: Fault) -> None:
     row = _row(feed)
     assert fault.strike(Random(1), row, _setting(feed))
