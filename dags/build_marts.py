@@ -1,15 +1,14 @@
 """On every announcement of new slices: the marts are built aside, audited, and published in one transaction."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pendulum
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, chain, dag, task
 
 from kkbc.errors import GateFailed, UserError
-
-# Those of kkbc.night, written out because importing it would make parsing slow.
-LAYERS = ("seeds", "models")
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
@@ -24,8 +23,9 @@ several announcements that came meanwhile are one build, for the newest of them.
 | Task | Does |
 | --- | --- |
 | `open_build` | notes the build and claims the slices it covers |
-| `build_*` | one `dbt build` a layer, into a schema that no reader sees |
-| `audit_slices` | checks the batch as it came: volumes, codes, missing values; beside the build |
+| `build_seeds` | reference data, when it has changed |
+| `audit_slices` | checks the batch as it came: volumes, codes, missing values; holds slices that are clearly out |
+| `build_models` | one `dbt build` over what passed, into a schema that no reader sees |
 | `audit_marts` | checks what was built: keys, bounds, reconciliation with the slices |
 | `publish` | only when both audits pass: all marts switch in one transaction |
 | `close_build` | notes a failed build as failed, so that the next one covers its slices again |
@@ -33,7 +33,9 @@ several announcements that came meanwhile are one build, for the newest of them.
 ### Triage
 * **An audit is red.** Readers go on seeing the last published night. The log and `ops.expectation_result` name the
   slice and the observed value. Mend the cause (a branch's revision, a quarantine, a contract); the next run builds
-  again. To publish all the same, decide so knowingly: `KKBC_GATE=warn`.
+  again. To publish all the same, decide so knowingly: `KKBC_GATE=warn` (docs/runbooks/the-gate-is-red.md).
+* **`audit_slices` is green and says `held`.** Those branches' new slices are not in this publication. `kkbc gate list`
+  says why; `kkbc gate release` lets one in (docs/runbooks/a-branch-is-held.md).
 * **A `build_*` is red.** `ops.dbt_result` names model and message; nothing was published.
 * **`publish` is red.** The transaction was rolled back, so readers see the last night. Clear it to try again.
 * **The figures are wrong, yet all is green.** Roll back to the publication before, then look for the cause.
@@ -76,23 +78,18 @@ def build_marts():
         return {"build_id": night.open_build(run_id), "gate": params["gate"] or announced.get("gate")}
 
     @task
-    def build_layer(build_id: int, layer: str) -> dict:
+    def build_layer(build_id: int, layer: str, gate: str | None) -> dict:
         from kkbc import night
 
-        return night.build_layer(build_id, layer)
+        with _wished(build_id, gate):
+            return night.build_layer(build_id, layer)
 
     @task
     def audit(build_id: int, what: str, gate: str | None) -> dict:
         from kkbc import night
 
-        if gate:
-            # The wish of one run goes before the setting, in this task's own process.
-            os.environ["KKBC_GATE"] = gate
-        try:
+        with _wished(build_id, gate):
             return {"slices": night.audit_slices, "marts": night.audit_marts}[what](build_id)
-        except GateFailed as error:
-            night.fail_build(build_id, str(error), gate=True)
-            raise
 
     @task
     def publish(build_id: int) -> dict:
@@ -110,12 +107,26 @@ def build_marts():
 
     opened = open_build()
     build_id, gate = opened["build_id"], opened["gate"]
-    layers = [build_layer.override(task_id=f"build_{layer}")(build_id, layer) for layer in LAYERS]
-    slices = audit.override(task_id="audit_slices")(build_id, "slices", gate)
-    marts = audit.override(task_id="audit_marts")(build_id, "marts", gate)
-    chain(*layers, marts)
-    # A teardown runs however the build ends, and does not hide its failure.
-    chain([slices, marts], publish(build_id), close_build(build_id).as_teardown(setups=opened))
+    seeds, models = (
+        build_layer.override(task_id=f"build_{name}")(build_id, name, gate) for name in ("seeds", "models")
+    )
+    slices, marts = (audit.override(task_id=f"audit_{name}")(build_id, name, gate) for name in ("slices", "marts"))
+    # A slice that is held is not built over. A teardown runs however the build ends, and does not hide its failure.
+    chain([seeds, slices], models, marts, publish(build_id), close_build(build_id).as_teardown(setups=opened))
+
+
+@contextmanager
+def _wished(build_id: int, gate: str | None) -> Iterator[None]:
+    """The wish of one run goes before the setting, in this task's own process. What the gate stops is noted as that."""
+    from kkbc import night
+
+    if gate:
+        os.environ["KKBC_GATE"] = gate
+    try:
+        yield
+    except GateFailed as error:
+        night.fail_build(build_id, str(error), gate=True)
+        raise
 
 
 def _newest(events) -> dict:

@@ -7,7 +7,7 @@ goes on from what the one before left, and recomputes what the slices touch that
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -59,19 +59,28 @@ class NodeResult:
         return self.status in ("error", "fail")
 
 
-def build(layer: str, *, as_of: date, first_business_date: date, build_id: int | None = None) -> list[NodeResult]:
+def build(
+    layer: str,
+    *,
+    as_of: date,
+    first_business_date: date,
+    build_id: int | None = None,
+    ready: Callable[[psycopg.Connection], None] = lambda conn: None,
+) -> list[NodeResult]:
     """Builds `layer` ("seeds" or "models") with its data tests into the hidden schemas, over the rows loaded so far.
 
     Daily marts reach from `first_business_date` to `as_of` (KPI rule 2). Models are recomputed for what the slices of
     `build_id` touch, and those that belong to no build yet; all of it where kkbc.built finds nothing to go on from.
     Seeds that have not changed since they were last built are left alone, and the result is then empty. Loads wait
-    while a layer is built, so that all its models see the same rows. The results are also rows of ops.dbt_result.
+    while a layer is built, so that all its models see the same rows. `ready` is called first, when they wait already;
+    what it raises stops the build before anything is changed. The results are also rows of ops.dbt_result.
     Raises UserError naming the first model or test that failed and why; what BI reads is untouched.
     """
     if layer not in LAYERS:
         raise UserError(f"unknown layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
     with connect("transformer", autocommit=True) as conn:
         hold(conn)
+        ready(conn)
         if layer == "seeds":
             digest = built.digest(DBT_PROJECT, (DBT_PROJECT / "seeds").iterdir())
             if _seeds_built(conn) == digest:

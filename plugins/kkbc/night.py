@@ -1,6 +1,7 @@
 """One night, step by step. The DAG tasks and the command line call the same functions, in the same order.
 
-open_run, pull_branch for every branch, close_pull; then open_build, build_layer for every layer, both audits, publish.
+open_run, pull_branch for every branch, close_pull; then open_build, the seeds, audit_slices, the models, audit_marts,
+publish. The slices are audited before the models are built, because a slice that is held is not built over.
 What one step hands to the next lies in the warehouse under `run_id` and `build_id`, so that any step can be repeated.
 """
 
@@ -21,7 +22,7 @@ from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.publishing import publish_marts
 from kkbc.pulling import pull
-from kkbc.quality import audit
+from kkbc.quality import audit, hold
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 Mode = Literal["airflow", "plain"]
+GATINGS = 5
 
 
 @dataclass(frozen=True)
@@ -266,33 +268,88 @@ def open_build(run_id: str) -> int:
             [run_id, row[0], first],
         ).fetchone()
         assert made is not None
-        conn.execute(
-            "update ops.slice set build_id = %s where build_id is null"
-            " or build_id in (select build_id from ops.build where outcome in ('failed', 'gate_failed'))",
-            [made[0]],
-        )
+        _claim(conn, made[0])
         return int(made[0])
+
+
+def _claim(conn: psycopg.Connection, build_id: int) -> None:
+    """Makes the slices that no publication covers those of this build."""
+    conn.execute(
+        "update ops.slice set build_id = %s where build_id is null"
+        " or build_id in (select build_id from ops.build where outcome in ('failed', 'gate_failed'))",
+        [build_id],
+    )
 
 
 def build_layer(build_id: int, layer: str) -> dict[str, Any]:
     """Builds one layer of the dbt project into the hidden schemas; see kkbc.building.build.
 
-    Raises UserError too when a newer build was opened meanwhile.
+    No model sees a slice that did not pass the gate: what came since audit_slices joins the build and is audited first.
+    Raises UserError too when a newer build was opened meanwhile, and whatever audit_slices does.
     """
     info = _build(build_id)
     with _step(info.run_id, f"build_{layer}", "transformer"), _alone(build_id):
-        results = build(layer, as_of=info.as_of, first_business_date=info.first_business_date, build_id=build_id)
-    return {"layer": layer, "nodes": len(results)}
+        for _ in range(GATINGS):
+            try:
+                results = build(
+                    layer,
+                    as_of=info.as_of,
+                    first_business_date=info.first_business_date,
+                    build_id=build_id,
+                    ready=lambda conn: _close_doors(conn, build_id) if layer == "models" else None,
+                )
+                return {"layer": layer, "nodes": len(results)}
+            except _Newcomers:
+                with connect("transformer") as conn:
+                    _claim(conn, build_id)
+                audit_slices(build_id)
+    raise UserError(f"slices keep coming while build {build_id} begins", "run the night again when the pulls are over")
+
+
+class _Newcomers(Exception):
+    """Slices came since those of the build were audited."""
+
+
+def _close_doors(conn: psycopg.Connection, build_id: int) -> None:
+    """Notes the last load that the models will see, while loads wait. Raises _Newcomers."""
+    row = conn.execute("select from ops.slice where build_id is null and status = 'loaded' limit 1").fetchone()
+    if row is not None:
+        raise _Newcomers
+    conn.execute(
+        "update ops.build set load_id = (select case when is_called then last_value else 0 end from ops.load_id)"
+        " where build_id = %s",
+        [build_id],
+    )
 
 
 def audit_slices(build_id: int) -> dict[str, Any]:
-    """Audits what was loaded. Raises GateFailed when an expectation of severity fail is not met."""
-    return _audit("loaded_slices", build_id)
+    """Audits what was loaded, and holds the new slices of branches whose findings ask for it: `held` names them.
+
+    Raises GateFailed when an expectation of severity fail is not met, or too many branches would be held.
+    """
+    info = _build(build_id)
+    gate = get_settings().gate
+    with _step(info.run_id, "audit_loaded_slices", "auditor"):
+        result = audit("loaded_slices", build_id)
+        result.raise_if_failed(gate)
+        with connect("loader", autocommit=True) as conn:
+            row = conn.execute(
+                "select count(distinct branch_id) from ops.slice where build_id = %s", [build_id]
+            ).fetchone()
+            to_hold = result.to_hold(gate, row[0] if row is not None else 0)
+            held = [
+                slice_ for branch_id, why in sorted(to_hold.items()) for slice_ in hold(conn, build_id, branch_id, why)
+            ]
+    return {**result.summary(), "held": [str(slice_) for slice_ in held]}
 
 
 def audit_marts(build_id: int) -> dict[str, Any]:
     """Audits what was built. Raises GateFailed when an expectation of severity fail is not met."""
-    return _audit("built_marts", build_id)
+    info = _build(build_id)
+    with _step(info.run_id, "audit_built_marts", "auditor"):
+        result = audit("built_marts", build_id)
+        result.raise_if_failed(get_settings().gate)
+    return result.summary()
 
 
 def publish(build_id: int) -> dict[str, Any]:
@@ -305,7 +362,7 @@ def publish(build_id: int) -> dict[str, Any]:
     with _step(info.run_id, "publish", "publisher"), connect("publisher") as conn:
         conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.publish'))")
         row = conn.execute(
-            "select publication_id, tables from ops.publication where build_id = %s", [build_id]
+            "select publication_id, tables from ops.publication where build_id = %s and restores is null", [build_id]
         ).fetchone()
         if row is not None:
             return {"publication_id": row[0], "tables": row[1]}
@@ -382,14 +439,6 @@ def _build(build_id: int) -> _Build:
     if row is None:
         raise UserError(f"build {build_id} is not known to the warehouse", "open it first: the task open_build does")
     return _Build(*row)
-
-
-def _audit(checkpoint: Literal["loaded_slices", "built_marts"], build_id: int) -> dict[str, Any]:
-    info = _build(build_id)
-    with _step(info.run_id, f"audit_{checkpoint}", "auditor"):
-        result = audit(checkpoint, build_id)
-        result.raise_if_failed(get_settings().gate)
-    return result.summary()
 
 
 @contextmanager

@@ -46,8 +46,10 @@ class Settings(BaseSettings):
     """Airflow connection whose password is the key of the participant tokens; empty: the file `keys`/pii.key."""
     registry: Path = PROJECT_ROOT / "config" / "branches.yml"
     contracts: Path = PROJECT_ROOT / "contracts"
+    gate_limits: Path = PROJECT_ROOT / "config" / "gate.yml"
+    """The limits that the gate goes by."""
 
-    @field_validator("home", "registry", "contracts")
+    @field_validator("home", "registry", "contracts", "gate_limits")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()

@@ -281,6 +281,7 @@ def test_the_summary_has_one_line_an_expectation_and_failures_first() -> None:
         "checkpoint": "loaded_slices",
         "expectations": 2,
         "failed": 1,
+        "to_hold": 0,
         "warned": 1,
         "lines": [
             "expect_x rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5 (and 2 more)",

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from kkbc.errors import GateFailed, UserError
+from kkbc.quality.limits import load_limits
 from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import sqlalchemy_url
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from great_expectations.checkpoint import CheckpointResult
 
 Checkpoint = Literal["loaded_slices", "built_marts"]
-Severity = Literal["fail", "warn"]
+Severity = Literal["fail", "hold", "warn"]
 
 CONTEXT = PROJECT_ROOT / "expectations"
 # Every build has a folder of results and Data Docs of its own: an index over all nights would cost more each night.
@@ -34,8 +35,9 @@ BUILDS_KEPT = 14
 class Finding:
     """One expectation and how it fared.
 
+    severity: fail stops publication for everyone, hold keeps the new slices of the branch out of it, warn is reported.
     column: what was looked at, and of which rows. wanted: what was expected of it, in words. count: rows that do not
-    meet it; places: of the first 20 of them the slice, or row of a mart, and the value observed.
+    meet it; places: of the first of them the slice, or row of a mart, and the value observed.
     """
 
     suite: str
@@ -73,14 +75,38 @@ class AuditResult:
 
     def summary(self) -> dict[str, Any]:
         """Counts, and a line for each expectation not met: small enough for XCom, free of personal data."""
-        failed, warned = self.failures("fail"), self.failures("warn")
+        failed, held, warned = self.failures("fail"), self.failures("hold"), self.failures("warn")
         return {
             "checkpoint": self.checkpoint,
             "expectations": len(self.findings),
             "failed": len(failed),
+            "to_hold": len(held),
             "warned": len(warned),
-            "lines": [str(finding) for finding in failed + warned],
+            "lines": [str(finding) for finding in failed + held + warned],
         }
+
+    def to_hold(self, gate: Literal["fail", "warn"], branches: int) -> dict[str, dict[str, list[str]]]:
+        """Why the new slices of which branch are to be held: lines by slice by branch; nothing with gate `warn`.
+
+        Raises GateFailed when that would be more of the `branches` in the build than may be held at once: then it is
+        not the branches that are wrong.
+        """
+        if gate == "warn":
+            return {}
+        found: dict[str, dict[str, list[str]]] = {}
+        cut = 0
+        for finding in self.failures("hold"):
+            cut += finding.count - len(finding.places)
+            for (place, _), line in zip(finding.places, finding.lines(), strict=True):
+                found.setdefault(place.split("/")[1], {}).setdefault(place, []).append(line)
+        limit = load_limits().held_at_once.of(branches)
+        if len(found) > limit or cut:
+            raise GateFailed(
+                f"the audit {self.checkpoint} of build {self.build_id} would hold {len(found)} of {branches} branches,"
+                f" {limit:g} at most may be: {'; '.join(map(str, self.failures('hold')))}",
+                "look for a cause that they share; mend it, or the limits in config/gate.yml, and run the night again",
+            )
+        return found
 
     def raise_if_failed(self, gate: Literal["fail", "warn"]) -> None:
         """Raises GateFailed, naming what and where, when an expectation of severity fail was not met.
@@ -101,8 +127,9 @@ class AuditResult:
 def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
     """Runs `checkpoint` of the expectations on build `build_id`, as role auditor.
 
-    Adds a row an expectation to ops.expectation_result. Validation results and Data Docs go to `home`/gx/`build_id`,
-    nothing into the project's folder. Whether a failure stops the night is for the caller: `raise_if_failed`.
+    A row an expectation goes to ops.expectation_result, in place of those of an earlier run. Validation results and
+    Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is for
+    the caller: `raise_if_failed`, `to_hold`.
     Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
     """
     _make_room(build_id)
@@ -116,6 +143,9 @@ def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
             "build all layers before it, and keep the queries of expectations/great_expectations.yml to the marts",
         ) from error
     with connect("auditor") as conn, conn.cursor() as cursor:
+        cursor.execute(
+            "delete from ops.expectation_result where build_id = %s and checkpoint = %s", [build_id, checkpoint]
+        )
         cursor.executemany(
             "insert into ops.expectation_result"
             " (build_id, checkpoint, suite, expectation, column_name, severity, success, observed, slice)"
@@ -162,13 +192,13 @@ def _run(checkpoint: Checkpoint, build_id: int) -> "CheckpointResult":
         context_root_dir=CONTEXT,
         runtime_environment={"KKBC_AUDIT_URL": _url(build_id), "KKBC_GX": str(_results(build_id))},
     )
-    return context.checkpoints.get(checkpoint).run()
+    return context.checkpoints.get(checkpoint).run(expectation_parameters=dict(load_limits().parameters))
 
 
 def _url(build_id: int) -> str:
     """The warehouse as role auditor, for a session whose views of schema audit narrow to the build."""
     url = make_url(sqlalchemy_url("auditor"))
-    options = f"{url.query['options']} -c kkbc.build_id={build_id}"
+    options = f"{url.query['options']} -c kkbc.build_id={build_id} -c kkbc.leniency={load_limits().leniency_json}"
     return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
 
 
@@ -181,12 +211,19 @@ def _findings(result: "CheckpointResult") -> Iterator[Finding]:
                 suite=validation.suite_name,
                 expectation=config.type,
                 column=_column(config.kwargs),
-                severity="fail" if config.severity == "critical" else "warn",
+                severity=_severity(config),
                 success=bool(outcome.success),
                 wanted=_wanted(config.kwargs),
                 count=count,
                 places=places,
             )
+
+
+def _severity(config: Any) -> Severity:
+    """Great Expectations knows no hold: an expectation that holds says so in its meta."""
+    if (config.meta or {}).get("gate") == "hold":
+        return "hold"
+    return "fail" if config.severity == "critical" else "warn"
 
 
 def _unmet(suite: str, outcome: Any) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -237,7 +274,7 @@ def _condition(condition: Mapping[str, Any]) -> str:
 
 
 def _wanted(kwargs: Mapping[str, Any]) -> str:
-    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    low, high = _limit(kwargs.get("min_value")), _limit(kwargs.get("max_value"))
     if low is not None and high is not None:
         return f"{_text(low)} to {_text(high)}"
     if low is not None or high is not None:
@@ -247,6 +284,11 @@ def _wanted(kwargs: Mapping[str, Any]) -> str:
     if "column_B" in kwargs:
         return f"{kwargs['column_A']} {'>=' if kwargs.get('or_equal') else '='} {kwargs['column_B']}"
     return "a value"
+
+
+def _limit(value: object) -> object:
+    """A bound as given, or the limit that it names."""
+    return load_limits().parameters[value["$PARAMETER"]] if isinstance(value, dict) else value
 
 
 def _listed(value: object) -> str:

@@ -20,6 +20,8 @@ from kkbc.slices import Slice
 from kkbc.warehouse.connection import told
 
 Outcome = Literal["loaded", "superseded", "rejected", "known"]
+# A revision with one of these was taken in before, whatever became of it since.
+TAKEN = ("loaded", "superseded", "held")
 
 
 @dataclass(frozen=True)
@@ -102,23 +104,24 @@ def load(conn: psycopg.Connection, contract: Contract, record: SliceRecord, rows
     slice_ = record.slice
     with conn.transaction():
         in_force = lock_slice(conn, slice_)
-        if _status(conn, slice_) in ("loaded", "superseded"):
+        if _status(conn, slice_) in TAKEN:
             return "known"
         load_id = next_load_id(conn)
         outcome: Outcome = "superseded" if in_force is not None and in_force > slice_.revision else "loaded"
         if outcome == "loaded":
             if in_force is not None:
-                _replace(conn, contract, slice_)
-            _all(rows.counts.accepted, copy_rows(conn, contract, record, rows.accepted, load_id))
+                replace_in_force(conn, contract, slice_)
+            _supersede_held(conn, slice_)
+            all_rows(rows.counts.accepted, copy_rows(conn, contract, record, rows.accepted, load_id))
         _record(conn, record, outcome, rows.counts, load_id)
-        _all(rows.counts.quarantined, copy_quarantine(conn, slice_, rows.quarantined, load_id))
+        all_rows(rows.counts.quarantined, copy_quarantine(conn, slice_, rows.quarantined, load_id))
         if outcome == "superseded":
             _close_quarantine(conn, slice_, below=slice_.revision + 1)
     return outcome
 
 
-def _all(expected: int, copied: int) -> None:
-    """Rows that landing has lost since they were judged must not be lost here as well."""
+def all_rows(expected: int, copied: int) -> None:
+    """Raises UserError for rows that landing has lost since they were judged: they must not be lost here as well."""
     if copied != expected:
         raise UserError(f"landing holds {copied} of {expected} rows that were judged", "run the night again")
 
@@ -127,7 +130,7 @@ def reject(conn: psycopg.Connection, record: SliceRecord, reason: str, detail: s
     """Records that a slice was rejected; no row of it is loaded and what is in force stays so (Exchange rule 2)."""
     with conn.transaction():
         lock_slice(conn, record.slice)
-        if _status(conn, record.slice) in ("loaded", "superseded"):
+        if _status(conn, record.slice) in TAKEN:
             return "known"
         _record(conn, record, "rejected", None, None, reason, detail)
     return "rejected"
@@ -161,8 +164,8 @@ def next_load_id(conn: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def _replace(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> None:
-    """Takes the revision in force out: its rows go, its quarantine is closed, its record stays."""
+def delete_rows(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> None:
+    """Takes the rows of the revision in force out of raw and vault. Part of the caller's transaction."""
     for schema in ("raw", "vault") if contract.has_nik else ("raw",):
         conn.execute(
             sql.SQL("delete from {} where _branch_id = %s and _business_date = %s").format(
@@ -170,12 +173,37 @@ def _replace(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> Non
             ),
             [slice_.branch_id, slice_.business_date],
         )
+
+
+def replace_in_force(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> None:
+    """Makes room for `slice_` in place of the revision in force: its rows go, its quarantine is closed.
+
+    Its record stays. Part of the caller's transaction.
+    """
+    delete_rows(conn, contract, slice_)
     conn.execute(
         "update ops.slice set status = 'superseded'"
         " where feed = %s and branch_id = %s and business_date = %s and status = 'loaded'",
         [slice_.feed, slice_.branch_id, slice_.business_date],
     )
     _close_quarantine(conn, slice_, below=slice_.revision)
+
+
+def _supersede_held(conn: psycopg.Connection, slice_: Slice) -> None:
+    """Lower revisions that the gate holds need no decision any more."""
+    place = [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision]
+    held = conn.execute(
+        "update ops.slice set status = 'superseded' where feed = %s and branch_id = %s and business_date = %s"
+        " and revision < %s and status = 'held'",
+        place,
+    )
+    if held.rowcount:
+        conn.execute(
+            "update ops.hold set closed_as = 'superseded' where feed = %s and branch_id = %s and business_date = %s"
+            " and revision < %s and closed_as is null",
+            place,
+        )
+        _close_quarantine(conn, slice_, below=slice_.revision)
 
 
 def _close_quarantine(conn: psycopg.Connection, slice_: Slice, *, below: int) -> None:
