@@ -102,6 +102,12 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
             type=["null", "object"],
             description='For this run only: {"KC044": "sftp:branch_044", "*": "file"}; empty: the registry\'s.',
         ),
+        "branches": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string"},
+            description='Visit these only, as ["KC044"]; empty: all. The branch board asks so for one.',
+        ),
         "first_business_date": Param(
             None, type=["null", "string"], format="date", description="First day of the daily marts; empty: as kept."
         ),
@@ -117,14 +123,17 @@ def pull_branches():
     @task
     def open_run(params=None, dag_run=None, ti=None) -> list[str]:
         from kkbc import clock, night
+        from kkbc.registry import load_registry
 
+        # A branch that is none is a mistake, before anything is noted.
+        chosen = [load_registry().get(branch_id).branch_id for branch_id in params["branches"] or []]
         wishes = night.Wishes.from_params(params)
         if wishes.as_of is None and dag_run.run_type == "backfill":
             # A backfill's run stands for its day; every other run for the moment.
             wishes = replace(wishes, as_of=clock.latest_due(dag_run.logical_date))
         run = night.open_run(wishes, mode="airflow", run_id=dag_run.run_id)
         ti.xcom_push("notes", run.notes)
-        return run.branch_ids
+        return [branch_id for branch_id in run.branch_ids if not chosen or branch_id in chosen]
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
     def pull_branch(branch_id: str, run_id=None) -> None:

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
 DUE_TIME = time(0, 30)
+# By then somebody looks at the dashboards.
+PUBLISHED_BY = time(5, 0)
 
 
 def now() -> datetime:
@@ -30,3 +32,10 @@ def latest_due(at: datetime) -> date:
     local = at.astimezone(JAKARTA)
     days_back = 1 if local.time() > DUE_TIME else 2
     return local.date() - timedelta(days=days_back)
+
+
+def last_deadline(at: datetime) -> datetime:
+    """The latest instant up to `at` by which a night had to be published: 05:00 Jakarta."""
+    local = at.astimezone(JAKARTA)
+    day = local.date() if local.time() >= PUBLISHED_BY else local.date() - timedelta(days=1)
+    return datetime.combine(day, PUBLISHED_BY, JAKARTA)

@@ -1,21 +1,29 @@
 """Status: what the last published night says, and what needs a person. Read by role auditor; nothing personal in it."""
 
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
-from typing import Any, LiteralString, cast
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, LiteralString, cast
 
 import psycopg
 from psycopg.rows import dict_row
 
+from kkbc import clock
+from kkbc.errors import UserError
 from kkbc.warehouse import connect
 
 DictConnection = psycopg.Connection[dict[str, Any]]
+
+Health = Literal["ok", "late", "down"]
+A_DAY = timedelta(days=1)
 
 
 @dataclass
 class Status:
     """The state of the warehouse after its latest run.
 
+    health: see `health`. publication_id, published_as_of, published_at: what BI sees now. alert: what the operator was
+    told after the pulls of the latest run. missing: branches of which something is missing of the last published day.
+    held: slices that the gate holds back, of whatever day, with feed, branch_id, business_date, revision, rows_sent.
     `national` is the row of bi.kpi_national_daily of the last published day. `best` and `worst` are rows with
     branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists the slices that are missing or
     rejected, of whatever day, and those that were late on the last one. `steps` are the seconds of each step of the
@@ -23,8 +31,13 @@ class Status:
     layer, with rows; the figures of everything else are right all the same.
     """
 
+    health: Health = "late"
+    publication_id: int | None = None
     published_as_of: date | None = None
     published_at: datetime | None = None
+    alert: str | None = None
+    missing: list[str] = field(default_factory=list)
+    held: list[dict[str, Any]] = field(default_factory=list)
     last_run: dict[str, Any] | None = None
     national: dict[str, Any] | None = None
     best: list[dict[str, Any]] = field(default_factory=list)
@@ -51,28 +64,54 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
         conn.row_factory = dict_row
         found.last_run = _first(
             conn,
-            "select run_id, as_of, mode, outcome, started_at, finished_at from ops.run"
+            "select run_id, as_of, mode, outcome, started_at, finished_at, alert from ops.run"
             " where run_id = %(run_id)s or %(run_id)s::text is null order by started_at desc limit 1",
             {"run_id": run_id},
         )
         if found.last_run is not None:
-            run_id = found.last_run["run_id"]
+            run_id, found.alert = found.last_run["run_id"], found.last_run.pop("alert")
             found.steps = _all(conn, _STEPS, {"run_id": run_id})
             found.failed_expectations = _all(conn, _FAILED, {"run_id": run_id})
         found.data_warnings = _all(conn, _WARNED, {})
+        found.held = _all(conn, _HELD, {})
         publication = _first(
-            conn, "select build_id, as_of, published_at from ops.publication order by publication_id desc limit 1"
+            conn,
+            "select publication_id, build_id, as_of, published_at from ops.publication"
+            " order by publication_id desc limit 1",
         )
         if publication is None:
             return found
+        found.publication_id = publication["publication_id"]
         found.published_as_of, found.published_at = publication["as_of"], publication["published_at"]
+        found.health = _health(found.published_at)
         day = {"day": found.published_as_of, "build_id": publication["build_id"], "top": best}
         found.national = _first(conn, "select * from bi.kpi_national_daily where business_date = %(day)s", day)
         found.best = _all(conn, _RANKED.format(direction="desc"), day)
         found.worst = _all(conn, _RANKED.format(direction="asc"), day)
         found.quarantined = _all(conn, _QUARANTINED, day)
         found.owing = _all(conn, _OWING, day)
+        owed = (row for row in found.owing if row["status"] == "missing" and row["business_date"] == day["day"])
+        found.missing = sorted({row["branch_id"] for row in owed})
     return found
+
+
+def health() -> Health:
+    """Whether what BI sees is of the last night: for watchdogs, and never an error.
+
+    late: no night was published in the day before the last deadline (05:00 Jakarta), nor since. down: the warehouse
+    cannot be reached, or was never migrated.
+    """
+    try:
+        with connect("auditor") as conn:
+            row = conn.execute("select max(published_at) from ops.publication").fetchone()
+    except (UserError, psycopg.Error):
+        return "down"
+    return _health(row[0] if row else None)
+
+
+def _health(published_at: datetime | None) -> Health:
+    since = clock.last_deadline(clock.now()) - A_DAY
+    return "ok" if published_at is not None and published_at >= since else "late"
 
 
 _STEPS = """
@@ -94,6 +133,11 @@ select split_part(unique_id, '.', 3) as test, message
 from ops.dbt_result
 where status = 'warn' and (layer, build_id) in (select layer, max(build_id) from ops.dbt_result group by layer)
 order by test
+"""
+
+_HELD = """
+select feed, branch_id, business_date, revision, rows_sent from ops.slice
+where status = 'held' order by business_date desc, branch_id, feed
 """
 
 _RANKED = """

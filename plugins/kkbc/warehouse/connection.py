@@ -69,6 +69,13 @@ def told(error: psycopg.OperationalError) -> UserError:
     return UserError(f"the warehouse broke off: {cause}", "see to its server, then run the night again")
 
 
+def explained(error: psycopg.Error) -> UserError | None:
+    """What a person is told of an error of PostgreSQL; None for one that is the program's fault."""
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return UserError("the warehouse is older than this program", "`kkbc migrate` brings it up to date")
+    return told(error) if isinstance(error, psycopg.OperationalError) else None
+
+
 def sqlalchemy_url(role: Role | None = None, *, driver: str = "psycopg", database: str | None = None) -> str:
     """The same connection as a SQLAlchemy URL, for Airflow's metadata and for Great Expectations."""
     parts = {k: str(v) for k, v in conninfo_to_dict(conninfo(role)).items() if v is not None}
