@@ -8,8 +8,9 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import NonNegativeInt, ValidationError, field_validator
+from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -42,17 +43,47 @@ class Settings(BaseSettings):
     """Days before the first business date that a branch is asked for whose way cannot list what is there."""
     gate: Literal["fail", "warn"] = "fail"
     """`fail`: a failed audit stops publication; `warn`: it is reported and the night is published."""
+    publications_kept: PositiveInt = 14
+    """Publications that can be taken back by `kkbc rollback`, the newest ones."""
+    notify: str = "log"
+    """Channels of the nightly message, with commas between: log, smtp:CONNECTION, webhook:CONNECTION; empty: none."""
+    site_url: str = ""
+    """Address under which readers reach Airflow, for links in messages; empty: that of this home's own stack."""
+    metrics: str = "off"
+    """Where figures of nights and of Airflow go: off, statsd://HOST:PORT, or the http(s) URL of an OTLP collector."""
+    lineage: str = "file"
+    """Where OpenLineage events go: `file` (`home`/lineage), `off`, or the Airflow connection of a collector."""
     pii_key_connection: str = ""
     """Airflow connection whose password is the key of the participant tokens; empty: the file `keys`/pii.key."""
     registry: Path = PROJECT_ROOT / "config" / "branches.yml"
     contracts: Path = PROJECT_ROOT / "contracts"
     gate_limits: Path = PROJECT_ROOT / "config" / "gate.yml"
     """The limits that the gate goes by."""
+    maintenance: Path = PROJECT_ROOT / "config" / "maintenance.yml"
+    """What is kept for how long."""
 
-    @field_validator("home", "registry", "contracts", "gate_limits")
+    @field_validator("home", "registry", "contracts", "gate_limits", "maintenance")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("notify")
+    @classmethod
+    def _channels(cls, value: str) -> str:
+        for way in _listed(value):
+            kind, _, conn_id = way.partition(":")
+            if way != "log" and not (kind in ("smtp", "webhook") and conn_id):
+                raise ValueError(f"{way!r} is no channel: list log, smtp:CONNECTION, webhook:CONNECTION")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _sink(cls, value: str) -> str:
+        parts = urlsplit(value)
+        statsd = parts.scheme == "statsd" and parts.hostname and _port(value) and parts.path in ("", "/")
+        if value != "off" and not statsd and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError(f"{value!r} is neither off, statsd://HOST:PORT, nor an http(s) URL")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -71,9 +102,25 @@ class Settings(BaseSettings):
         return (self.landing_uri or str(self.home / "landing")).rstrip("/")
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of the nightly message."""
+        return _listed(self.notify)
+
+    @property
     def keys(self) -> Path:
         """Folder of the key files, mode 0700."""
         return self.home / "keys"
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
 
 
 @cache

@@ -5,10 +5,11 @@ Exit status: 0 done; 1 something unforeseen, or a check that failed; 2 a mistake
 """
 
 import sys
+from typing import Any
 
 import typer
 
-from kkbc.cli import branch, documents, night, quarantine, simulate, stack, warehouse
+from kkbc.cli import branch, documents, night, operations, quarantine, simulate, stack, warehouse
 from kkbc.cli.console import complain
 from kkbc.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, branch, quarantine, warehouse, documents, simulate, stack):
+for module in (night, branch, quarantine, operations, warehouse, documents, simulate, stack):
     module.register(app)
 
 
@@ -52,14 +53,10 @@ def main() -> None:
         sys.exit(2)
 
 
-def _of_the_warehouse(error: Exception) -> UserError | None:
+def _of_the_warehouse(error: Any) -> UserError | None:
     """What a person is told of an error of PostgreSQL; None for any other, and for one that is the program's fault."""
     if type(error).__module__.partition(".")[0] != "psycopg":
         return None
-    import psycopg
+    from kkbc.warehouse.connection import explained
 
-    from kkbc.warehouse.connection import told
-
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return UserError("the warehouse is older than this program", "`kkbc migrate` brings it up to date")
-    return told(error) if isinstance(error, psycopg.OperationalError) else None
+    return explained(error)
