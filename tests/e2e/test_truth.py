@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from kkbc import plain
+from kkbc import lineage, plain
 from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.simulator import Scale, World
 from kkbc.stack import branches
 from kkbc.warehouse import connect, schema, server
+from tests.lineage_schema import check
 
 pytestmark = pytest.mark.e2e
 
@@ -144,6 +145,24 @@ def test_every_way_brought_something(played: tuple[World, list[Path]]) -> None:
         counted: dict[str, int] = dict(brought.fetchall())
     assert counted == Counter(world.kinds.values())
     assert set(counted) == {"file", "sftp", "s3", "http", "postgres"}
+
+
+def test_lineage_is_told_as_the_standard_has_it(played: tuple[World, list[Path]]) -> None:
+    events = [json.loads(line) for line in lineage.events_file(get_settings()).read_text().splitlines()]
+    for event in events:
+        check(event)
+    outputs = {o["name"]: o for e in events if e["eventType"] == "COMPLETE" for o in e["outputs"]}
+    marts = {name.rpartition(".")[2]: output for name, output in outputs.items()}
+    assert set(GRAIN) <= set(marts)
+    # Counted by branch and day from cells, and a ratio of two of them.
+    columns = marts["kpi_branch_daily"]["facets"]["columnLineage"]["fields"]
+    assert [(f["name"], f["field"]) for f in columns["aktif"]["inputFields"]] == [
+        ("e2e.next.int_branch_days_counted", "aktif")
+    ]
+    assert {f["field"] for f in columns["activation_rate_30d"]["inputFields"]} == {
+        "activated_30d",
+        "registrations_30d_due",
+    }
 
 
 def test_no_person_reaches_bi_logs_or_bookkeeping(played: tuple[World, list[Path]]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from kkbc import connections
+from kkbc import connections, lineage
 from kkbc.errors import UserError
 from kkbc.settings import PROJECT_ROOT, Settings
 from kkbc.warehouse.server import Server, free_port, port_is_free
@@ -152,6 +152,7 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
         "workers": {"min_heartbeat_interval": 1},
         "scheduler": {"scheduler_idle_sleep_time": 0.2, "max_tis_per_query": 128},
         "dag_processor": {"refresh_interval": 30, "min_file_process_interval": 30},
+        "openlineage": lineage.airflow_options(settings),
     }
     # ConfigParser takes a single % for the start of a reference.
     return {
