@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from kkbc.building import DBT_PROJECT, _cause, _environment, _variables
+from kkbc.building import DBT_PROJECT, cause, environment, exported
 from kkbc.errors import UserError
 from kkbc.settings import get_settings
 
@@ -37,11 +37,11 @@ def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) 
         *command,
         *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(_folder())),
     ]
-    with _variables(_environment(conn)):
+    with exported(environment(conn)):
         outcome = dbtRunner(manifest=manifest).invoke(arguments)
     if not outcome.success:
-        cause = _cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
-        raise UserError(f"dbt {command[0]} failed: {cause}", "mend dbt_project, or the connection")
+        told = cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
+        raise UserError(f"dbt {command[0]} failed: {told}", "mend dbt_project, or the connection")
     return outcome.result
 
 

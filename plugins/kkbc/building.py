@@ -147,7 +147,7 @@ def invoke(
         *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
         *_folders(schema),
     ]
-    with _variables({**_environment(conn), "DBT_SCHEMA": schema}):
+    with exported({**environment(conn), "DBT_SCHEMA": schema}):
         outcome = dbtRunner(manifest=_parsed(schema)).invoke(arguments)
     if outcome.exception is not None or outcome.result is None:
         raise _unable(layer, outcome.exception)
@@ -158,7 +158,7 @@ def invoke(
             status=str(node.status),
             seconds=float(node.execution_time),
             rows_affected=(node.adapter_response or {}).get("rows_affected"),
-            message=_cause(node.message) if node.message else None,
+            message=cause(node.message) if node.message else None,
             found=node.node.relation_name if getattr(node.node.config, "store_failures", False) else None,
         )
         for node in outcome.result
@@ -193,11 +193,11 @@ def target_folder(schema: str = HIDDEN) -> Path:
     return _home() / ("target" if schema == HIDDEN else f"target_{schema}")
 
 
-def _unable(what: str, cause: BaseException | None) -> UserError:
-    return UserError(f"dbt could not build {what}: {_cause(str(cause))}", "mend dbt_project, or the connection")
+def _unable(what: str, failure: BaseException | None) -> UserError:
+    return UserError(f"dbt could not build {what}: {cause(str(failure))}", "mend dbt_project, or the connection")
 
 
-def _cause(message: str) -> str:
+def cause(message: str) -> str:
     """The line of a dbt message that says what is wrong; later ones may hold rows, the first may but name the model."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     told = [line for line in lines if not line.endswith(")") or " Error in " not in line]
@@ -245,7 +245,7 @@ def _note_seeds(conn: psycopg.Connection, digest: str | None) -> None:
     conn.execute(sql.SQL("comment on schema {} is {}").format(sql.Identifier(HIDDEN), note))
 
 
-def _environment(conn: psycopg.Connection) -> dict[str, str]:
+def environment(conn: psycopg.Connection) -> dict[str, str]:
     """How dbt reaches the place that `conn` is connected to: DBT_* for the profile, PG* for the rest (TLS, options)."""
     info = conn.info
     place = {
@@ -266,7 +266,7 @@ def _environment(conn: psycopg.Connection) -> dict[str, str]:
 
 
 @contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
+def exported(values: Mapping[str, str]) -> Iterator[None]:
     """Environment variables for the length of a block: dbt's profile and libpq read nothing else."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

@@ -41,7 +41,7 @@ PUBLISHED = {name: entry for name, entry in MODELS.items() if "publish" in entry
 def dbt(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """dbt as a user would call it, over the current warehouse."""
     with connect("transformer") as conn:
-        environment = {**os.environ, **building._environment(conn)}
+        environment = {**os.environ, **building.environment(conn)}
     folders = ["--project-dir", str(building.DBT_PROJECT), "--profiles-dir", str(building.DBT_PROJECT)]
     outputs = ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
     days = json.dumps({name: day.isoformat() for name, day in DAYS.items()})
