@@ -12,7 +12,10 @@ from kkbc.errors import UserError
 SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "0 5 * * *"
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(UserError, RetryAction.RETRY, reason="the warehouse may come back, and somebody must be told")]
+    rules=[
+        RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help"),
+        RetryRule(ConnectionError, RetryAction.RETRY, reason="the warehouse may come back, and somebody must be told"),
+    ]
 )
 
 DOC = """
@@ -54,7 +57,10 @@ def watch_deadline():
     def check_deadline() -> dict:
         from kkbc import notifying
 
-        return notifying.check_deadline()
+        try:
+            return notifying.check_deadline()
+        except UserError as error:
+            raise ConnectionError(str(error)) from error
 
     check_deadline()
 

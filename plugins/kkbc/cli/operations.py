@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from kkbc.cli.console import out, print_json, say
+from kkbc.cli.console import number, out, print_json, say
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command("notify", epilog="Example: kkbc notify --dry-run")(notify)
+    app.command("maintain", epilog="Example: kkbc maintain --dry-run --only landing --only logs")(maintain)
 
 
 def notify(
@@ -48,3 +49,29 @@ def notify(
             say(f"{notice['channel']} failed: {notice['error']}")
     if any(notice["outcome"] == "failed" for notice in notices):
         raise typer.Exit(1)
+
+
+def maintain(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="partitions, rows, publications, landing, compaction, logs, analyze or documents; repeatable."
+            " Default: all of them.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="What each part did as JSON on stdout.")] = False,
+) -> None:
+    """Keeps warehouse and home quick and small, by config/maintenance.yml. The DAG `maintenance` does so every day."""
+    from kkbc import maintaining
+
+    done = maintaining.maintain(only or (), dry_run=dry_run)
+    if json:
+        print_json([part.as_json() for part in done])
+        return
+    for part in done:
+        did = ", ".join(f"{name} {number(count)}" for name, count in part.did.items())
+        out.print(f"{part.part:<13} {part.seconds:6.1f} s  {did}", soft_wrap=True)
+    if dry_run:
+        say("Nothing was changed.")
