@@ -3,6 +3,7 @@
 set -eu
 airflow db migrate
 kkbc migrate
+python -c 'from kkbc.warehouse import connect; connect(autocommit=True).execute("grant auditor to kkbc_board")'
 airflow pools set branch_pulls 8 "Branches pulled at once"
 airflow users create --role Admin --username admin --password "$AIRFLOW_ADMIN_PASSWORD" \
   --firstname KKBC --lastname Admin --email admin@kkbc.invalid

@@ -2,7 +2,9 @@
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from kkbc import clock
@@ -48,6 +50,23 @@ def test_rows_are_those_of_what_is_in_force_or_held(night_of_all_kinds: Ops) -> 
     assert found["KC006"] == (20, 0.1)
     assert found["KC007"] == (0, None)
     assert found["KC008"] == (36, 0.0)
+
+
+def test_a_night_is_three_statements_and_a_branch_five(
+    night_of_all_kinds: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    execute = psycopg.Connection.execute
+
+    def count(*given: Any, **more: Any) -> Any:
+        asked.append(given)
+        return execute(*given, **more)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", count)
+    branch_states(DAY)
+    assert len(asked) == 3
+    branch_night("KC001", DAY)
+    assert len(asked) == 3 + 5
 
 
 def test_history_ends_with_the_night_and_has_holes_where_nothing_came(night_of_all_kinds: Ops) -> None:

@@ -9,31 +9,41 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
+from kkbc.stack import configuration
 from tests.dags.conftest import DAGS
 
 FILES = sorted(DAGS.glob("*.py"))
 # The name of a DAG is that of its file, so the ids are known before anything is parsed.
 IDS = [path.stem for path in FILES]
 
+# What a DAG file may not import, for every parse of every DAG would pay for it.
 HEAVY = ("polars", "pandas", "psycopg", "sqlalchemy.orm.session", "dbt", "great_expectations", "httpx", "kkbc.night")
 
+# Parses a file as Airflow does, and prints what that imported, what it touched but for modules, and how long it took
+# beyond Airflow itself.
 PARSE = """
-import runpy, sys
-from pathlib import Path
+import os, runpy, sys, time
 path, heavy = sys.argv[1], sys.argv[2].split(",")
-import airflow.sdk
-before = set(sys.modules)
-runpy.run_path(path)
-print("imported:", *[m for m in heavy if m in sys.modules and m not in before])
-touched = []
+# What any DAG with a calendar costs is Airflow's own: croniter, for one, asks a program how wide the processor is.
+import airflow.plugins_manager, pendulum
+from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, Param, chain, dag, task
+DAG("plain", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Jakarta"))
+before, touched = set(sys.modules), []
+libraries = (sys.prefix, sys.base_prefix, "/usr/share/zoneinfo")
 def watch(event, arguments):
-    if event in ("socket.connect", "subprocess.Popen", "os.system", "os.listdir", "os.scandir"):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.mkdir", "os.remove"):
         touched.append(event)
-    elif event == "open" and not str(arguments[0]).endswith((".py", ".pyc")):
-        touched.append(f"open {arguments[0]}")
+    elif event == "open":
+        name = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
+        if not name.endswith((".py", ".pyc")) and not name.startswith(libraries):
+            touched.append("open " + name)
 sys.addaudithook(watch)
+began = time.perf_counter()
 runpy.run_path(path)
+seconds = time.perf_counter() - began
+print("imported:", *[m for m in heavy if m in sys.modules and m not in before])
 print("touched:", *touched)
+print(f"{path}: {seconds:.3f} s")
 """
 
 
@@ -82,14 +92,39 @@ def test_mapped_tasks_are_bounded_and_named(dag: DAG) -> None:
             assert task.partial_kwargs.get("map_index_template"), task.task_id
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_parsing_is_light_and_touches_nothing(path: Path, tmp_path: Path) -> None:
-    parsed = subprocess.run(
-        [sys.executable, "-c", PARSE, str(path), ",".join(HEAVY)],
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+def test_every_pool_is_one_that_up_makes(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert task.pool in ("default_pool", configuration.PULL_POOL), task.task_id
+
+
+def parsed(path: Path, home: Path, heavy: tuple[str, ...]) -> list[str]:
+    """What parsing `path` imported of `heavy` and touched; the time is only told (pytest -rP), machines differ."""
+    process = subprocess.run(
+        [sys.executable, "-B", "-c", PARSE, str(path), ",".join(heavy)],
+        env={"AIRFLOW_HOME": str(home / "airflow"), "KKBC_HOME": str(home / "kkbc"), "PATH": "/usr/bin:/bin"},
         check=True,
         capture_output=True,
         text=True,
     )
-    lines = [line.strip() for line in parsed.stdout.splitlines() if line.startswith(("imported", "touched"))]
-    assert lines == ["imported:", "touched:"]
+    print(process.stdout)
+    assert not (home / "kkbc").exists()
+    return [line.strip() for line in process.stdout.splitlines() if line.startswith(("imported", "touched"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_parsing_is_light_and_touches_nothing(path: Path, tmp_path: Path) -> None:
+    assert parsed(path, tmp_path, HEAVY) == ["imported:", "touched:"]
+
+
+def test_the_plugin_is_light_too_for_every_process_of_airflow_imports_it(tmp_path: Path) -> None:
+    plugin = DAGS.parent / "plugins" / "branch_board.py"
+    assert parsed(plugin, tmp_path, (*HEAVY, "fastapi.routing", "jinja2", "kkbc.board")) == ["imported:", "touched:"]
+
+
+def test_the_watch_over_parsing_sees_what_it_must(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        f"import polars, socket\nopen({str(bad)!r} + 'x', 'w')\nsocket.socket().connect_ex(('127.0.0.1', 9))\n"
+    )
+    found = parsed(bad, tmp_path, HEAVY)
+    assert found == ["imported: polars", f"touched: open {bad}x socket.connect"]

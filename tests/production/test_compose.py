@@ -36,11 +36,14 @@ def test_airflow_containers_agree(name: str) -> None:
 
 
 def test_the_warehouse_login_and_the_key_are_only_where_tasks_run() -> None:
-    with_login = {name for name, service in SERVICES.items() if "KKBC_DATABASE_URL" in service.get("environment", {})}
+    logins = {name: service.get("environment", {}).get("KKBC_DATABASE_URL", "") for name, service in SERVICES.items()}
+    with_login = {name for name, login in logins.items() if login.startswith("postgresql://kkbc:")}
     with_key = {
         name for name, service in SERVICES.items() if any(str(v).startswith("keys:") for v in service["volumes"])
     }
     assert with_login == with_key == {"migrate", "airflow-worker"}
+    others = {name: login.partition("$")[0] for name, login in logins.items() if login and name not in with_login}
+    assert others == {"airflow-api-server": "postgresql://kkbc_board:"}
 
 
 def test_workers_hold_no_login_of_airflows_database() -> None:
