@@ -21,7 +21,7 @@ from typing import Any
 from kkbc.errors import BranchRefused
 from kkbc.settings import Settings, get_settings
 
-BACKEND = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+BACKEND = "kkbc.stack.secrets.HomeConnections"
 _BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND"
 _ARGUMENTS_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
 # What this process has told Airflow; it is told anew when the home is another.

@@ -87,7 +87,7 @@ def test_secrets_are_made_once_and_private(home: Path) -> None:
     assert config["api"]["port"] == "8081"
     assert "a%20folder%25" in config["database"]["sql_alchemy_conn"]
     assert config["core"]["load_examples"] == "False"
-    assert config["secrets"]["backend"].endswith(".LocalFilesystemBackend")
+    assert config["secrets"]["backend"].endswith(".HomeConnections")
     assert json.loads(config["secrets"]["backend_kwargs"]) == {"connections_file_path": f"{home}/keys/connections.json"}
 
 

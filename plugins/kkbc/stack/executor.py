@@ -16,6 +16,7 @@ PRELOADED = (
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
     "airflow.secrets.local_filesystem",
+    "kkbc.stack.secrets",
     "dbt.adapters.postgres",
     "dbt.cli.main",
     "great_expectations",
