@@ -7,7 +7,7 @@ from typing import Any
 from airflow.secrets.local_filesystem import LocalFilesystemBackend, load_connections_dict
 
 
-class HomeConnections(LocalFilesystemBackend):
+class HomeConnections(LocalFilesystemBackend):  # type: ignore[misc]
     """Airflow's own backend for a local file, which parses the whole file again for every connection asked for.
 
     A night asks some hundreds of times: by 122 branches, twice a visit.
