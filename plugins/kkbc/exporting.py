@@ -78,7 +78,7 @@ def _tables(conn: psycopg.Connection, schema: str) -> list[tuple[str, sql.Compos
         " cross join lateral unnest(i.indkey) with ordinality k(attnum, n)"
         " join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum"
         " join pg_type t on t.oid = a.atttypid"
-        " where s.nspname = %s and c.relkind = 'r' and c.relname <> 'publication'"
+        " where s.nspname = %s and c.relkind = 'r' and c.relname <> 'publication_slice'"
         " group by c.relname order by c.relname",
         [schema],
     ).fetchall()

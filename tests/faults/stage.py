@@ -151,13 +151,15 @@ class Home:
         return {**tables(self.database, PULLED), "landing": files(self.landing), "spool": spooled(self.folder)}
 
     def published(self) -> dict[str, Any]:
-        """All that BI can see, but for when it was published."""
+        """All that BI can see, but for the numbers and times of publications."""
         names = self.query(
             "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('bi', 'bi_detail')"
             " order by 1"
         )
-        hidden = {"bi.publication": ("publication_id", "published_at")}
-        return tables(self.database, {name: hidden.get(name, ()) for (name,) in names})
+        days = self.query("select as_of from bi.publication")
+        if not days:
+            return {}
+        return {**tables(self.database, {name: () for (name,) in names}), "as of": days}
 
 
 LINEAGE = ("_load_id",)

@@ -13,6 +13,7 @@ from .conftest import publish
 from .stage import DAYS, Home, Trap, Victims, assert_killed, trap
 
 DBT_QUERY = "dbt.adapters.sql.connections:SQLConnectionManager.add_query"
+SWITCH = "kkbc.publishing.publish:switch"
 EXIT = "psycopg:Connection.__exit__"
 
 
@@ -44,7 +45,9 @@ POINTS = {
     "in the audit of slices": Point("audit_slices", (), (trap("kkbc.quality.gate:_run", "after"),), longer=True),
     "the audit of marts is on record": Point("audit_marts", (), (trap("kkbc.night:audit", "after"),)),
     "publication, the lock is held": Point("publish", (), (trap("kkbc.night:publish_marts"),)),
-    "publication, some tables are switched": Point("publish", (), (trap("kkbc.publishing:_switch", "after", 5),)),
+    "publication, some tables are switched": Point("publish", (), (trap(SWITCH, "after", 5),)),
+    "publication, keys are not checked": Point("publish", (), (trap("kkbc.publishing.publish:check_foreign_keys"),)),
+    "publication, not on record": Point("publish", (), (trap("kkbc.publishing.publish:record"),), longer=True),
     "publication, all is switched, not committed": Point("publish", (), (trap("kkbc.night:publish_marts", "after"),)),
     "publication, just committed": Point(
         "publish", (), (trap("kkbc.night:publish_marts", "after"), trap(EXIT, "after")), seen=True

@@ -133,8 +133,8 @@ from ops.slice
 where build_id is null or build_id > (select audit.build_id());
 
 -- Work on all of history, which the gate leaves alone from now on.
--- drop view audit.registrations_in_force;
--- drop view audit.contributions_in_force;
+drop view audit.registrations_in_force;
+drop view audit.contributions_in_force;
 
 -- The first day that the gate looks at in marts by day: the month before as_of, and whatever the new slices reach back to.
 create view audit.since as

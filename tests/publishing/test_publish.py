@@ -1,62 +1,18 @@
 """Publication: all marts or none, rows that did not change stay untouched, and exports of what is live."""
 
 import csv
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import psycopg
 import pytest
 
-from kkbc import publishing
 from kkbc.errors import UserError
 from kkbc.exporting import export
-from kkbc.publishing import ForeignKey, PublishedModel, publish_marts
+from kkbc.publishing import ForeignKey, PublishedModel
 from kkbc.warehouse import connect
 
-MODELS = [
-    PublishedModel("kpi_x", "bi", ("branch_id", "business_date")),
-    PublishedModel("fct_y", "bi_detail", ("token",)),
-]
-DAY = date(2023, 12, 11)
-
-
-@pytest.fixture
-def marts(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "published_models", lambda: MODELS)
-    with connect("transformer") as conn:
-        conn.execute(
-            "create table next.kpi_x (branch_id text not null, business_date date not null, aktif bigint not null,"
-            " rate double precision)"
-        )
-        conn.execute("comment on table next.kpi_x is 'one row a branch and day'")
-        conn.execute("create table next.fct_y (token text not null, amount numeric not null)")
-        conn.execute(
-            "insert into next.kpi_x values ('KC002', '2023-12-11', 5, null), ('KC001', '2023-12-11', 7, 0.1),"
-            " ('KC001', '2023-12-10', 6, 0.25)"
-        )
-        conn.execute("insert into next.fct_y values ('a', 100), ('b', 9000000000000000000000)")
-
-
-def publish() -> publishing.Publication:
-    with connect("publisher") as conn:
-        row = conn.execute(
-            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [DAY, DAY]
-        ).fetchone()
-        assert row is not None
-        return publish_marts(conn, build_id=row[0], as_of=DAY)
-
-
-def read(role: Any, statement: str) -> list[Any]:
-    with connect(role) as conn:
-        return conn.execute(statement).fetchall()  # type: ignore[arg-type]
-
-
-def change(*statements: str) -> None:
-    with connect("transformer") as conn:
-        for statement in statements:
-            conn.execute(statement)  # type: ignore[arg-type]
+from .conftest import DAY, MODELS, change, publish, publishes, read
 
 
 def test_readers_get_what_was_built(marts: None) -> None:
@@ -64,6 +20,7 @@ def test_readers_get_what_was_built(marts: None) -> None:
     assert publication.tables == {
         "bi.kpi_x": {"deleted": 0, "inserted": 3},
         "bi_detail.fct_y": {"deleted": 0, "inserted": 2},
+        "bi.publication_slice": {"deleted": 0, "inserted": 0},
     }
     assert read("bi", "select aktif from bi.kpi_x order by branch_id, business_date") == [(6,), (7,), (5,)]
     assert read("bi", "select publication_id, as_of from bi.publication") == [(publication.publication_id, DAY)]
@@ -144,7 +101,7 @@ POINTING = PublishedModel("kpi_x", "bi", MODELS[0].primary_key, (ForeignKey(("br
 @pytest.fixture
 def keyed(marts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same marts, kpi_x before the dimension that it points to."""
-    monkeypatch.setattr(publishing, "published_models", lambda: [POINTING, BRANCHES])
+    publishes(monkeypatch, POINTING, BRANCHES)
     change(
         "create table next.dim_b (branch_id text not null, tier int)",
         "insert into next.dim_b values ('KC001'), ('KC002')",
@@ -182,7 +139,7 @@ def test_a_dimension_of_a_new_shape_keeps_the_keys_that_point_to_it(keyed: None)
 
 def test_a_key_that_is_no_longer_declared_goes(keyed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     publish()
-    monkeypatch.setattr(publishing, "published_models", lambda: [MODELS[0], BRANCHES])
+    publishes(monkeypatch, MODELS[0], BRANCHES)
     publish()
     assert read("bi", "select 1 from pg_constraint where conrelid = 'bi.kpi_x'::regclass and contype = 'f'") == []
 

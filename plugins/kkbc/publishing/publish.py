@@ -1,0 +1,132 @@
+"""Publish: the audited marts become what BI reads, all in one transaction.
+
+Tables in `bi` and `bi_detail` stay; only rows that differ are deleted and inserted, so that readers are never locked
+out and see all of the old or all of the new. They carry what the contracts of the dbt project say: types, keys, checks,
+comments; and the grants and row policies of their schema.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import psycopg
+
+from kkbc.errors import UserError
+from kkbc.publishing import models, totals
+from kkbc.publishing.keeping import keep, prune, set_aside
+from kkbc.publishing.models import HIDDEN, SLICES, PublishedModel
+from kkbc.publishing.pointing import check_foreign_keys
+from kkbc.publishing.protecting import protect
+from kkbc.publishing.record import Publication, Table, alone, live, record, states
+from kkbc.publishing.switching import (
+    Change,
+    State,
+    copy_comments,
+    keep_readers_out,
+    make_aside,
+    primary_key,
+    replace,
+    same_shape,
+    switch,
+)
+from kkbc.publishing.work import Work
+from kkbc.settings import get_settings
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a publication of what is built would do. build: build_id, as_of and outcome of the newest build.
+
+    tables: rows deleted and inserted by table; shapes: tables that would be made anew; totals: those that differ.
+    """
+
+    build: dict[str, Any]
+    statements: list[str]
+    tables: dict[str, dict[str, int]]
+    shapes: list[str]
+    totals: list[dict[str, Any]]
+
+
+def publish_marts(conn: psycopg.Connection, *, build_id: int, as_of: date) -> Publication:
+    """Brings every published table to the state of the hidden schema, and stamps `bi.publication`.
+
+    `conn` acts as role publisher; the caller's transaction is the one in which all of it happens.
+    Raises UserError when rows would name rows that are not there, and when readers keep a table of a new shape.
+    """
+    alone(conn)
+    work = Work(conn)
+    before = live(work)
+    ((publication_id,),) = work.rows(
+        "insert into ops.publication (build_id, as_of, tables, kept) values (%s, %s, '{}', true)"
+        " returning publication_id",
+        [build_id, as_of],
+    )
+    totals.store(work, publication_id, totals.foreseen(work, HIDDEN))
+    changes, _ = _switch_all(work, publication_id, states(work, before))
+    tables = record(work, publication_id, changes, before)
+    prune(work, get_settings().publications_kept)
+    return Publication(publication_id, tables)
+
+
+def foresee(conn: psycopg.Connection) -> Foreseen:
+    """What publishing the newest build would do. Nothing is changed or locked; foreign keys are not checked.
+
+    `conn` acts as role publisher. Raises UserError when nothing was built, or a build is under way or broke off.
+    """
+    conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    conn.read_only = True
+    work = Work(conn, dry=True)
+    rows = work.rows(
+        "select b.build_id, b.as_of, b.outcome, coalesce(s.complete, false) from ops.build b"
+        " left join ops.built s on s.build_id = b.build_id order by b.build_id desc limit 1"
+    )
+    if not rows:
+        raise UserError("nothing was built yet", "run a night first: `kkbc run` or `make run`")
+    build_id, as_of, outcome, complete = rows[0]
+    if not complete:
+        raise UserError(f"build {build_id} is under way, or broke off", "wait for it, or run the night again")
+    differing = totals.foreseen(work, HIDDEN)
+    changes, shapes = _switch_all(work, 0, states(work, live(work)))
+    return Foreseen(
+        {"build_id": build_id, "as_of": as_of, "outcome": outcome},
+        work.statements,
+        {f"{schema}.{table}": change.counts for (schema, table), change in changes.items()},
+        shapes,
+        differing,
+    )
+
+
+def _switch_all(work: Work, publication_id: int, known: dict[Table, State]) -> tuple[dict[Table, Change], list[str]]:
+    """Every table, in the order in which readers feel least; returns what became of each, and which were replaced."""
+    made = [*models.published_models(), SLICES]
+    changes: dict[Table, Change] = {}
+    new = []
+    for model in made:
+        table = (model.schema, model.name)
+        if same_shape(work, model):
+            changes[table] = switch(work, model, publication_id, known.get(table))
+            copy_comments(work, model)
+            protect(work, model.schema, model.name)
+        else:
+            aside = make_aside(work, model)
+            if not work.dry:
+                copy_comments(work, model, aside.relation)
+            protect(work, model.schema, model.name, aside.relation)
+            new.append(aside)
+    ended = _ended(made, known)
+    # From here on readers of what was replaced or ended wait.
+    if not work.dry:
+        keep_readers_out(work, [*((a.model.schema, a.model.name) for a in new), *ended])
+    for aside in new:
+        table = (aside.model.schema, aside.model.name)
+        changes[table] = replace(work, aside, publication_id, known.get(table))
+    for schema, name in ended:
+        kept = keep(work, publication_id, schema, name, "retired", primary_key(work, schema, name))
+        set_aside(work, schema, name, kept)
+    check_foreign_keys(work, made, "mend the model; nothing was published")
+    return changes, [*(aside.model.table for aside in new), *(f"{schema}.{name}" for schema, name in ended)]
+
+
+def _ended(made: list[PublishedModel], known: dict[Table, State]) -> list[Table]:
+    """Tables that the last publication held, and that no model makes any more."""
+    return [table for table in known if table not in {(model.schema, model.name) for model in made}]

@@ -1,0 +1,153 @@
+"""Roll back: an earlier publication becomes what BI reads again, whole, as a publication of its own.
+
+The differences kept since are taken back, the newest first, so the cost follows what changed. What the marts in the
+hidden schema stand at is left alone: the next night's build goes on from there and publishes its own state again.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import psycopg
+
+from kkbc.errors import UserError
+from kkbc.publishing import models, totals
+from kkbc.publishing.keeping import Kept, keep, kept_of, prune, put_in_place, set_aside
+from kkbc.publishing.models import SLICES, PublishedModel
+from kkbc.publishing.pointing import check_foreign_keys
+from kkbc.publishing.protecting import protect
+from kkbc.publishing.record import Publication, Table, alone, live, record, states
+from kkbc.publishing.switching import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
+from kkbc.publishing.work import Work
+from kkbc.settings import get_settings
+
+
+def roll_back(
+    conn: psycopg.Connection,
+    *,
+    to: int | None = None,
+    why: str,
+    who: str,
+    request: str | None = None,
+    wait: Callable[[], None] = lambda: None,
+) -> Publication:
+    """Restores publication `to`, or the one before the live one, in the caller's transaction, and records why and who.
+
+    `conn` acts as role publisher. request: a name for the wish, e.g. of a task that may be tried again; what was done
+    for it is not done twice. `wait` is called when a build or a publication is under way that has to be waited for.
+    Raises UserError for a publication that is not known, live, or no longer kept, for an empty reason, and when the
+    tables do not come to what they were: nothing is changed then.
+    """
+    if not why.strip():
+        raise UserError("a rollback needs a reason", "give it: --why 'targets of December were loaded twice'")
+    ((free,),) = conn.execute("select pg_try_advisory_xact_lock(hashtext('kkbc.publish'))").fetchall()
+    if not free:
+        wait()
+    alone(conn)
+    work = Work(conn)
+    if request is not None:
+        done = work.rows("select publication_id, tables, restores from ops.publication where request = %s", [request])
+        if done:
+            return Publication(*done[0])
+    target, way = _way_back(work, to)
+    before = live(work)
+    ((publication_id,),) = work.rows(
+        "insert into ops.publication (build_id, as_of, tables, kept, restores, why, done_by, request)"
+        " select build_id, as_of, '{}', true, coalesce(restores, publication_id), %s, %s, %s from ops.publication"
+        " where publication_id = %s returning publication_id",
+        [why, who, request, target],
+    )
+    totals.take(work)
+    changes = _take_all_back(work, way, states(work, before), publication_id)
+    _check_restored(work, changes, target)
+    totals.store(work, publication_id, totals.changed(work))
+    tables = record(work, publication_id, changes, before)
+    prune(work, get_settings().publications_kept)
+    ((restores,),) = work.rows("select restores from ops.publication where publication_id = %s", [publication_id])
+    return Publication(publication_id, tables, restores)
+
+
+def _way_back(work: Work, to: int | None) -> tuple[int, list[int]]:
+    """The publication to go back to, and those to take back, the newest first.
+
+    A rollback on the way is no detour: what it restored is where the way goes on. Raises UserError when there is none.
+    """
+    rows = work.rows("select publication_id, kept, restores from ops.publication order by publication_id desc")
+    if not rows:
+        raise UserError("nothing is published yet", "run a night first: `kkbc run` or `make run`")
+    ids = [publication_id for publication_id, _, _ in rows]
+    kept = {publication_id: is_kept for publication_id, is_kept, _ in rows}
+    # The publication whose tables it has: of all but rollbacks its own.
+    holds = {publication_id: restores or publication_id for publication_id, _, restores in rows}
+    current = ids[0]
+    if to is None:
+        to = next((publication_id for publication_id in ids if publication_id < holds[current]), None)
+        if to is None:
+            raise UserError(f"there is no publication before {holds[current]}", "there is nothing to go back to")
+    if to not in kept:
+        raise UserError(f"publication {to} is not known", "`kkbc publication list` names those that can be restored")
+    if holds[to] == holds[current]:
+        raise UserError(f"publication {to} is what readers see", "`kkbc publication list` tells the others")
+    way = []
+    while holds[current] != holds[to]:
+        if current != holds[current] >= to:
+            current = holds[current]
+            continue
+        if not kept[current]:
+            raise UserError(
+                f"publication {to} is no longer kept: what publication {current} changed is forgotten",
+                "choose a later one (`kkbc publication list`); KKBC_PUBLICATIONS_KEPT says how many are kept",
+            )
+        way.append(current)
+        current = ids[ids.index(current) + 1]
+    return to, way
+
+
+def _take_all_back(work: Work, way: list[int], current: dict[Table, State], publication_id: int) -> dict[Table, Change]:
+    """Returns what became of each table; in the end all are read, so that what is recorded is what is there."""
+    counts: dict[Table, tuple[int, int]] = dict.fromkeys(current, (0, 0))
+    steps = [step for done in way for step in kept_of(work, done)]
+    keep_readers_out(work, {(step.schema, step.table): None for step in steps if step.kind != "rows"})
+    for step in steps:
+        table = (step.schema, step.table)
+        if step.kind == "rows":
+            taken, given = take_back(work, step, publication_id)
+            deleted, inserted = counts.get(table, (0, 0))
+            counts[table] = (deleted + taken, inserted + given)
+        elif step.kind == "created":
+            _take_table_back(work, step, publication_id)
+            del counts[table]
+        else:
+            _take_table_back(work, step, publication_id)
+            counts[table] = (current[table].rows if table in current else 0, measure(work, *table).rows)
+    check_foreign_keys(work, _models(counts), "choose another publication; nothing was changed")
+    return {table: Change(*count, measure(work, *table)) for table, count in counts.items()}
+
+
+def _take_table_back(work: Work, step: Kept, publication_id: int) -> None:
+    """A table that was created goes, one that was ended comes again, one of another shape gives way to the old one."""
+    kind: Any = {"created": "retired", "retired": "created", "shape": "shape"}[step.kind]
+    kept = keep(work, publication_id, step.schema, step.table, kind, primary_key(work, step.schema, step.table))
+    if step.kind != "retired":
+        set_aside(work, step.schema, step.table, kept)
+    if step.kind != "created":
+        put_in_place(work, make_again(work, step), step.schema, step.table)
+        protect(work, step.schema, step.table)
+
+
+def _models(tables: Collection[Table]) -> list[PublishedModel]:
+    """The models whose tables are there."""
+    return [model for model in (*models.published_models(), SLICES) if (model.schema, model.name) in tables]
+
+
+def _check_restored(work: Work, changes: dict[Table, Change], target: int) -> None:
+    """Compares what the tables hold with what was recorded when the publication was made."""
+    recorded = states(work, target)
+    if not recorded:
+        return  # of a time before this was recorded
+    found = {table: change.state for table, change in changes.items()}
+    wrong = sorted(f"{s}.{t}" for s, t in recorded.keys() | found.keys() if recorded.get((s, t)) != found.get((s, t)))
+    if wrong:
+        raise UserError(
+            f"{', '.join(wrong)} would not be what publication {target} was: changed by another hand",
+            "run the night again with --full-refresh; nothing was changed",
+        )
