@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-faults lint docs up down clean bench-night bench-intake
+.PHONY: help env lock run test test-faults lint pictures docs up down clean bench-night bench-intake
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ up: env ## start the embedded PostgreSQL and Airflow of this home
 
 down: ## stop everything of this home
 	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
+
+pictures: env ## photograph the branch board of this home, which is up, for the README (needs chromium)
+	@python docs/images/branch_board.py
 
 docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -26,38 +25,12 @@ from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import DAGS
 from kkbc.stack.nights import run_in_airflow
 from kkbc.warehouse import connect
+from tests.stack.conftest import REGISTRY, at
 
 pytestmark = pytest.mark.airflow
 
 FIRST = date(2023, 12, 11)
 TINY = Scale(registrations=60, contributions=150, opening=300)
-# Four branches are enough to see how things hang together, and a night of them takes seconds.
-REGISTRY = "branches:\n" + "".join(
-    f"  - {{branch_id: {name}}}\n" for name in ("HQ", "KC001", "KC002", "KC030", "KC061")
-)
-
-
-@contextmanager
-def at(home: Path) -> Iterator[Path]:
-    """`home` is the current one for the length of the block."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KKBC_HOME", str(home))
-        patch.setenv("KKBC_REGISTRY", str(home / "branches.yml"))
-        get_settings.cache_clear()
-        yield home
-    get_settings.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home that is up."""
-    home = tmp_path_factory.mktemp("airflow") / "home"
-    home.mkdir()
-    (home / "branches.yml").write_text(REGISTRY)
-    with at(home):
-        up()
-        yield home
-        down()
 
 
 @pytest.fixture(autouse=True)

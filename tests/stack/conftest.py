@@ -1,0 +1,42 @@
+"""A real Airflow, started once for all tests that need one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kkbc.registry import load_registry
+from kkbc.settings import get_settings
+from kkbc.stack import down, up
+
+# Four branches are enough to see how things hang together, and a night of them takes seconds.
+REGISTRY = "branches:\n" + "".join(
+    f"  - {{branch_id: {name}}}\n" for name in ("HQ", "KC001", "KC002", "KC030", "KC061")
+)
+
+
+@contextmanager
+def at(home: Path) -> Iterator[Path]:
+    """`home` is the current one for the length of the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KKBC_HOME", str(home))
+        patch.setenv("KKBC_REGISTRY", str(home / "branches.yml"))
+        get_settings.cache_clear()
+        load_registry.cache_clear()
+        yield home
+    get_settings.cache_clear()
+    load_registry.cache_clear()
+
+
+@pytest.fixture(scope="package")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home that is up."""
+    home = tmp_path_factory.mktemp("airflow") / "home"
+    home.mkdir()
+    (home / "branches.yml").write_text(REGISTRY)
+    with at(home):
+        up()
+    yield home
+    with at(home):
+        down()
