@@ -100,17 +100,67 @@ values
 ('KC044', 'kegiatan', '2023-12-10', 'missing', null, 0, 0, 0, 0, null, null),
 ('KC044', 'kegiatan', '2023-12-11', 'missing', null, 0, 0, 0, 0, null, null);
 
+insert into next.int_registrations_in_force
+select _branch_id, registration_no, record_status, updated_at, _business_date, _line from raw.registrations;
+
+insert into next.int_contributions_in_force
+values
+('KC001', 'P1', 'BATAL', '2023-12-11 03:00Z', '2023-12-11', 2),
+('KC001', 'P2', 'BARU', '2023-12-11 04:00Z', '2023-12-11', 3);
+
+insert into next.fct_registration (branch_id, registration_no, participant_token, registered_on, business_date, line)
+select _branch_id, registration_no, participant_token, _business_date, _business_date, _line from raw.registrations;
+
+insert into next.fct_contribution (branch_id, payment_id, participant_token, paid_on, total_amount, business_date, line)
+values ('KC001', 'P2', lpad('4', 32, '0'), '2023-12-11', 36800, '2023-12-11', 3);
+
+insert into next.dim_participant (participant_token, first_registered_on)
+values (lpad('1', 32, '0'), '2023-12-10'), (lpad('2', 32, '0'), '2023-12-10'), (lpad('3', 32, '0'), '2023-12-10'),
+(lpad('4', 32, '0'), null), (lpad('5', 32, '0'), null);
+
+-- Participant 5 has paid for days to come only.
+insert into next.fct_coverage (participant_token, interval_no, coverage_start)
+values (lpad('4', 32, '0'), 1, '2023-12-11'), (lpad('5', 32, '0'), 1, '2024-01-01');
+
+insert into next.kpi_channel_daily
+values
+('KC001', 'PASAR', '2023-12-10', 1, 0, 0, 0, 0, 0),
+('KC001', 'KANTOR', '2023-12-10', 1, 0, 0, 0, 0, 0),
+('KC001', 'RADIO', '2023-12-11', 1, 0, 0, 0, 0, 0),
+('KC001', 'TIDAK_DIKETAHUI', '2023-12-11', 0, 1, 0, 0, 0, 0),
+('KC044', 'JMO', '2023-12-10', 1, 0, 0, 0, 0, 0);
+
+insert into next.kpi_activity values ('KC001', 'A1', 'PASAR', 40, null, 20, 5, 0.5, 0.25, null);
+insert into next.fct_activity (branch_id, activity_code, contacts) values ('KC001', 'A1', 40);
+insert into next.kpi_radio_lift values ('KC001', '2023-12-10', 6, 4, 1.5), ('KC001', '2023-12-11', null, null, null);
+insert into next.kpi_retention values
+('2023-10-01', 'KC001', 'PASAR', 1, 8, 5), ('2023-10-01', 'KC001', 'PASAR', 3, 8, 4);
+insert into next.kpi_target_monthly (branch_id, month, target_new, realisation_new, realisation_active, realisation_idr,
+    attainment_new, rank)
+values ('KC001', '2023-12-01', 10, 7, 1, 99, 0.7, 1);
+insert into next.kpi_coverage_province (province_code, month_end, aktif, informal_workers, coverage_pct,
+    attribution_rule)
+values ('31', '2023-12-31', 1, 200, 0.5, 'registering_office');
+insert into next.kpi_occupation_monthly values ('KC001', 'NELAYAN', '2023-12-01', 3, 1, 1);
+insert into next.branch_standing values ('KC001', '2023-12-11', 0, null), ('KC044', null, 0, null);
+
 insert into next.quarantine_reasons_daily
 values ('KC001', 'pendaftaran', '2023-12-10', 'NIK_DATE', 1), ('KC044', 'iuran', '2023-12-10', 'NIK_FORMAT', 1);
 """
 
 
 def make_marts(conn: psycopg.Connection) -> None:
-    """The marts' tables as their dbt models declare them, without dbt's constraints so that tests can break them."""
+    """The marts' tables as their dbt models declare them, with keys and nothing else that is in a test's way."""
     for file in MARTS:
         for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]:
             columns = ", ".join(f"{c['name']} {c['data_type']}" for c in model["columns"])
-            conn.execute(f"create table next.{model['name']} ({columns})".encode())
+            key = ", ".join(model["config"]["meta"]["primary_key"])
+            conn.execute(f"create table next.{model['name']} ({columns}, primary key ({key}))".encode())
+    for table, key in (("int_registrations_in_force", "registration_no"), ("int_contributions_in_force", "payment_id")):
+        conn.execute(
+            f"create table next.{table} (branch_id text, {key} text, record_status text, updated_at timestamptz,"
+            " business_date date, line bigint)".encode()
+        )
 
 
 @pytest.fixture

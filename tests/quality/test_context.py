@@ -10,7 +10,8 @@ import yaml
 
 from kkbc.contracts import load_contract
 from kkbc.quality.gate import CONTEXT
-from kkbc.slices import BRANCH_FEEDS
+from kkbc.quality.limits import load_limits
+from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from tests.quality.conftest import MARTS, MODELS
 
 
@@ -57,27 +58,43 @@ def test_no_asset_reads_where_persons_are() -> None:
 
 def test_closed_lists_are_those_of_the_contracts(context: Any) -> None:
     """All of them, and none that is open: a code outside an open list is accepted with a warning."""
-    listed = {
-        expectation.row_condition.parameter: set(expectation.value_set)
-        for expectation in context.suites.get("loaded_codes").expectations
-    }
-    closed = {
-        column.name: set(check.params["values"])
-        for feed in BRANCH_FEEDS
-        for column in load_contract(feed).columns
-        for check in column.checks
-        if check.check == "one_of" and check.severity == "error"
-    }
-    assert listed == closed
+    for feed in BRANCH_FEEDS:
+        listed = {
+            expectation.row_condition.parameter: set(expectation.value_set)
+            for expectation in context.suites.get(feed).expectations
+            if getattr(expectation, "column", "") == "code" and expectation.row_condition.parameter != "quarantine"
+        }
+        closed = {
+            column.name: set(check.params["values"])
+            for column in load_contract(feed).columns
+            for check in column.checks
+            if check.check == "one_of" and check.severity == "error"
+        }
+        assert listed == closed
 
 
 def test_primary_keys_are_those_of_the_marts(context: Any) -> None:
-    query = " ".join(context.data_sources.get("warehouse").get_asset("primary_keys").query.split())
-    for file in MARTS:
-        for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]:
-            key = ", ".join(model["config"]["meta"]["primary_key"])
-            counted = f"({key})) filter (where ({key}) is not null)" if "," in key else f"{key})"
-            assert f"'{model['name']}'" in query
-            assert re.search(rf"count\(distinct {re.escape(counted)}( as keys)? from next\.{model['name']}\b", query), (
-                key
-            )
+    query = context.data_sources.get("warehouse").get_asset("primary_keys").query
+    listed = set(re.findall(r"\('(\w+)', '([^']+)'\)", query))
+    assert listed == {
+        (model["name"], ", ".join(model["config"]["meta"]["primary_key"]))
+        for file in MARTS
+        for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]
+    }
+
+
+def test_every_feed_and_every_mart_of_kpis_has_its_suite(context: Any) -> None:
+    suites = {suite.name for suite in context.suites.all()}
+    kpis = yaml.safe_load((MODELS / "kpis/_kpis__models.yml").read_text(encoding="utf-8"))["models"]
+    assert suites >= {*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS, *(model["name"] for model in kpis)}
+
+
+def test_every_limit_is_used_and_every_parameter_has_one(context: Any) -> None:
+    used = set(re.findall(r'"\$PARAMETER": "(\w+)"', " ".join(path.read_text() for path in CONTEXT.rglob("*.json"))))
+    assert used == set(load_limits().parameters)
+
+
+def test_what_holds_says_so_and_is_not_critical_besides(context: Any) -> None:
+    holding = [e for s in context.suites.all() for e in s.expectations if (e.meta or {}).get("gate") == "hold"]
+    assert len(holding) == 2 * len(BRANCH_FEEDS)
+    assert {expectation.severity for expectation in holding} == {"warning"}

@@ -3,6 +3,7 @@
     incremental_strategy='touched',
     unique_key=['branch_id', 'payment_id'],
     on_schema_change='fail',
+    indexes=[{'columns': ['paid_on']}],
     meta={'touched_by': 'int_contribution_keys_touched'},
     pre_hook=loops_allowed()
 ) }}

@@ -4,7 +4,7 @@
     incremental_strategy='touched',
     unique_key='participant_token',
     on_schema_change='fail',
-    indexes=[{'columns': ['participant_token']}],
+    indexes=[{'columns': ['participant_token']}, {'columns': ['registered_on']}],
     meta={'touched_by': 'int_participants_touched'}
 ) }}
 with registrations as (

@@ -1,6 +1,8 @@
 """The terminal: results to stdout, everything else to stderr, colours and bars only where a person looks on."""
 
+import getpass
 import json
+import os
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +27,14 @@ def say(line: str) -> None:
 def print_json(value: Any) -> None:
     """JSON on stdout, as scripts read it."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def who() -> str:
+    """The account that does it, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def number(value: Any) -> str:

@@ -1,7 +1,5 @@
 """`kkbc quarantine`: list, show, export, retry, resolve."""
 
-import getpass
-import os
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from kkbc.cli.console import number, out, print_json, say
+from kkbc.cli.console import number, out, print_json, say, who
 from kkbc.errors import UserError
 
 BranchOption = Annotated[str | None, typer.Option("--branch", metavar="KC044", help="Rows of this branch only.")]
@@ -159,7 +157,7 @@ def retry_rows(
     from kkbc.quarantine import Deed, retry
     from kkbc.warehouse import connect
 
-    selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, _who())
+    selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, who())
     with connect("loader", autocommit=True) as conn:
         report = retry(conn, selection, deed, dry_run=dry_run)
     summary = report.summary()
@@ -194,7 +192,7 @@ def resolve_rows(
     from kkbc.quarantine import Deed, resolve
     from kkbc.warehouse import connect
 
-    selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, _who())
+    selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, who())
     if selection.is_everything:
         raise UserError("every open row would be resolved", "say which: --branch, --feed, --date, --code, --line")
     with connect("loader", autocommit=True) as conn:
@@ -249,14 +247,6 @@ def _print_row(row: dict[str, Any], *, with_history: bool) -> None:
         codes = f"{' '.join(event['errors_before']) or 'accepted'} -> {' '.join(event['errors_after']) or 'accepted'}"
         told = f"{event['happened_at']:%Y-%m-%d %H:%M}Z {event['event']}: {codes} by {event['done_by']}: {event['why']}"
         out.print(f"{'':>8}  {escape(told)}", soft_wrap=True)
-
-
-def _who() -> str:
-    """The account that does it, for the record."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,35 @@
+"""The marts that dbt really builds pass the gate: over a world of chance, whole and from month to month."""
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from kkbc.quality import audit
+from kkbc.settings import get_settings
+from kkbc.warehouse import connect, schema, server
+from tests.dbt_project.raw import World
+from tests.dbt_project.test_all_marts import AS_OF, FIRST
+
+
+@pytest.fixture
+def built(
+    pg: server.Server, built_by_chance: tuple[World, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A copy of the built world in which one build took all slices in, the current warehouse."""
+    environment = built_by_chance[1]
+    schema.create_database(pg, "audited", template=str(conninfo_to_dict(environment["KKBC_DATABASE_URL"])["dbname"]))
+    monkeypatch.setenv("KKBC_HOME", environment["KKBC_HOME"])
+    monkeypatch.setenv("KKBC_DATABASE_URL", pg.conninfo("audited"))
+    get_settings.cache_clear()
+    with connect() as conn:
+        conn.execute("insert into ops.build (as_of, first_business_date, load_id) values (%s, %s, 1)", [AS_OF, FIRST])
+        conn.execute("update ops.slice set build_id = 1")
+    yield
+    get_settings.cache_clear()
+    schema.drop_database(pg, "audited")
+
+
+def test_marts_as_dbt_builds_them_pass(built: None) -> None:
+    result = audit("built_marts", 1)
+    assert [line for finding in result.failures("fail") for line in finding.lines()] == []
