@@ -98,3 +98,12 @@ def test_a_retry_goes_branch_by_branch_and_is_announced_like_a_pull(dags: dict[s
     # What one branch brought is announced even when another one failed, or when all had been done before.
     assert close.trigger_rule == TriggerRule.ALL_DONE
     assert close.outlets == pull.get_task("close_pull").outlets
+
+
+def test_a_rollback_is_started_by_hand_and_never_without_a_reason(dags: dict[str, DAG]) -> None:
+    rollback = dags["rollback_publication"]
+    assert rollback.schedule is None
+    assert rollback.params.get_param("why").schema["minLength"] > 0
+    assert rollback.params.get_param("to").value is None
+    with pytest.raises(ParamValidationError):
+        rollback.params.validate()

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from kkbc.cli import branch, documents, gate, night, operations, quarantine, simulate, stack, warehouse
+from kkbc.cli import branch, documents, gate, night, operations, publication, quarantine, simulate, stack, warehouse
 from kkbc.cli.console import complain
 from kkbc.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, branch, quarantine, gate, operations, warehouse, documents, simulate, stack):
+for module in (night, publication, branch, quarantine, gate, operations, warehouse, documents, simulate, stack):
     module.register(app)
 
 

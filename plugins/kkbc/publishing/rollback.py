@@ -4,7 +4,8 @@ The differences kept since are taken back, the newest first, so the cost follows
 hidden schema stand at is left alone: the next night's build goes on from there and publishes its own state again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -66,39 +67,65 @@ def roll_back(
     return Publication(publication_id, tables, restores)
 
 
-def _way_back(work: Work, to: int | None) -> tuple[int, list[int]]:
-    """The publication to go back to, and those to take back, the newest first.
+@dataclass(frozen=True)
+class History:
+    """Publications, the newest first: whether what takes each back is kept, and whose tables each has."""
 
-    A rollback on the way is no detour: what it restored is where the way goes on. Raises UserError when there is none.
-    """
+    ids: list[int]
+    kept: dict[int, bool]
+    holds: dict[int, int]
+
+    def way_back(self, to: int) -> list[int] | int:
+        """The publications to take back to have the tables of `to`, or the first of them that is no longer kept.
+
+        A rollback on the way is no detour: what it restored is where the way goes on.
+        """
+        current, way = self.ids[0], list[int]()
+        while self.holds[current] != self.holds[to]:
+            if current != self.holds[current] >= to:
+                current = self.holds[current]
+                continue
+            if not self.kept[current]:
+                return current
+            way.append(current)
+            current = self.ids[self.ids.index(current) + 1]
+        return way
+
+    def can_restore(self, to: int) -> bool:
+        """Whether there is something to take back, and all of it is kept."""
+        return isinstance(way := self.way_back(to), list) and bool(way)
+
+
+def holdings(rows: Sequence[tuple[int, bool, int | None]]) -> History:
+    """The history in rows of publication_id, kept and restores, the newest first."""
+    return History(
+        [publication_id for publication_id, _, _ in rows],
+        {publication_id: kept for publication_id, kept, _ in rows},
+        {publication_id: restores or publication_id for publication_id, _, restores in rows},
+    )
+
+
+def _way_back(work: Work, to: int | None) -> tuple[int, list[int]]:
+    """The publication to go back to, and those to take back, the newest first. Raises UserError when it cannot be."""
     rows = work.rows("select publication_id, kept, restores from ops.publication order by publication_id desc")
     if not rows:
         raise UserError("nothing is published yet", "run a night first: `kkbc run` or `make run`")
-    ids = [publication_id for publication_id, _, _ in rows]
-    kept = {publication_id: is_kept for publication_id, is_kept, _ in rows}
-    # The publication whose tables it has: of all but rollbacks its own.
-    holds = {publication_id: restores or publication_id for publication_id, _, restores in rows}
-    current = ids[0]
+    history = holdings([(publication_id, kept, restores) for publication_id, kept, restores in rows])
+    held = history.holds[history.ids[0]]
     if to is None:
-        to = next((publication_id for publication_id in ids if publication_id < holds[current]), None)
+        to = next((publication_id for publication_id in history.ids if publication_id < held), None)
         if to is None:
-            raise UserError(f"there is no publication before {holds[current]}", "there is nothing to go back to")
-    if to not in kept:
+            raise UserError(f"there is no publication before {held}", "there is nothing to go back to")
+    if to not in history.holds:
         raise UserError(f"publication {to} is not known", "`kkbc publication list` names those that can be restored")
-    if holds[to] == holds[current]:
+    way = history.way_back(to)
+    if isinstance(way, int):
+        raise UserError(
+            f"publication {to} is no longer kept: what publication {way} changed is forgotten",
+            "choose a later one (`kkbc publication list`); KKBC_PUBLICATIONS_KEPT says how many are kept",
+        )
+    if not way:
         raise UserError(f"publication {to} is what readers see", "`kkbc publication list` tells the others")
-    way = []
-    while holds[current] != holds[to]:
-        if current != holds[current] >= to:
-            current = holds[current]
-            continue
-        if not kept[current]:
-            raise UserError(
-                f"publication {to} is no longer kept: what publication {current} changed is forgotten",
-                "choose a later one (`kkbc publication list`); KKBC_PUBLICATIONS_KEPT says how many are kept",
-            )
-        way.append(current)
-        current = ids[ids.index(current) + 1]
     return to, way
 
 

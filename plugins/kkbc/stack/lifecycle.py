@@ -30,7 +30,7 @@ COMPONENTS = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-DAGS = ("pull_branches", "build_marts", "retry_quarantine")
+DAGS = ("pull_branches", "build_marts", "retry_quarantine", "rollback_publication")
 READY_SECONDS = 180
 
 Say = Callable[[str], None]
