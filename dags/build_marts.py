@@ -29,6 +29,7 @@ several announcements that came meanwhile are one build, for the newest of them.
 | `audit_marts` | checks what was built: keys, bounds, reconciliation with the slices |
 | `publish` | only when both audits pass: all marts switch in one transaction |
 | `close_build` | notes a failed build as failed, so that the next one covers its slices again |
+| `notify` | tells the operators what came of the night, once a night, and sends its figures where metrics are on |
 
 ### Triage
 * **An audit is red.** Readers go on seeing the last published night. The log and `ops.expectation_result` name the
@@ -38,6 +39,8 @@ several announcements that came meanwhile are one build, for the newest of them.
   says why; `kkbc gate release` lets one in (docs/runbooks/a-branch-is-held.md).
 * **A `build_*` is red.** `ops.dbt_result` names model and message; nothing was published.
 * **`publish` is red.** The transaction was rolled back, so readers see the last night. Clear it to try again.
+* **Nobody was told.** `notify` is green whatever its channels say; its log and `ops.notification` name the one that
+  failed (docs/runbooks/nobody-was-told.md).
 * **The figures are wrong, yet all is green.** Roll back to the publication before, then look for the cause.
 """
 
@@ -75,7 +78,8 @@ def build_marts():
         run_id = params["run_id"] or announced.get("run_id")
         if run_id is None:
             raise UserError("no pull run announced this build", "start it with the parameter run_id: a run of ops.run")
-        return {"build_id": night.open_build(run_id), "gate": params["gate"] or announced.get("gate")}
+        build_id = night.open_build(run_id)
+        return {"build_id": build_id, "run_id": run_id, "gate": params["gate"] or announced.get("gate")}
 
     @task
     def build_layer(build_id: int, layer: str, gate: str | None) -> dict:
@@ -105,6 +109,14 @@ def build_marts():
         if failed := sorted(name for name, state in states.items() if state == "failed"):
             night.fail_build(build_id, f"failed in Airflow: {', '.join(failed)}")
 
+    @task
+    def notify(pull_run: str) -> None:
+        from kkbc import notifying, telemetry
+
+        telemetry.emit_night(pull_run)
+        for notice in notifying.notify_of_night(pull_run):
+            print(notice.channel, notice.outcome)
+
     opened = open_build()
     build_id, gate = opened["build_id"], opened["gate"]
     seeds, models = (
@@ -112,7 +124,8 @@ def build_marts():
     )
     slices, marts = (audit.override(task_id=f"audit_{name}")(build_id, name, gate) for name in ("slices", "marts"))
     # A slice that is held is not built over. A teardown runs however the build ends, and does not hide its failure.
-    chain([seeds, slices], models, marts, publish(build_id), close_build(build_id).as_teardown(setups=opened))
+    closed, told = (end.as_teardown(setups=opened) for end in (close_build(build_id), notify(opened["run_id"])))
+    chain([seeds, slices], models, marts, publish(build_id), closed, told)
 
 
 @contextmanager

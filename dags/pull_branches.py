@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pendulum
 from airflow.sdk import (
@@ -17,6 +17,7 @@ from airflow.sdk import (
     dag,
     task,
 )
+from airflow.sdk.exceptions import AirflowSkipException
 
 from kkbc.errors import BranchTimeout, BranchUnavailable, UserError
 
@@ -69,6 +70,9 @@ contract, and loads the slices. A late branch is no special case: the next run f
 * **`open_run` is red, or every `pull_branch`.** Settings, registry, key, source root or warehouse: run `kkbc doctor`.
 * **No `build_marts` run followed.** Nothing new came and `as_of` did not move, so there was nothing to build.
 
+A **backfill** (`airflow backfill create --dag-id pull_branches`) reads what was landed of its days again, by the
+contracts of today, and visits no branch; with `{"reread": "branches"}` it visits them. See docs/runbooks/backfill.md.
+
 Runs may be repeated at will: a slice that is loaded already is not loaded twice.
 """
 
@@ -114,6 +118,11 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
         "gate": Param(
             None, enum=[None, "fail", "warn"], description="What a failed audit does; empty: as in the settings."
         ),
+        "reread": Param(
+            "landing",
+            enum=["landing", "branches"],
+            description="Of a backfill: read what was landed again, or ask the branches for what is outstanding.",
+        ),
         "full_refresh": Param(
             False, type="boolean", description="Make all marts anew, instead of what the new slices touch."
         ),
@@ -122,38 +131,58 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
 def pull_branches():
     @task
     def open_run(params=None, dag_run=None, ti=None) -> list[str]:
-        from kkbc import clock, night
+        from kkbc import backfilling, clock, night
         from kkbc.registry import load_registry
 
         # A branch that is none is a mistake, before anything is noted.
         chosen = [load_registry().get(branch_id).branch_id for branch_id in params["branches"] or []]
         wishes = night.Wishes.from_params(params)
-        if wishes.as_of is None and dag_run.run_type == "backfill":
-            # A backfill's run stands for its day; every other run for the moment.
-            wishes = replace(wishes, as_of=clock.latest_due(dag_run.logical_date))
+        if dag_run.run_type == "backfill":
+            # A backfill's run stands for its day, every other one for the moment. Of the runs for one day, one works.
+            day = wishes.as_of or clock.latest_due(dag_run.logical_date)
+            ti.xcom_push("notes", [])
+            if not backfilling.is_first_of_its_day(SCHEDULE, dag_run.logical_date):
+                raise AirflowSkipException(f"the first run of its day does the work for {day}")
+            if params["reread"] == "landing":
+                return backfilling.open_backfill(dag_run.run_id, day, day, mode="airflow", branch_ids=chosen or None)
+            wishes = replace(wishes, as_of=backfilling.latest_as_of(day))
         run = night.open_run(wishes, mode="airflow", run_id=dag_run.run_id)
         ti.xcom_push("notes", run.notes)
         return [branch_id for branch_id in run.branch_ids if not chosen or branch_id in chosen]
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
-    def pull_branch(branch_id: str, run_id=None) -> None:
+    def pull_branch(branch_id: str, params=None, dag_run=None) -> None:
         from kkbc import night
 
-        print(night.pull_branch(run_id, branch_id))
+        if dag_run.run_type == "backfill" and params["reread"] == "landing":
+            print(_reread(branch_id, params, dag_run))
+        else:
+            print(night.pull_branch(dag_run.run_id, branch_id))
 
     @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[LOADED])
     def close_pull(params=None, run_id=None, outlet_events=None) -> dict:
-        from kkbc import night
+        from kkbc import night, notifying, telemetry
 
         report = night.close_pull(run_id)
         if report["alert"]:
             log.warning(report["alert"])
-        if report["news"]:
+        if not report["news"]:
+            telemetry.emit_night(run_id)
+            notifying.notify_of_night(run_id)
+        else:
             extra = {"run_id": run_id, "as_of": report["as_of"], "gate": params["gate"]}
             outlet_events[LOADED].add(SLICES, extra=extra)
         return report
 
     pull_branch.expand(branch_id=open_run()) >> close_pull()
+
+
+def _reread(branch_id: str, params, dag_run) -> dict:
+    from kkbc import backfilling, clock, quarantine
+
+    day = date.fromisoformat(params["as_of"]) if params["as_of"] else clock.latest_due(dag_run.logical_date)
+    who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
+    return backfilling.reread_branch(branch_id, day, day, quarantine.Deed("backfill", who, dag_run.run_id))
 
 
 pull_branches()

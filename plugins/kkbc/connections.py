@@ -67,7 +67,7 @@ def get_connection(conn_id: str) -> Connection:
     """
     kept = _ids_in_file()
     try:
-        with _asking, _quiet_airflow():
+        with _asking, quiet_airflow():
             found = _ask_airflow(conn_id)
             extra = json.loads(found.extra or "{}")
     except Exception as error:  # of many kinds, and some texts repeat the connection
@@ -91,8 +91,8 @@ def get_connection(conn_id: str) -> Connection:
 
 
 @contextmanager
-def _quiet_airflow() -> Iterator[None]:
-    """Keeps stdout and the logging of a process that is none of Airflow's own as they are.
+def quiet_airflow() -> Iterator[None]:
+    """Keeps stdout and the logging of a process that is none of Airflow's own as they are, while Airflow is imported.
 
     There Airflow takes over the logging when it is imported, and prints warnings about its missing configuration.
     """
@@ -107,16 +107,9 @@ def _quiet_airflow() -> Iterator[None]:
 
 
 def _ask_airflow(conn_id: str) -> Any:
-    """Airflow's connection, with the home's file as its backend unless it has one of its own.
-
-    Outside of Airflow's own processes the home's Airflow folder is made the current one first: an Airflow that is told
-    nothing makes itself a folder in the user's.
-    """
+    """Airflow's connection, with the home's file as its backend unless it has one of its own."""
     settings = get_settings()
-    if "AIRFLOW_HOME" not in os.environ:
-        folder = settings.home / "airflow"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.environ["AIRFLOW_HOME"] = str(folder)
+    choose_airflow_home()
     from airflow.sdk import Connection, configuration  # costs seconds to import, and most runs do without
 
     wanted = {_BACKEND_VARIABLE: BACKEND, _ARGUMENTS_VARIABLE: backend_arguments(settings)}
@@ -126,6 +119,17 @@ def _ask_airflow(conn_id: str) -> Any:
         _told.update(wanted)
         configuration.clear_secrets_backends_cache()
     return Connection.get(conn_id)
+
+
+def choose_airflow_home() -> None:
+    """Makes the home's Airflow folder the current one outside of Airflow's own processes, before Airflow is imported.
+
+    An Airflow that is told nothing makes itself a folder in the user's.
+    """
+    if "AIRFLOW_HOME" not in os.environ:
+        folder = get_settings().home / "airflow"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.environ["AIRFLOW_HOME"] = str(folder)
 
 
 def _ids_in_file() -> set[str]:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import psycopg
 
-from kkbc import clock, night
+from kkbc import clock, night, telemetry
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, GateFailed, UserError
 from kkbc.night import Wishes
+from kkbc.notifying import notify_of_night
 from kkbc.settings import get_settings
 from kkbc.warehouse.connection import told
 from kkbc.warehouse.prepare import prepare
@@ -36,22 +37,43 @@ def run_night(wishes: Wishes, progress: Progress, say: Say = lambda line: None) 
 
 
 def _run_night(wishes: Wishes, progress: Progress, say: Say) -> dict[str, Any]:
-    if wishes.gate is not None:
-        os.environ["KKBC_GATE"] = wishes.gate
-        get_settings.cache_clear()
+    wish_gate(wishes.gate)
     night.check_setup(wishes)
     prepare()
     run_id = f"plain__{wishes.as_of or 'latest'}__{clock.now():%Y%m%dT%H%M%S%f}"
     run = night.open_run(wishes, mode="plain", run_id=run_id)
-    _pull_all(run, progress)
-    outcome = night.close_pull(run_id)
-    outcome["notes"] = [*run.notes, *outcome["notes"]]
-    tell(outcome, say)
-    outcome["publication_id"] = None
-    if outcome["news"]:
-        with night.one_build(lambda: say("another night is being built; this one waits until that is published")):
-            outcome |= _build_and_publish(run_id, progress)
+    try:
+        _pull_all(run, progress)
+        outcome = night.close_pull(run_id)
+        outcome["notes"] = [*run.notes, *outcome["notes"]]
+        tell(outcome, say)
+        outcome["publication_id"] = None
+        if outcome["news"]:
+            outcome |= build_when_free(run_id, progress, say)
+    except Exception:
+        tell_operators(run_id)
+        raise
+    tell_operators(run_id)
     return outcome
+
+
+def wish_gate(gate: Literal["fail", "warn"] | None) -> None:
+    """Lets the wish of one night go before the setting, in this process."""
+    if gate is not None:
+        os.environ["KKBC_GATE"] = gate
+        get_settings.cache_clear()
+
+
+def build_when_free(run_id: str, progress: Progress, say: Say) -> dict[str, Any]:
+    """Builds, audits and publishes for a run, when no other night is being built; returns what was published."""
+    with night.one_build(lambda: say("another night is being built; this one waits until that is published")):
+        return _build_and_publish(run_id, progress)
+
+
+def tell_operators(run_id: str) -> None:
+    """What follows a night, however it ended: figures and the message. Neither can make it fail."""
+    telemetry.emit_night(run_id)
+    notify_of_night(run_id)
 
 
 def _pull_all(run: night.Run, progress: Progress) -> None:

@@ -1,16 +1,23 @@
 """`kkbc notify`, `kkbc maintain` and `kkbc backfill`."""
 
-from typing import Annotated
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from kkbc.cli.console import number, out, print_json, say
+from kkbc.cli.console import number, out, print_json, say, who
+from kkbc.cli.night import night_progress
+from kkbc.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command("notify", epilog="Example: kkbc notify --dry-run")(notify)
     app.command("maintain", epilog="Example: kkbc maintain --dry-run --only landing --only logs")(maintain)
+    app.command(
+        "backfill", epilog="Example: kkbc backfill --from 2023-12-11 --to 2023-12-13 --why 'code list corrected'"
+    )(backfill)
 
 
 def notify(
@@ -26,7 +33,6 @@ def notify(
     Exit status 1 when a channel failed; it is tried again with the next message.
     """
     from kkbc import notifying
-    from kkbc.errors import UserError
 
     if deadline and (dry_run or run_id):
         raise UserError("--deadline looks at the clock", "leave --run-id and --dry-run out")
@@ -75,3 +81,58 @@ def maintain(
         out.print(f"{part.part:<13} {part.seconds:6.1f} s  {did}", soft_wrap=True)
     if dry_run:
         say("Nothing was changed.")
+
+
+def backfill(
+    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First business date.")],
+    until: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last business date.")],
+    branch: Annotated[str | None, typer.Option(metavar="KC044", help="Slices of this branch only.")] = None,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="The reason, kept with rows whose verdict changes.")] = "",
+    from_branches: Annotated[
+        bool, typer.Option("--from-branches", help="Ask the branches for what is outstanding instead of landing.")
+    ] = False,
+    source_root: Annotated[
+        Path | None, typer.Option(help="With --from-branches: folder with the deliveries of all branches as files.")
+    ] = None,
+    gate: Annotated[
+        Literal["fail", "warn"] | None,
+        typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
+) -> None:
+    """Reads past business dates again from landing, by the contracts of today, then builds and publishes.
+
+    Exit status 1 when a slice could not be read again; the others are done all the same.
+    """
+    from kkbc import backfilling
+    from kkbc.night import Wishes
+    from kkbc.quarantine import Deed
+
+    if from_branches and (branch or why):
+        raise UserError("--branch and --why go with landing", "leave them out, or leave out --from-branches")
+    if source_root is not None and not from_branches:
+        raise UserError("--source-root goes with --from-branches", "leave it out: landing is read")
+    with night_progress() as progress:
+        if from_branches:
+            wishes = Wishes(source_root=source_root.resolve() if source_root else None, gate=gate)
+            outcome = backfilling.backfill_from_branches(until.date(), wishes, progress=progress, say=say)
+        else:
+            outcome = backfilling.backfill(
+                since.date(),
+                until.date(),
+                Deed(why or "backfill", who()),
+                branch_id=branch,
+                gate=gate,
+                progress=progress,
+                say=say,
+            )
+    failed = outcome["failed"]
+    if json:
+        print_json(outcome)
+    elif not from_branches:
+        told = ", ".join(f"{number(outcome[name])} {name}" for name in ("rows", "accepted", "passed", "found"))
+        out.print(f"{number(outcome['slices'])} slices read again: {told}")
+    for place, reason in failed.items():
+        say(f"{place} failed: {reason}")
+    if failed:
+        raise typer.Exit(1)
