@@ -73,7 +73,7 @@ select
     {{ ratio('realisation_active', 'target_active') }} as attainment_active,
     {{ ratio('realisation_idr', 'target_idr') }} as attainment_idr,
     {{ ratio('realisation_new * days_in_month', 'elapsed_days') }} as projection_new,
-    cast(realisation_active as double precision) as projection_active,
+    {{ as_double('realisation_active') }} as projection_active,
     {{ ratio('realisation_idr * days_in_month', 'elapsed_days') }} as projection_idr,
     case
         -- A branch that the reference table lacks is in no regional office.
