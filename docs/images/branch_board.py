@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from kkbc.settings import get_settings
 from kkbc.stack import configuration
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--lang=id-ID"]
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     target = Path(__file__).with_name("branch-board.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, locale="id-ID", color_scheme="light")
+        page = browser.new_page(viewport={"width": 1440, "height": 1000}, locale="id-ID", color_scheme="light")
         page.goto(f"{airflow.url}/plugin/branch-board")
         page.fill("input[name=username]", configuration.ADMIN)
         page.fill("input[name=password]", airflow.password)

@@ -83,7 +83,7 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
             return found
         found.publication_id = publication["publication_id"]
         found.published_as_of, found.published_at = publication["as_of"], publication["published_at"]
-        found.health = _health(found.published_at)
+        found.health = _health(_first(conn, _LIVE_FROM))
         day = {"day": found.published_as_of, "build_id": publication["build_id"], "top": best}
         found.national = _first(conn, "select * from bi.kpi_national_daily where business_date = %(day)s", day)
         found.best = _all(conn, _RANKED.format(direction="desc"), day)
@@ -98,20 +98,29 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
 def health() -> Health:
     """Whether what BI sees is of the last night: for watchdogs, and never an error.
 
-    late: no night was published in the day before the last deadline (05:00 Jakarta), nor since. down: the warehouse
-    cannot be reached, or was never migrated.
+    late: it was published before the day that ended with the last deadline (05:00 Jakarta), or rolled back to such a
+    publication. down: the warehouse cannot be reached, or was never migrated.
     """
     try:
-        with connect("auditor") as conn:
-            row = conn.execute("select max(published_at) from ops.publication").fetchone()
+        with connect("auditor") as plain_conn:
+            conn = cast(DictConnection, plain_conn)
+            conn.row_factory = dict_row
+            return _health(_first(conn, _LIVE_FROM))
     except (UserError, psycopg.Error):
         return "down"
-    return _health(row[0] if row else None)
 
 
-def _health(published_at: datetime | None) -> Health:
+def _health(live: dict[str, Any] | None) -> Health:
     since = clock.last_deadline(clock.now()) - A_DAY
-    return "ok" if published_at is not None and published_at >= since else "late"
+    return "ok" if live is not None and live["published_at"] >= since else "late"
+
+
+# What BI sees was published then; a rollback has a time of its own.
+_LIVE_FROM = """
+select coalesce(restored.published_at, latest.published_at) as published_at
+from ops.publication latest left join ops.publication restored on restored.publication_id = latest.restores
+order by latest.publication_id desc limit 1
+"""
 
 
 _STEPS = """

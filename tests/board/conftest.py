@@ -23,11 +23,6 @@ ONE_LATE = clock.due_at(DAY) + timedelta(seconds=1)
 class Ops:
     """What pulls leave in schema ops."""
 
-    def __init__(self) -> None:
-        with connect() as conn:
-            # Slices are held by code that may come after these tables.
-            conn.execute("alter table ops.slice drop constraint slice_status_check")
-
     def run(self, run_id: str, as_of: date, mode: str = "airflow", **more: Any) -> None:
         columns = {"run_id": run_id, "as_of": as_of, "mode": mode, **more}
         self._insert("run", columns)
@@ -51,13 +46,25 @@ class Ops:
                 rows = {"reason": "CHECKSUM"}
             self._insert("slice", {**row, "manifest_sha256": "", "sent_at": clock.due_at(day), **rows, **more})
 
-    def publication(self, as_of: date, published_at: datetime) -> None:
+    def held(self, branch_id: str, *reasons: str, **more: Any) -> None:
+        self.slices(branch_id, "held", **more)
         with connect() as conn:
             conn.execute(
                 "with b as (insert into ops.build (as_of, first_business_date) values (%(day)s, %(day)s) returning *)"
-                " insert into ops.publication (build_id, as_of, published_at, tables)"
-                " select build_id, as_of, %(at)s, '{}' from b",
-                {"day": as_of, "at": published_at},
+                " insert into ops.hold (feed, branch_id, business_date, revision, build_id, reasons)"
+                " select feed, branch_id, business_date, revision, b.build_id, %(reasons)s from ops.slice, b"
+                " where status = 'held' and branch_id = %(branch_id)s",
+                {"day": DAY, "branch_id": branch_id, "reasons": list(reasons)},
+            )
+
+    def publication(self, as_of: date, published_at: datetime, restores: int | None = None) -> None:
+        with connect() as conn:
+            conn.execute(
+                "with b as (insert into ops.build (as_of, first_business_date) values (%(day)s, %(day)s) returning *)"
+                " insert into ops.publication (build_id, as_of, published_at, tables, restores, why)"
+                " select build_id, as_of, %(at)s, '{}', %(to)s::bigint,"
+                " case when %(to)s::bigint > 0 then 'wrong' end from b",
+                {"day": as_of, "at": published_at, "to": restores},
             )
 
     def _insert(self, table: str, row: dict[str, Any]) -> None:
@@ -85,7 +92,7 @@ def night_of_all_kinds(ops: Ops) -> Ops:
     ops.slices("KC001")
     ops.slices("KC002", sent_at=ONE_LATE)
     ops.visit("night", "KC003", "failed", reason="BranchUnavailable: <b>nobody</b> listens")
-    ops.slices("KC004", "held", rows_sent=100, rows_accepted=20, rows_quarantined=80)
+    ops.held("KC004", "ten times the rows of a Tuesday", rows_sent=100, rows_accepted=20, rows_quarantined=80)
     ops.slices("KC005", "rejected")
     ops.slices("KC006", feeds=FEEDS[:2])
     ops.slices("KC007", rows_sent=0, rows_accepted=0, rows_quarantined=0)

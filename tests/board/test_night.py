@@ -10,7 +10,7 @@ import pytest
 from kkbc import clock
 from kkbc.board.night import STATES, branch_night, branch_states, pull_again, visit
 from kkbc.errors import UserError
-from kkbc.status import health
+from kkbc.status import health, status
 from tests.board.conftest import DAY, FEEDS, Ops
 
 A_DAY = timedelta(days=1)
@@ -88,11 +88,11 @@ def test_the_latest_night_is_shown_unless_another_is_asked_for(night_of_all_kind
     assert all(branch.last_visit is None for branch in before.branches)
 
 
-@pytest.mark.parametrize("day", [DAY - 2 * A_DAY, DAY + A_DAY, date(1999, 12, 31)])
-def test_on_a_day_that_was_not_run_nothing_is_expected(night_of_all_kinds: Ops, day: date) -> None:
-    night = branch_states(day)
-    assert night.counts["not_expected"] == len(night.branches) == 9
-    assert (night.first, night.latest) == (DAY - A_DAY, DAY)
+def test_on_a_day_that_was_not_run_nothing_is_expected(night_of_all_kinds: Ops) -> None:
+    for day in (DAY - 2 * A_DAY, DAY + A_DAY, date(1999, 12, 31)):
+        night = branch_states(day)
+        assert night.counts["not_expected"] == len(night.branches) == 9, day
+        assert (night.first, night.latest) == (DAY - A_DAY, DAY)
 
 
 def test_branches_stand_under_their_regional_offices(night_of_all_kinds: Ops) -> None:
@@ -162,3 +162,24 @@ def test_health_is_late_when_no_night_was_published_since_the_deadline_before(
     assert health() == "ok"
     monkeypatch.setattr(clock, "now", lambda: now.replace(day=14, hour=5, minute=0))
     assert health() == "late"
+
+
+def test_health_after_a_rollback_is_that_of_what_was_gone_back_to(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2023, 12, 13, 9, 0, tzinfo=clock.JAKARTA)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    ops.publication(DAY - 2 * A_DAY, now - 3 * A_DAY)
+    ops.publication(DAY, now)
+    assert health() == "ok"
+    ops.publication(DAY - 2 * A_DAY, now, restores=1)
+    assert health() == "late"
+
+
+def test_the_status_says_what_is_held_and_what_the_operator_was_told(night_of_all_kinds: Ops) -> None:
+    found = status().as_json()
+    assert found["alert"] == "3 of 8 branches could not be pulled"
+    assert [(row["branch_id"], row["feed"], row["rows_sent"]) for row in found["held"]] == [
+        ("KC004", feed, 100) for feed in sorted(FEEDS)
+    ]
+    assert found["missing"] == []
+    assert found["publication_id"] is None
+    assert found["health"] == "late"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -56,7 +57,7 @@ LABELS: dict[str, str] = {
     "not_expected": "Tidak dinanti",
     "loaded": "Dimuat",
     "superseded": "Diganti",
-    "nothing_new": "Tidak ada yang baru",
+    "nothing_new": "Nihil",
     "failed": "Gagal",
     "killed": "Terputus",
     "running": "Berjalan",
@@ -275,10 +276,14 @@ def _moment(value: Any) -> str:
 
 
 def bars(history: tuple[int | None, ...], height: int = 20) -> str:
-    """The SVG path of a bar a night, the highest as high as the picture; nothing where nothing is in force."""
-    highest = max((rows for rows in history if rows), default=1)
+    """The SVG path of a bar a night; nothing where nothing is in force.
+
+    The picture is twice the usual night high, and whatever is more fills it: one night of ten times the rows is plain
+    to see, and leaves the others so.
+    """
+    usual = median([rows for rows in history if rows] or [1])
     return "".join(
-        f"M{3 * place + 1.5:g} {height}v-{max(1, round(height * rows / highest))}"
+        f"M{3 * place + 1.5:g} {height}v-{min(height, max(1, round(height * rows / (2 * usual))))}"
         for place, rows in enumerate(history)
         if rows is not None
     )

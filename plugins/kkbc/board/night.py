@@ -89,7 +89,8 @@ class Night:
 class BranchNight:
     """One branch of a night: its state, every revision of its slices, and the visits that were made for it.
 
-    revisions: feed, revision, status, reason, detail, sent_at, rows_sent, rows_quarantined, run_id. visits: attempt_id,
+    revisions: feed, revision, status, reason, detail, sent_at, rows_sent, rows_quarantined, and of what the gate held
+    hold_reasons and release_why. visits: attempt_id,
     run_id, mode, started_at, seconds, kind, outcome, slices, rows, reason, notes, the latest first.
     """
 
@@ -218,7 +219,10 @@ _FACTS: LiteralString = """
 select
     coalesce(
         (select value::date from ops.setting where name = 'first_business_date'),
-        (select min(business_date) from ops.slice where branch_id <> 'HQ'),
+        -- A look into the index for each branch, for the whole of ops.slice would be read otherwise.
+        (select min(s.earliest) from ops.branch b cross join lateral (
+            select min(business_date) as earliest from ops.slice where branch_id = b.branch_id
+        ) s),
         n.latest
     ) as first,
     n.latest,
@@ -292,8 +296,11 @@ order by a.branch_id, a.attempt_id desc
 """
 
 _REVISIONS: LiteralString = """
-select feed, revision, status, reason, detail, sent_at, rows_sent, rows_quarantined, run_id
-from ops.slice where branch_id = %(branch_id)s and business_date = %(day)s order by feed, revision desc
+select
+    feed, revision, s.status, s.reason, s.detail, s.sent_at, s.rows_sent, s.rows_quarantined,
+    coalesce(h.reasons, '{}') as hold_reasons, h.release_why
+from ops.slice s left join ops.hold h using (feed, branch_id, business_date, revision)
+where branch_id = %(branch_id)s and business_date = %(day)s order by feed, revision desc
 """
 
 # Those made for the night, and those of later nights that brought something of it.
@@ -303,9 +310,11 @@ select
     extract(epoch from a.finished_at - a.started_at)::float8 as seconds,
     a.kind, a.outcome, a.slices, a.rows, a.reason, a.notes
 from ops.attempt a join ops.run r using (run_id)
-where a.branch_id = %(branch_id)s and (r.as_of = %(day)s or a.run_id in (
+where a.branch_id = %(branch_id)s and a.run_id in (
+    select run_id from ops.run where as_of = %(day)s
+    union
     select run_id from ops.slice where branch_id = %(branch_id)s and business_date = %(day)s
-))
+)
 order by a.attempt_id desc limit %(visits)s
 """
 
