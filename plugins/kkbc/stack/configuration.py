@@ -100,7 +100,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "AIRFLOW_HOME": str(settings.home / "airflow"),
         "KKBC_HOME": str(settings.home),
         # A home without a source root lives on played nights, and the clock must not run ahead of them.
-        **({} if settings.source_root else {"KKBC_PULL_SCHEDULE": ""}),
+        **({} if settings.source_root else {"KKBC_PULL_SCHEDULE": kept.get("KKBC_PULL_SCHEDULE", "")}),
         **telemetry.exporter_environment(settings.metrics),
         "GX_ANALYTICS_ENABLED": "false",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
@@ -154,7 +154,7 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
         "scheduler": {"scheduler_idle_sleep_time": 0.2, "max_tis_per_query": 128},
         "dag_processor": {"refresh_interval": 30, "min_file_process_interval": 30},
         "openlineage": lineage.airflow_options(settings),
-        "metrics": telemetry.airflow_options(settings.metrics),
+        "metrics": {**telemetry.airflow_options(settings.metrics)},
     }
     # ConfigParser takes a single % for the start of a reference.
     return {
