@@ -33,3 +33,23 @@ def built(
 def test_marts_as_dbt_builds_them_pass(built: None) -> None:
     result = audit("built_marts", 1)
     assert [line for finding in result.failures("fail") for line in finding.lines()] == []
+
+
+def test_what_comes_after_a_build_is_not_held_against_it(built: None) -> None:
+    """A load between build and audit changes raw, and the build that takes it in answers for that branch."""
+    with connect() as conn:
+        conn.execute("update raw.contributions set updated_at = now() where _branch_id = 'KC001'")
+        conn.execute(
+            "update ops.slice set rows_sent = rows_sent + 1, rows_accepted = rows_accepted + 1"
+            " where (feed, branch_id) = ('iuran', 'KC001')"
+        )
+        conn.execute(
+            "insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256, load_id)"
+            " values ('iuran', 'KC001', %s, 9, 'superseded', 'x', 2), ('iuran', 'KC777', %s, 1, 'loaded', 'x', 3)",
+            [AS_OF, AS_OF],
+        )
+    assert audit("built_marts", 1).failures("fail") == []
+    with connect() as conn:
+        conn.execute("delete from ops.slice where load_id > 1")
+    failed = {finding.suite for finding in audit("built_marts", 1).failures("fail")}
+    assert failed == {"facts", "kpi_data_quality_daily"}

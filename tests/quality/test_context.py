@@ -11,7 +11,9 @@ import yaml
 from kkbc.contracts import load_contract
 from kkbc.quality.gate import CONTEXT
 from kkbc.quality.limits import load_limits
+from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
+from kkbc.stack import configuration
 from tests.quality.conftest import MARTS, MODELS
 
 
@@ -98,3 +100,16 @@ def test_what_holds_says_so_and_is_not_critical_besides(context: Any) -> None:
     holding = [e for s in context.suites.all() for e in s.expectations if (e.meta or {}).get("gate") == "hold"]
     assert len(holding) == 2 * len(BRANCH_FEEDS)
     assert {expectation.severity for expectation in holding} == {"warning"}
+
+
+def test_nothing_phones_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Great Expectations and dbt by file and by environment; this Airflow has nothing to turn off."""
+    from airflow.configuration import conf
+
+    assert yaml.safe_load((CONTEXT / "great_expectations.yml").read_text())["analytics_enabled"] is False
+    project = yaml.safe_load((PROJECT_ROOT / "dbt_project" / "dbt_project.yml").read_text())
+    assert project["flags"]["send_anonymous_usage_stats"] is False
+    stack = configuration.environment(get_settings())
+    off = {"GX_ANALYTICS_ENABLED": "false", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
+    assert {name: stack[name] for name in off} == off
+    assert not conf.has_section("usage_data_collection")

@@ -48,6 +48,12 @@ language sql stable as $$
     select coalesce((nullif(current_setting('kkbc.leniency', true), '')::jsonb ->> branch_id)::float8, 1)
 $$;
 
+-- A code as results may show it: what does not look like one may be anything, a person too.
+create function audit.code(code text) returns text
+language sql immutable as $$
+    select case when code similar to '[A-Z_]+' and length(code) <= 20 then code else '(no code)' end
+$$;
+
 create or replace view audit.build as
 select build_id, run_id, as_of, first_business_date, outcome, load_id
 from ops.build
@@ -114,7 +120,7 @@ comment on view audit.slices is
 
 -- Each quarantine code of those slices: the share of the rows sent that earned it.
 create view audit.quarantine_codes as
-select s.slice, s.feed, s.branch_id, s.rows_sent, coded.code,
+select s.slice, s.feed, s.branch_id, s.rows_sent, audit.code(coded.code) as code,
     count(distinct coded.line)::float8 / nullif(s.rows_sent, 0) / audit.leniency(s.branch_id) as share
 from audit.slices as s
 join (
@@ -123,7 +129,7 @@ join (
     where coalesce(q.closed_as, 'resolved') = 'resolved'
 ) as coded using (feed, branch_id, business_date, revision)
 where s.status = 'loaded'
-group by s.slice, s.feed, s.branch_id, s.rows_sent, coded.code;
+group by s.slice, s.feed, s.branch_id, s.rows_sent, audit.code(coded.code);
 
 -- Branches to which something came after the build at hand was made: raw is ahead of its marts there, and the build that
 -- takes that in answers for it. Loads wait while models are built, so that this is all that can differ.
@@ -153,3 +159,4 @@ from audit.build;
 
 grant select on all tables in schema audit to auditor;
 grant execute on function audit.leniency(text) to auditor;
+grant execute on function audit.code(text) to auditor;
