@@ -14,10 +14,7 @@ with payments as (
 contributions as (
     select payments.*
     from payments
-    {% if not execute or (var('built_as_of', none) and is_incremental()) -%}
-    inner join {{ ref('int_contribution_keys_touched') }} as touched
-        on payments.branch_id = touched.branch_id and payments.payment_id = touched.payment_id
-    {%- endif %}
+    {{ of_touched_keys('payments', 'payment_id', 'int_contribution_keys_touched') }}
 )
 
 select

@@ -1,16 +1,6 @@
 -- Exchange rule 1: the latest state of a key is in force, and is no activity when it voids the key.
-with activities as (
-    select * from {{ ref('stg_activities') }}
-),
-
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by branch_id, activity_code
-            order by updated_at desc, business_date desc, line desc
-        ) as recency
-    from activities
+with latest as (
+    {{ latest_states('stg_activities', 'activity_code') }}
 )
 
 select
@@ -33,5 +23,5 @@ select
     business_date,
     revision,
     line
-from ranked
-where recency = 1 and record_status <> 'BATAL'
+from latest
+where record_status <> 'BATAL'

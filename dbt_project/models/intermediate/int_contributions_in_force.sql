@@ -12,27 +12,8 @@
     meta={'touched_by': 'int_contribution_keys_touched'},
     pre_hook=loops_allowed()
 ) }}
-with contributions as (
-    select * from {{ ref('stg_contributions') }}
-),
-
-considered as (
-    select contributions.*
-    from contributions
-    {% if not execute or (var('built_as_of', none) and is_incremental()) -%}
-    inner join {{ ref('int_contribution_keys_touched') }} as touched
-        on contributions.branch_id = touched.branch_id and contributions.payment_id = touched.payment_id
-    {%- endif %}
-),
-
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by branch_id, payment_id
-            order by updated_at desc, business_date desc, line desc
-        ) as recency
-    from considered
+with latest as (
+    {{ latest_states('stg_contributions', 'payment_id', touched='int_contribution_keys_touched') }}
 )
 
 select
@@ -53,5 +34,4 @@ select
     business_date,
     revision,
     line
-from ranked
-where recency = 1
+from latest

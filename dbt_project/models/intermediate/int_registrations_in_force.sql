@@ -12,27 +12,8 @@
     meta={'touched_by': 'int_registration_keys_touched'},
     pre_hook=loops_allowed()
 ) }}
-with registrations as (
-    select * from {{ ref('stg_registrations') }}
-),
-
-considered as (
-    select registrations.*
-    from registrations
-    {% if not execute or (var('built_as_of', none) and is_incremental()) -%}
-    inner join {{ ref('int_registration_keys_touched') }} as touched
-        on registrations.branch_id = touched.branch_id and registrations.registration_no = touched.registration_no
-    {%- endif %}
-),
-
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by branch_id, registration_no
-            order by updated_at desc, business_date desc, line desc
-        ) as recency
-    from considered
+with latest as (
+    {{ latest_states('stg_registrations', 'registration_no', touched='int_registration_keys_touched') }}
 )
 
 select
@@ -55,5 +36,4 @@ select
     business_date,
     revision,
     line
-from ranked
-where recency = 1
+from latest

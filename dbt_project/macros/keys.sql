@@ -1,0 +1,82 @@
+{#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
+    a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
+    `touched`, where there is one. -#}
+{% macro latest_states(delivered, key, touched=none) %}
+    select *
+    from (
+        select
+            delivered.*,
+            row_number() over (
+                partition by delivered.branch_id, delivered.{{ key }}
+                order by delivered.updated_at desc, delivered.business_date desc, delivered.line desc
+            ) as recency
+        from {{ ref(delivered) }} as delivered
+        {{ of_touched_keys('delivered', key, touched) if touched }}
+    ) as ranked
+    where recency = 1
+{% endmacro %}
+
+{#- Restricts `rows` to the keys in the model `touched`, where a model is brought up to date and not made anew. -#}
+{% macro of_touched_keys(rows, key, touched) -%}
+    {%- if not execute or (var('built_as_of', none) and is_incremental()) -%}
+        inner join {{ ref(touched) }} as touched
+            on {{ rows }}.branch_id = touched.branch_id and {{ rows }}.{{ key }} = touched.{{ key }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Keys of `feed` whose row in force a build may have to change: those that lie in the touched slices now, and those
+    whose row in force lay in one of them, with the participant of that row. A slice that is revised may leave either
+    out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. -#}
+{% macro keys_touched(feed, delivered, in_force, key) %}
+with slices as (
+    select * from {{ ref('int_slices_touched') }}
+    where feed = '{{ feed }}'
+),
+
+delivered as (
+    select * from {{ ref(delivered) }}
+),
+
+{% if var('built_as_of', none) -%}
+in_force as (
+    select * from {{ before(in_force) }}
+),
+
+touched as (
+    select
+        delivered.branch_id,
+        delivered.{{ key }}
+    from slices
+    inner join delivered
+        on slices.branch_id = delivered.branch_id and slices.business_date = delivered.business_date
+    union
+    select
+        in_force.branch_id,
+        in_force.{{ key }}
+    from slices
+    inner join in_force
+        on slices.branch_id = in_force.branch_id and slices.business_date = in_force.business_date
+)
+
+select
+    touched.branch_id,
+    touched.{{ key }},
+    in_force.participant_token as participant_before
+from touched
+left join in_force
+    on touched.branch_id = in_force.branch_id and touched.{{ key }} = in_force.{{ key }}
+{%- else -%}
+touched as (
+    select
+        delivered.branch_id,
+        delivered.{{ key }},
+        delivered.participant_token as participant_before
+    from slices
+    inner join delivered
+        on slices.branch_id = delivered.branch_id and slices.business_date = delivered.business_date
+)
+
+select * from touched
+where 1 = 0
+{%- endif %}
+{% endmacro %}
