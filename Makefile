@@ -53,8 +53,8 @@ pictures: env ## photograph the branch board of this home, which is up, for the 
 docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
-test: env ## the whole test suite on the embedded PostgreSQL
-	@pytest
+test: env ## the whole test suite on the embedded PostgreSQL, by two workers
+	@pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'

@@ -9,6 +9,20 @@ import pytest
 from kkbc.settings import get_settings
 from kkbc.warehouse import migrate, schema, server
 
+# Folders with the longest files. Two workers end together when these are handed out first.
+LONGEST_FIRST = ("e2e", "stack", "dbt_project", "faults")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share fixtures, and those of `stack` one Airflow: each such group goes to one worker whole."""
+    folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    for item in items:
+        group = "stack" if folders[item] == "stack" else str(item.path.relative_to(Path(__file__).parent))
+        item.add_marker(pytest.mark.xdist_group(group))
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(folders[item], len(places)))
+
+
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "'64MB'"}
 
 

@@ -69,7 +69,7 @@ def ssh(request: pytest.FixtureRequest) -> SshServer:
     return server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     """moto's S3, with one bucket."""
     with s3_server() as server:
