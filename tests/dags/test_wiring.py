@@ -107,3 +107,32 @@ def test_a_rollback_is_started_by_hand_and_never_without_a_reason(dags: dict[str
     assert rollback.params.get_param("to").value is None
     with pytest.raises(ParamValidationError):
         rollback.params.validate()
+
+
+def test_operators_are_told_however_a_build_ends_and_that_hides_no_failure(dags: dict[str, DAG]) -> None:
+    notify = dags["build_marts"].get_task("notify")
+    assert notify.is_teardown
+    assert notify.get_flat_relative_ids(upstream=True) >= {"publish", "close_build"}
+    assert not dags["build_marts"].get_task("close_build").get_flat_relative_ids(upstream=True) & {"notify"}
+
+
+def test_the_deadline_is_watched_every_morning_and_waits_for_a_warehouse_that_is_away(
+    dags: dict[str, DAG],
+) -> None:
+    watch = dags["watch_deadline"]
+    assert watch.schedule == "0 5 * * *"
+    assert str(watch.timezone) == "Asia/Jakarta"
+    task = watch.get_task("check_deadline")
+    assert task.retry_policy.evaluate(ConnectionError("away"), 1, 4).action == RetryAction.RETRY
+
+
+def test_parts_of_maintenance_are_alone_on_the_disk_and_need_no_other(dags: dict[str, DAG]) -> None:
+    maintenance = dags["maintenance"]
+    assert maintenance.max_active_tasks == 1
+    assert all(not task.upstream_task_ids for task in maintenance.tasks)
+
+
+def test_a_backfill_reads_landing_unless_told_otherwise(dags: dict[str, DAG]) -> None:
+    reread = dags["pull_branches"].params.get_param("reread")
+    assert reread.value == "landing"
+    assert reread.schema["enum"] == ["landing", "branches"]

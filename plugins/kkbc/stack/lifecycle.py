@@ -30,7 +30,14 @@ COMPONENTS = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-DAGS = ("pull_branches", "build_marts", "retry_quarantine", "rollback_publication")
+DAGS = (
+    "pull_branches",
+    "build_marts",
+    "retry_quarantine",
+    "rollback_publication",
+    "watch_deadline",
+    "maintenance",
+)
 READY_SECONDS = 180
 
 Say = Callable[[str], None]
