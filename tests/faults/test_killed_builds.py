@@ -46,7 +46,7 @@ POINTS = {
     "the audit of marts is on record": Point("audit_marts", (), (trap("kkbc.night:audit", "after"),)),
     "publication, the lock is held": Point("publish", (), (trap("kkbc.night:publish_marts"),)),
     "publication, some tables are switched": Point("publish", (), (trap(SWITCH, "after", 5),)),
-    "publication, keys are not checked": Point("publish", (), (trap("kkbc.publishing.publish:check_foreign_keys"),)),
+    "publication, keys are not checked": Point("publish", (), (trap("kkbc.publishing.publish:check"),)),
     "publication, not on record": Point("publish", (), (trap("kkbc.publishing.publish:record"),), longer=True),
     "publication, all is switched, not committed": Point("publish", (), (trap("kkbc.night:publish_marts", "after"),)),
     "publication, just committed": Point(

@@ -12,7 +12,7 @@ from kkbc.exporting import export
 from kkbc.publishing import ForeignKey, PublishedModel
 from kkbc.warehouse import connect
 
-from .conftest import DAY, MODELS, change, publish, publishes, read
+from .conftest import DAY, MODELS, change, publish, publishes, read, undo
 
 
 def test_readers_get_what_was_built(marts: None) -> None:
@@ -135,6 +135,34 @@ def test_a_dimension_of_a_new_shape_keeps_the_keys_that_point_to_it(keyed: None)
     publish()
     with pytest.raises(psycopg.errors.ForeignKeyViolation), connect("publisher") as conn:
         conn.execute("insert into bi.kpi_x values ('KC009', '2023-12-11', 1, null)")
+
+
+@pytest.mark.parametrize("table", ["dim_b", "kpi_x"])
+def test_rows_and_shapes_of_what_keys_join_change_at_once(keyed: None, table: str) -> None:
+    publish()
+    before = constraints()
+    change(
+        f"alter table next.{table} add column x text",
+        "delete from next.kpi_x where branch_id = 'KC002'",
+        "delete from next.dim_b where branch_id = 'KC002'",
+        "insert into next.dim_b (branch_id) values ('KC003')",
+        "insert into next.kpi_x (branch_id, business_date, aktif) values ('KC003', '2023-12-11', 1)",
+        "update next.dim_b set tier = 4",
+    )
+    publish()
+    assert read("bi", "select distinct branch_id from bi.kpi_x order by 1") == [("KC001",), ("KC003",)]
+    assert constraints() == before
+    undo()
+    assert read("bi", "select distinct branch_id from bi.kpi_x order by 1") == [("KC001",), ("KC002",)]
+    assert constraints() == before
+
+
+def constraints() -> list[tuple[str, str]]:
+    return read(
+        "publisher",
+        "select conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint"
+        " where connamespace = 'bi'::regnamespace and contype in ('p', 'f') order by 1, 2",
+    )
 
 
 def test_a_key_that_is_no_longer_declared_goes(keyed: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,24 +86,17 @@ def prune(work: Work, keep_last: int) -> list[int]:
 
 
 def set_aside(work: Work, schema: str, table: str, kept: Kept) -> None:
-    """Moves a published table into `bi_kept` as the whole of `kept`, without its keys and indexes.
+    """Moves a published table into `bi_kept` as the whole of `kept`, without its primary key and indexes.
 
+    Foreign keys from and to it were let go before.
     From here to the end of the transaction readers of this table wait.
     """
     here = name(schema, table)
-    constraints = work.rows(
-        "select n.nspname, t.relname, c.conname from pg_constraint c join pg_class t on t.oid = c.conrelid"
-        " join pg_namespace n on n.oid = t.relnamespace"
-        " where (c.contype = 'f' and c.confrelid = to_regclass(%(table)s))"
-        " or (c.contype in ('f', 'p') and c.conrelid = to_regclass(%(table)s)) order by c.contype, c.conname",
-        {"table": here.as_string()},
+    keys = work.rows(
+        "select conname from pg_constraint where contype = 'p' and conrelid = to_regclass(%s)", [here.as_string()]
     )
-    for owner_schema, owner, constraint in constraints:
-        work.do(
-            "alter table {table} drop constraint {constraint}",
-            table=name(owner_schema, owner),
-            constraint=sql.Identifier(constraint),
-        )
+    for (key,) in keys:
+        work.do("alter table {here} drop constraint {key}", here=here, key=sql.Identifier(key))
     indexes = work.rows(
         "select indexrelid::regclass::text, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid"
         " where i.indrelid = to_regclass(%s) and not i.indisprimary",

@@ -1,39 +1,79 @@
-"""Foreign keys of the published tables: made, dropped and checked at the end of a publication.
+"""Foreign keys of the published tables: dropped before, checked and made at the end of a publication.
 
 On the way a table may be ahead of the one that it points to.
 """
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
 
 from kkbc.errors import UserError
 from kkbc.publishing.models import ForeignKey, PublishedModel
+from kkbc.publishing.switching import keep_readers_out
 from kkbc.publishing.work import Work, name, names
+from kkbc.warehouse import connect
 
 
-def check_foreign_keys(work: Work, models: list[PublishedModel], remedy: str) -> None:
-    """Makes the foreign keys that are not there yet, drops those that are no longer declared, and checks them all.
+def let_go(moving: Collection[tuple[str, str]], models: Collection[PublishedModel] = ()) -> None:
+    """Drops the foreign keys from and to tables that will be moved, and those that `models` no longer declare.
 
-    A new key is checked by one join, one that stays only for the rows that changed. A key that the tables have not the
-    columns for is left out: a rolled back table may be of a time before it.
+    In a transaction of its own, before the caller's has touched a table: to drop a key both of its tables are kept from
+    readers, and that only for a moment. Should the publication fail, the next one makes them again.
+    """
+    with connect("publisher") as conn:
+        work = Work(conn)
+        found = work.rows(
+            "select n.nspname::text, t.relname::text, m.nspname::text, r.relname::text, c.conname::text"
+            " from pg_constraint c join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace"
+            " join pg_class r on r.oid = c.confrelid join pg_namespace m on m.oid = r.relnamespace"
+            " where c.contype = 'f' and n.nspname in ('bi', 'bi_detail') order by 1, 2, 5"
+        )
+        declared = {(model.schema, model.name): {key.name for key in model.foreign_keys} for model in models}
+        loose = [
+            ((schema, table), (to_schema, to), key)
+            for schema, table, to_schema, to, key in found
+            if (schema, table) in moving or (to_schema, to) in moving or key not in declared.get((schema, table), {key})
+        ]
+        keep_readers_out(work, {table: None for here, there, _ in loose for table in (here, there)})
+        for here, _, key in loose:
+            work.do("alter table {table} drop constraint {key}", table=name(*here), key=sql.Identifier(key))
+
+
+def check(work: Work, remedy: str) -> None:
+    """Checks the foreign keys that are there, for the rows that changed.
+
     Raises UserError, with this remedy, when rows name rows that are not there.
     """
-    try:
+    with _told(remedy):
+        work.do("set constraints all immediate")
+
+
+def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) -> None:
+    """Makes the declared foreign keys that are not there, each of which is checked by one join.
+
+    A key that the tables have not the columns for is left out: a rolled back table may be of a time before it.
+    Raises UserError, with this remedy, when rows name rows that are not there.
+    """
+    there = set(
+        work.rows(
+            "select n.nspname::text, t.relname::text, c.conname::text from pg_constraint c"
+            " join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace where c.contype = 'f'"
+        )
+    )
+    with _told(remedy):
         for model in models:
-            table = name(model.schema, model.name)
-            present = work.rows(
-                "select conname from pg_constraint where contype = 'f' and conrelid = to_regclass(%s)",
-                [table.as_string()],
-            )
-            there, wanted = {found for (found,) in present}, {key.name: key for key in model.foreign_keys}
-            for key_name in sorted(there - wanted.keys()):
-                work.do("alter table {table} drop constraint {key}", table=table, key=sql.Identifier(key_name))
-            for key_name in sorted(wanted.keys() - there):
-                key = wanted[key_name]
-                if work.dry or _possible(work, model, key):
+            for key in model.foreign_keys:
+                missing = (model.schema, model.name, key.name) not in there
+                if missing and (work.dry or _possible(work, model, key)):
                     _make(work, model, key)
-        if not work.dry:
-            work.do("set constraints all immediate")
+
+
+@contextmanager
+def _told(remedy: str) -> Iterator[None]:
+    try:
+        yield
     except psycopg.errors.ForeignKeyViolation as error:
         # Its detail would name the row.
         found = error.diag

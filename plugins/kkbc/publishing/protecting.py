@@ -24,6 +24,9 @@ def protect(work: Work, schema: str, table: str, aside: str | None = None) -> No
         " left join pg_class c on c.oid = t.it",
         [relation.as_string()],
     )
+    # Vacuum would keep readers out while it gives pages at the end back; the next night fills them again.
+    if not work.rows("select 1 from pg_class where oid = %s and 'vacuum_truncate=false' = any(reloptions)", [oid]):
+        work.do("alter table {table} set (vacuum_truncate = false)", table=relation)
     for role in READERS[schema]:
         if oid is None or not work.rows("select 1 where has_table_privilege(%s, %s::oid, 'select')", [role, oid]):
             work.do("grant select on {table} to {role}", table=relation, role=sql.Identifier(role))

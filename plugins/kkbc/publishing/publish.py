@@ -15,7 +15,7 @@ from kkbc.errors import UserError
 from kkbc.publishing import models, totals
 from kkbc.publishing.keeping import keep, prune, set_aside
 from kkbc.publishing.models import HIDDEN, SLICES, PublishedModel
-from kkbc.publishing.pointing import check_foreign_keys
+from kkbc.publishing.pointing import check, let_go, make_missing
 from kkbc.publishing.protecting import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.switching import (
@@ -31,6 +31,8 @@ from kkbc.publishing.switching import (
 )
 from kkbc.publishing.work import Work
 from kkbc.settings import get_settings
+
+REMEDY = "mend the model; nothing was published"
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,19 @@ def publish_marts(conn: psycopg.Connection, *, build_id: int, as_of: date) -> Pu
     alone(conn)
     work = Work(conn)
     before = live(work)
+    known = states(work, before)
+    made = [*models.published_models(), SLICES]
+    new = [model for model in made if not same_shape(work, model)]
+    let_go([*((model.schema, model.name) for model in new), *_ended(made, known)], made)
     ((publication_id,),) = work.rows(
         "insert into ops.publication (build_id, as_of, tables, kept) values (%s, %s, '{}', true)"
         " returning publication_id",
         [build_id, as_of],
     )
-    totals.store(work, publication_id, totals.foreseen(work, HIDDEN))
-    changes, _ = _switch_all(work, publication_id, states(work, before))
-    tables = record(work, publication_id, changes, before)
     prune(work, get_settings().publications_kept)
-    return Publication(publication_id, tables)
+    totals.store(work, publication_id, totals.foreseen(work, HIDDEN))
+    changes, _ = _switch_all(work, made, publication_id, known)
+    return Publication(publication_id, record(work, publication_id, changes, before))
 
 
 def foresee(conn: psycopg.Connection) -> Foreseen:
@@ -86,7 +91,8 @@ def foresee(conn: psycopg.Connection) -> Foreseen:
     if not complete:
         raise UserError(f"build {build_id} is under way, or broke off", "wait for it, or run the night again")
     differing = totals.foreseen(work, HIDDEN)
-    changes, shapes = _switch_all(work, 0, states(work, live(work)))
+    made = [*models.published_models(), SLICES]
+    changes, shapes = _switch_all(work, made, 0, states(work, live(work)))
     return Foreseen(
         {"build_id": build_id, "as_of": as_of, "outcome": outcome},
         work.statements,
@@ -96,9 +102,10 @@ def foresee(conn: psycopg.Connection) -> Foreseen:
     )
 
 
-def _switch_all(work: Work, publication_id: int, known: dict[Table, State]) -> tuple[dict[Table, Change], list[str]]:
+def _switch_all(
+    work: Work, made: list[PublishedModel], publication_id: int, known: dict[Table, State]
+) -> tuple[dict[Table, Change], list[str]]:
     """Every table, in the order in which readers feel least; returns what became of each, and which were replaced."""
-    made = [*models.published_models(), SLICES]
     changes: dict[Table, Change] = {}
     new = []
     for model in made:
@@ -114,6 +121,8 @@ def _switch_all(work: Work, publication_id: int, known: dict[Table, State]) -> t
             protect(work, model.schema, model.name, aside.relation)
             new.append(aside)
     ended = _ended(made, known)
+    if not work.dry:
+        check(work, REMEDY)
     # From here on readers of what was replaced or ended wait.
     if not work.dry:
         keep_readers_out(work, [*((a.model.schema, a.model.name) for a in new), *ended])
@@ -123,7 +132,7 @@ def _switch_all(work: Work, publication_id: int, known: dict[Table, State]) -> t
     for schema, name in ended:
         kept = keep(work, publication_id, schema, name, "retired", primary_key(work, schema, name))
         set_aside(work, schema, name, kept)
-    check_foreign_keys(work, made, "mend the model; nothing was published")
+    make_missing(work, made, REMEDY)
     return changes, [*(aside.model.table for aside in new), *(f"{schema}.{name}" for schema, name in ended)]
 
 

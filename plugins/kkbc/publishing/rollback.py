@@ -14,12 +14,14 @@ from kkbc.errors import UserError
 from kkbc.publishing import models, totals
 from kkbc.publishing.keeping import Kept, keep, kept_of, prune, put_in_place, set_aside
 from kkbc.publishing.models import SLICES, PublishedModel
-from kkbc.publishing.pointing import check_foreign_keys
+from kkbc.publishing.pointing import check, let_go, make_missing
 from kkbc.publishing.protecting import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.switching import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
 from kkbc.publishing.work import Work
 from kkbc.settings import get_settings
+
+REMEDY = "choose a later publication; nothing was changed"
 
 
 def roll_back(
@@ -50,6 +52,8 @@ def roll_back(
         if done:
             return Publication(*done[0])
     target, way = _way_back(work, to)
+    steps = [step for done in way for step in kept_of(work, done)]
+    let_go({(step.schema, step.table) for step in steps if step.kind != "rows"})
     before = live(work)
     ((publication_id,),) = work.rows(
         "insert into ops.publication (build_id, as_of, tables, kept, restores, why, done_by, request)"
@@ -58,7 +62,7 @@ def roll_back(
         [why, who, request, target],
     )
     totals.take(work)
-    changes = _take_all_back(work, way, states(work, before), publication_id)
+    changes = _take_all_back(work, steps, states(work, before), publication_id)
     _check_restored(work, changes, target)
     totals.store(work, publication_id, totals.changed(work))
     tables = record(work, publication_id, changes, before)
@@ -129,10 +133,11 @@ def _way_back(work: Work, to: int | None) -> tuple[int, list[int]]:
     return to, way
 
 
-def _take_all_back(work: Work, way: list[int], current: dict[Table, State], publication_id: int) -> dict[Table, Change]:
+def _take_all_back(
+    work: Work, steps: list[Kept], current: dict[Table, State], publication_id: int
+) -> dict[Table, Change]:
     """Returns what became of each table; in the end all are read, so that what is recorded is what is there."""
     counts: dict[Table, tuple[int, int]] = dict.fromkeys(current, (0, 0))
-    steps = [step for done in way for step in kept_of(work, done)]
     keep_readers_out(work, {(step.schema, step.table): None for step in steps if step.kind != "rows"})
     for step in steps:
         table = (step.schema, step.table)
@@ -146,7 +151,8 @@ def _take_all_back(work: Work, way: list[int], current: dict[Table, State], publ
         else:
             _take_table_back(work, step, publication_id)
             counts[table] = (current[table].rows if table in current else 0, measure(work, *table).rows)
-    check_foreign_keys(work, _models(counts), "choose another publication; nothing was changed")
+    check(work, REMEDY)
+    make_missing(work, _models(counts), REMEDY)
     return {table: Change(*count, measure(work, *table)) for table, count in counts.items()}
 
 
