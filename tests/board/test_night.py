@@ -131,6 +131,9 @@ def test_only_visits_by_airflow_have_a_log(night_of_all_kinds: Ops) -> None:
     by_airflow, by_hand = visit(1), visit(10)
     assert by_airflow == ("night", "KC001")
     assert by_hand is None
+    assert {branch.branch_id for branch in branch_states(DAY).branches if branch.has_log} == {
+        f"KC00{number}" for number in range(2, 9)
+    }
 
 
 def test_a_branch_is_pulled_again_as_the_latest_night_pulled_it(night_of_all_kinds: Ops) -> None:

@@ -33,7 +33,8 @@ class BranchState:
 
     state: that of its worst slice; missing when one of them is. feeds: state by feed. rows, quarantined: rows sent and
     quarantined of the revisions in force, or held. history: rows in force of the last 28 business dates, None where
-    nothing is. visits, last_visit, last_outcome: of the runs for this night, None when there was none.
+    nothing is. visits, last_visit, last_outcome: of the runs for this night, None when there was none. has_log: Airflow
+    made the last visit, and has its log.
     """
 
     branch_id: str
@@ -48,6 +49,7 @@ class BranchState:
     visits: int = 0
     last_visit: int | None = None
     last_outcome: str | None = None
+    has_log: bool = False
 
     @property
     def quarantine_rate(self) -> float | None:
@@ -197,6 +199,7 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
         visits=last.get("visits", 0),
         last_visit=last.get("attempt_id"),
         last_outcome=last.get("outcome"),
+        has_log=last.get("mode") == "airflow",
     )
 
 
@@ -289,7 +292,7 @@ order by b.branch_id
 
 _LAST_VISITS: LiteralString = """
 select distinct on (a.branch_id)
-    a.branch_id, a.attempt_id, a.outcome, count(*) over (partition by a.branch_id)::int as visits
+    a.branch_id, a.attempt_id, a.outcome, r.mode, count(*) over (partition by a.branch_id)::int as visits
 from ops.run r join ops.attempt a using (run_id)
 where r.as_of = %(day)s and (%(branch_id)s::text is null or a.branch_id = %(branch_id)s)
 order by a.branch_id, a.attempt_id desc
