@@ -6,11 +6,14 @@ from pathlib import Path
 import polars as pl
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
 from kkbc.errors import UserError
 from kkbc.exporting import export
 from kkbc.publishing import ForeignKey, PublishedModel
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, schema
 
 from .conftest import DAY, MODELS, change, publish, publishes, read, undo
 
@@ -157,6 +160,17 @@ def test_rows_and_shapes_of_what_keys_join_change_at_once(keyed: None, table: st
     assert constraints() == before
 
 
+def test_policies_come_to_a_table_whose_keys_are_checked(keyed: None) -> None:
+    """As after the upgrade of a warehouse that was published to before there were policies."""
+    publish()
+    with connect("publisher") as conn:
+        conn.execute("drop policy branches_own_rows on bi.kpi_x")
+        conn.execute("alter table bi.kpi_x disable row level security, reset (vacuum_truncate)")
+    change("update next.kpi_x set aktif = 99")
+    publish()
+    assert read("branch_bi", "select * from bi.kpi_x") == []
+
+
 def constraints() -> list[tuple[str, str]]:
     return read(
         "publisher",
@@ -206,3 +220,25 @@ def test_export_says_what_is_wrong(warehouse: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"):
         export("bi", "csv", tmp_path / "file" / "below")
+
+
+def test_the_migration_goes_down_and_up_again_over_what_is_published(marts: None) -> None:
+    publish()
+    change("update next.kpi_x set aktif = 99")
+    publish()
+    undo()
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+    for direction, to in ((command.downgrade, "0008"), (command.upgrade, "head")):
+        with engine.begin() as conn:
+            config.attributes["connection"] = conn
+            direction(config, to)
+    engine.dispose()
+    assert read("bi", "select distinct aktif from bi.kpi_x order by 1") == [(5,), (6,), (7,)]
+    # What was published before is live, and not kept; from then on all is as in a new warehouse.
+    with pytest.raises(UserError, match="publication 1 is no longer kept"):
+        undo(1)
+    publish()
+    undo()
+    assert read("bi", "select distinct aktif from bi.kpi_x order by 1") == [(5,), (6,), (7,)]

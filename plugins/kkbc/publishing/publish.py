@@ -111,9 +111,10 @@ def _switch_all(
     for model in made:
         table = (model.schema, model.name)
         if same_shape(work, model):
-            changes[table] = switch(work, model, publication_id, known.get(table))
-            copy_comments(work, model)
+            # First, for a table whose rows wait to be checked cannot be altered.
             protect(work, model.schema, model.name)
+            copy_comments(work, model)
+            changes[table] = switch(work, model, publication_id, known.get(table))
         else:
             aside = make_aside(work, model)
             if not work.dry:

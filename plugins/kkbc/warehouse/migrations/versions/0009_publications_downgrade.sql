@@ -18,5 +18,6 @@ drop view ops.slices_built;
 drop schema bi_kept cascade;
 drop table ops.publication_diff, ops.publication_table;
 delete from ops.publication where restores is not null;
+drop index ops.publication_by_build;
 alter table ops.publication drop column restores, drop column kept, drop column why, drop column done_by,
     drop column request;
