@@ -41,7 +41,7 @@ def test_what_comes_after_a_build_is_not_held_against_it(built: None) -> None:
         conn.execute("update raw.contributions set updated_at = now() where _branch_id = 'KC001'")
         conn.execute(
             "update ops.slice set rows_sent = rows_sent + 1, rows_accepted = rows_accepted + 1"
-            " where (feed, branch_id) = ('iuran', 'KC001')"
+            " where (feed, branch_id) = ('iuran', 'KC001') and status = 'loaded'"
         )
         conn.execute(
             "insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256, load_id)"

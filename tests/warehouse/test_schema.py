@@ -2,9 +2,12 @@
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
 from kkbc.contracts import load_contract
-from kkbc.warehouse import connect, migrate
+from kkbc.warehouse import connect, migrate, schema
 
 LINEAGE = {"_business_date", "_branch_id", "_revision", "_file", "_line", "_load_id", "_warnings"}
 WAREHOUSE_TYPE = {
@@ -89,3 +92,24 @@ def test_loader_makes_partitions_of_any_month(warehouse: str) -> None:
         conn.execute("select ops.ensure_partitions('2031-12-01')")
     assert "participant_token" in columns("vault", "registrations_1999_02")
     assert "payment_id" in columns("raw", "contributions_2031_12")
+
+
+def test_the_gate_that_holds_can_be_taken_back(warehouse: str) -> None:
+    """What is held then counts as superseded; the views of before are there again, and those of today after that."""
+    with connect() as conn:
+        conn.execute("insert into ops.build (as_of, first_business_date) values ('2023-12-11', '2023-12-11')")
+        conn.execute(
+            "insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256)"
+            " values ('iuran', 'KC001', '2023-12-11', 1, 'held', 'x')"
+        )
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+    for direction, to, status in ((command.downgrade, "0005", "superseded"), (command.upgrade, "head", "superseded")):
+        with engine.begin() as alembic:
+            config.attributes["connection"] = alembic
+            direction(config, to)
+        with connect("auditor") as conn:
+            assert conn.execute("select status from ops.slice").fetchall() == [(status,)]
+            assert conn.execute("select usual_rows from audit.slices").fetchall() == []
+    engine.dispose()

@@ -186,13 +186,18 @@ def _make_room(build_id: int) -> None:
 def _run(checkpoint: Checkpoint, build_id: int) -> "CheckpointResult":
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx  # takes 4 to 8 seconds, which no parsing of a DAG should pay
+    from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
 
     context = gx.get_context(
         mode="file",
         context_root_dir=CONTEXT,
         runtime_environment={"KKBC_AUDIT_URL": _url(build_id), "KKBC_GX": str(_results(build_id))},
     )
-    return context.checkpoints.get(checkpoint).run(expectation_parameters=dict(load_limits().parameters))
+    result = context.checkpoints.get(checkpoint).run(expectation_parameters=dict(load_limits().parameters))
+    # Once for all suites: the action of a checkpoint would render the index anew for each.
+    suites = [ExpectationSuiteIdentifier(validation.suite_name) for validation in result.run_results.values()]
+    context.build_data_docs(resource_identifiers=[*result.run_results, *suites])
+    return result
 
 
 def _url(build_id: int) -> str:
