@@ -1,11 +1,15 @@
 """Every day at noon, when nothing is pulled: what keeps warehouse and home quick and small, a task for each part."""
 
+import os
 from datetime import timedelta
 
 import pendulum
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, dag, task
 
 from kkbc.errors import UserError
+
+# A home that lives on played nights is left alone: the local stack empties the schedules.
+SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "15 12 * * *"
 
 # Those of kkbc.maintaining, written out because importing it would make parsing slow.
 PARTS = ("partitions", "rows", "publications", "landing", "compaction", "logs", "analyze", "documents")
@@ -42,7 +46,7 @@ Runs may be repeated at will.
 
 
 @dag(
-    schedule="15 12 * * *",
+    schedule=SCHEDULE,
     start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Jakarta"),
     catchup=False,
     max_active_runs=1,
