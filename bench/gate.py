@@ -2,8 +2,8 @@
 
 Rows of `--nights` nights (20,000 registrations and 240,000 contributions of 122 branches each) are written straight
 into raw; all nights but the last are built as one and published, and the last is gated, built and gated again. Prints
-the seconds of both audits beyond the import of Great Expectations, and those of aggregates written by hand over the same
-slices.
+the seconds of both audits beyond the import of Great Expectations, and those of aggregates written by hand over the
+same slices.
 """
 
 import argparse
