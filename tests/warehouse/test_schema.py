@@ -1,5 +1,8 @@
 """The raw and vault tables hold what the contracts say, and each role may do its work and no more."""
 
+import threading
+import time
+
 import psycopg
 import pytest
 from alembic import command
@@ -113,3 +116,33 @@ def test_the_gate_that_holds_can_be_taken_back(warehouse: str) -> None:
             assert conn.execute("select status from ops.slice").fetchall() == [(status,)]
             assert conn.execute("select usual_rows from audit.slices").fetchall() == []
     engine.dispose()
+
+
+def test_a_months_partitions_are_made_beside_a_load_of_another_month(warehouse: str) -> None:
+    with connect() as owner:
+        owner.execute("select ops.ensure_partitions('2023-11-01')")
+    made = threading.Event()
+
+    def make() -> None:
+        with connect("loader") as conn:
+            conn.execute("select ops.ensure_partitions('2023-12-01')")
+        made.set()
+
+    with connect("loader") as loading:
+        for schema_name in ("vault", "raw"):
+            # As a COPY does, of a slice that is loaded for the first time, and of one that is replaced.
+            loading.execute(f"delete from {schema_name}.registrations where _business_date = '2023-11-01'")  # type: ignore[arg-type]
+            if schema_name == "vault":
+                maker = threading.Thread(target=make)
+                maker.start()
+                waits = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+                with connect(autocommit=True) as watching:
+                    deadline = time.monotonic() + 10
+                    while not watching.execute(waits).fetchall():
+                        assert time.monotonic() < deadline, "partitions are made without waiting for the load"
+                        time.sleep(0.02)
+        assert not made.is_set()
+    maker.join()
+    assert made.is_set()
+    with connect() as owner:
+        assert owner.execute("select to_regclass('raw.targets_2023_12') is not null").fetchone() == (True,)

@@ -165,8 +165,11 @@ def next_load_id(conn: psycopg.Connection) -> int:
 
 
 def delete_rows(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> None:
-    """Takes the rows of the revision in force out of raw and vault. Part of the caller's transaction."""
-    for schema in ("raw", "vault") if contract.has_nik else ("raw",):
+    """Takes the rows of the revision in force out of vault and raw, which all loads go through in this order.
+
+    Part of the caller's transaction.
+    """
+    for schema in ("vault", "raw") if contract.has_nik else ("raw",):
         conn.execute(
             sql.SQL("delete from {} where _branch_id = %s and _business_date = %s").format(
                 sql.Identifier(schema, contract.table)
