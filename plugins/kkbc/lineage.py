@@ -171,13 +171,15 @@ def _parent() -> dict[str, Any]:
 
 
 def airflow_options(settings: Settings) -> dict[str, object]:
-    """The section openlineage of airflow.cfg: the same way, and no source code of tasks.
+    """The section openlineage of airflow.cfg: the same way, whose folder is made, and no source code of tasks.
 
     Raises UserError for a connection that is not there.
     """
     way = transport(settings)
     if way is None:
         return {"disabled": True}
+    if way["type"] == "file":
+        make_room(settings)
     return {
         "transport": json.dumps(way),
         "namespace": NAMESPACE,
