@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -101,6 +102,65 @@ def finished(api: Api, dag_id: str, run_id: str) -> str:
         assert time.monotonic() < deadline
         time.sleep(1)
     return state
+
+
+def hashes() -> list[tuple[str, str]]:
+    """A hash of every published table, and of the rows that they are made of, but for by which load they came."""
+    found = []
+    with connect() as conn:
+        tables = conn.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('bi', 'bi_detail')"
+            " and tablename not like 'publication%%' union all select 'raw.registrations' union all"
+            " select 'raw.contributions' union all select 'vault.registrations' order by 1"
+        ).fetchall()
+        for (table,) in tables:
+            row = conn.execute(
+                "select md5(string_agg(t, ';' order by t)) from"
+                f" (select (to_jsonb(r) - '_load_id' - 'publication_id')::text as t from {table} r) as rows".encode()
+            ).fetchone()
+            assert row is not None
+            found.append((table, str(row[0])))
+    return found
+
+
+def test_a_backfill_reads_landing_and_no_branch(running: Path, tmp_path: Path) -> None:
+    """Rows that were lost come back by `airflow backfill create`, though no branch is there any more."""
+    day = date(2020, 2, 28)
+    world = World(tmp_path, seed=4, scale=TINY, first_date=day)
+    world.play_night()
+    run_in_airflow(Wishes(FIRST, world.branches_root, first_business_date=FIRST, gate="warn"))
+    whole = hashes()
+    shutil.rmtree(tmp_path)
+    with connect() as conn:
+        assert conn.execute("delete from raw.registrations where _business_date = %s", [day]).rowcount > 0
+    assert hashes() != whole
+    airflow = configuration.find(get_settings())
+    assert airflow is not None
+    api = Api(airflow)
+    created = subprocess.run(
+        [
+            *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", "pull_branches"),
+            *("--from-date", "2020-02-28", "--to-date", "2020-02-29", "--dag-run-conf", '{"gate": "warn"}'),
+        ],
+        env=dict(configuration.environment(get_settings())),
+        capture_output=True,
+        text=True,
+    )
+    assert created.returncode == 0, created.stderr
+    runs = api.get("dags/pull_branches/dagRuns", run_type="backfill")["dag_runs"]
+    # Three moments for one business date: the first does the work.
+    assert len(runs) == 3
+    assert {finished(api, "pull_branches", run["dag_run_id"]) for run in runs} == {"success"}
+    with connect("auditor") as conn:
+        noted = conn.execute("select run_id, as_of from ops.run where run_id like 'backfill%%'").fetchall()
+    assert [as_of for _, as_of in noted] == [FIRST]
+    caused: list[str] = []
+    while not caused:
+        (event,) = api.get("assets/events", source_dag_id="pull_branches", source_run_id=noted[0][0])["asset_events"]
+        caused = [run["run_id"] for run in event["created_dagruns"]]
+        time.sleep(1)
+    assert finished(api, "build_marts", caused[0]) == "success"
+    assert hashes() == whole
 
 
 def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_path: Path) -> None:
