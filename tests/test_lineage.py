@@ -84,9 +84,7 @@ def test_a_layer_is_told_to_the_file(built: Path) -> None:
     layer = events[0]["run"]["runId"]
     assert {e["run"]["facets"]["parent"]["run"]["runId"] for e in events[1:-1]} == {layer}
     named = {dataset["name"] for event in events for dataset in event["inputs"] + event["outputs"]}
-    assert {f"next.{seed}" for seed in ("provinces", "bpu_income_tiers")} <= {
-        name.partition(".")[2] for name in named
-    }
+    assert {f"next.{seed}" for seed in ("provinces", "bpu_income_tiers")} <= {name.partition(".")[2] for name in named}
 
 
 def test_a_collector_gets_the_events_with_its_key(
