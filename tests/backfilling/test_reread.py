@@ -165,6 +165,17 @@ def test_a_run_of_a_backfill_stands_for_the_latest_day_and_names_its_branches(of
     assert backfilling.latest_as_of(DAY + timedelta(days=9)) == DAY + timedelta(days=9)
 
 
+def test_branches_are_asked_up_to_the_latest_day_that_was_run(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a branch restored of an earlier day comes in by a night like any other, and the marts end where they did."""
+    later = DAY + timedelta(days=4)
+    night.open_run(Wishes(later, office.root), mode="plain", run_id="later")
+    asked: list[Wishes] = []
+    monkeypatch.setattr("kkbc.plain.run_night", lambda wishes, *_: asked.append(wishes) or {"failed": {}})
+    monkeypatch.setattr("kkbc.backfilling.prepare", lambda: None)
+    backfilling.backfill_from_branches(DAY, Wishes(source_root=office.root, gate="warn"), progress=lambda *_: None)
+    assert asked == [Wishes(later, office.root, gate="warn")]
+
+
 def query_once(statement: str) -> None:
     with connect() as conn:
         conn.execute(statement.encode())
