@@ -16,7 +16,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from kkbc import built, clock, privacy
+from kkbc import built, clock, lineage, privacy
 from kkbc.building import LAYERS, build
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
@@ -298,6 +298,8 @@ def build_layer(build_id: int, layer: str) -> dict[str, Any]:
                     build_id=build_id,
                     ready=lambda conn: _close_doors(conn, build_id) if layer == "models" else None,
                 )
+                if results:
+                    lineage.tell_build(layer)
                 return {"layer": layer, "nodes": len(results)}
             except _Newcomers:
                 with connect("transformer") as conn:
