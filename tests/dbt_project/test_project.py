@@ -30,7 +30,7 @@ DAYS = {"first_business_date": date(2024, 1, 1), "as_of": date(2024, 1, 31)}
 def described(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The entries of that kind in the yml files beside models and seeds."""
     for path in sorted(building.DBT_PROJECT.rglob("_*.yml")):
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, []):
+        for entry in yaml.load(path.read_bytes(), yaml.CSafeLoader).get(kind, []):
             yield path, entry
 
 

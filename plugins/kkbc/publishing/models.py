@@ -69,7 +69,7 @@ def published_models() -> list[PublishedModel]:
     """
     found = []
     for path in sorted(MODELS.rglob("*.yml")):
-        for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
+        for model in (yaml.load(path.read_bytes(), yaml.CSafeLoader) or {}).get("models", []):
             meta: dict[str, Any] = model.get("config", {}).get("meta", {})
             if "publish" not in meta:
                 continue
