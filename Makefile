@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-faults lint pictures docs up down clean bench-night bench-intake
+.PHONY: help env lock run test test-faults test-random lint pictures docs up down clean bench-night bench-intake
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ test: env ## the whole test suite on the embedded PostgreSQL, by two workers
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'
+
+test-random: env ## the property tests with examples that nobody has seen yet
+	@HYPOTHESIS_PROFILE=random pytest tests/reading tests/validation tests/test_intake.py
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
