@@ -14,6 +14,7 @@ from kkbc.warehouse import migrate, schema, server
 LONGEST_FIRST = ("e2e", "stack", "dbt_project", "faults")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share fixtures, and those of `stack` one Airflow: each such group goes to one worker whole."""
     folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
