@@ -54,7 +54,7 @@ docs: env ## write data dictionary, reconciliation with public counts and dbt's 
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
 test: env ## the whole test suite on the embedded PostgreSQL, by two workers
-	@pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'

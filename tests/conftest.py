@@ -14,15 +14,11 @@ from kkbc.warehouse import migrate, schema, server
 LONGEST_FIRST = ("e2e", "stack", "dbt_project", "faults")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share fixtures, and those of `stack` one Airflow: each such group goes to one worker whole."""
-    folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
-    for item in items:
-        group = "stack" if folders[item] == "stack" else str(item.path.relative_to(Path(__file__).parent))
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Brings the tests of those folders to the front. A file goes to one worker whole, for its tests share fixtures."""
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(folders[item], len(places)))
+    here = Path(__file__).parent
+    items.sort(key=lambda item: places.get(item.path.relative_to(here).parts[0], len(places)))
 
 
 # The gate tries the same examples every time; HYPOTHESIS_PROFILE=random tries others (`make test-random`).
