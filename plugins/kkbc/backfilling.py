@@ -112,7 +112,9 @@ def backfill(
     plain.wish_gate(gate)
     prepare()
     run_id = f"backfill__{since}_{until}__{clock.now():%Y%m%dT%H%M%S%f}"
-    branch_ids = open_backfill(run_id, since, until, mode="plain", branch_ids=[branch_id] if branch_id else None)
+    branch_ids = open_backfill(
+        run_id, since, until, mode="plain", branch_ids=None if branch_id is None else [branch_id]
+    )
     sums: dict[str, Any] = {"run_id": run_id, "slices": 0, "rows": 0, "accepted": 0, "passed": 0, "found": 0}
     failed: dict[str, str] = {}
     progress("re-read", 0, len(branch_ids))

@@ -4,6 +4,7 @@ One mapping, `readers.branch_reader`, written by the owner of the database alone
 `branch_bi`, or a name that the login of a gateway, a member of `bi_gateway`, gives in `app.bi_user`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ def grant(reader: str, branch_ids: Sequence[str], *, who: str) -> list[str]:
     """
     if not reader.strip():
         raise UserError("a reader has a name", "give the login, or the name that a gateway gives in app.bi_user")
+    if re.search(r"\d{16}", reader):
+        raise UserError("that reader's name could be a person's number", "give the login's name")
     for branch_id in branch_ids:
         load_registry().get(branch_id)
     with _owner() as conn:

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     @field_validator("home", "registry", "contracts", "gate_limits", "maintenance")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        if value == Path():
+            raise ValueError("it is empty: name a path, or unset it")
         return value.expanduser().absolute()
 
     @field_validator("notify")

@@ -21,9 +21,10 @@ A_DAY = timedelta(days=1)
 class Status:
     """The state of the warehouse after its latest run.
 
-    health: see `health`. publication_id, published_as_of, published_at: what BI sees now. alert: what the operator was
-    told after the pulls of the latest run. missing: branches of which something is missing of the last published day.
-    held: slices that the gate holds back, of whatever day, with feed, branch_id, business_date, revision, rows_sent.
+    health: see `health`. publication_id, published_as_of, published_at: what BI sees now; restores, rolled_back_why:
+    the publication that somebody went back to for it, and the reason. alert: what the operator was told after the pulls
+    of the latest run. missing: branches of which something is missing of the last published day. held: slices that the
+    gate holds back, of whatever day, with feed, branch_id, business_date, revision, rows_sent.
     `national` is the row of bi.kpi_national_daily of the last published day. `best` and `worst` are rows with
     branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists the slices that are missing or
     rejected, of whatever day, and those that were late on the last one. `steps` are the seconds of each step of the
@@ -33,6 +34,8 @@ class Status:
 
     health: Health = "late"
     publication_id: int | None = None
+    restores: int | None = None
+    rolled_back_why: str | None = None
     published_as_of: date | None = None
     published_at: datetime | None = None
     alert: str | None = None
@@ -76,12 +79,13 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
         found.held = _all(conn, _HELD, {})
         publication = _first(
             conn,
-            "select publication_id, build_id, as_of, published_at from ops.publication"
+            "select publication_id, build_id, as_of, published_at, restores, why from ops.publication"
             " order by publication_id desc limit 1",
         )
         if publication is None:
             return found
-        found.publication_id = publication["publication_id"]
+        found.publication_id, found.restores = publication["publication_id"], publication["restores"]
+        found.rolled_back_why = publication["why"]
         found.published_as_of, found.published_at = publication["as_of"], publication["published_at"]
         found.health = _health(_first(conn, _LIVE_FROM))
         day = {"day": found.published_as_of, "build_id": publication["build_id"], "top": best}

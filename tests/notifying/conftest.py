@@ -21,9 +21,9 @@ def run(statement: str, *values: Any) -> list[Any]:
         return cursor.fetchall() if cursor.description else []
 
 
-def a_run(run_id: str, day: date = DAY) -> None:
-    """A night that was begun."""
-    run("insert into ops.run (run_id, as_of, mode) values (%s, %s, 'plain')", run_id, day)
+def a_run(run_id: str, day: date = DAY, outcome: str = "published") -> None:
+    """A night that was run."""
+    run("insert into ops.run (run_id, as_of, mode, outcome) values (%s, %s, 'plain', %s)", run_id, day, outcome)
 
 
 def a_build(run_id: str, day: date = DAY, outcome: str = "published") -> int:

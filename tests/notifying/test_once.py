@@ -27,6 +27,25 @@ def test_once_however_often_the_night_is_run(bad_night: str) -> None:
     assert outcomes("next") == [("night", "log", "sent")]
 
 
+def test_nothing_is_said_of_a_night_that_is_under_way(branches: None) -> None:
+    a_run("r", outcome="running")
+    assert outcomes() == []
+    run("update ops.run set outcome = 'failed'")
+    assert outcomes() == [("night", "log", "sent")]
+
+
+def test_a_night_that_was_taken_back_is_told_as_that(bad_night: str) -> None:
+    earlier = run("select min(publication_id) from ops.publication")[0][0]
+    run(
+        "insert into ops.publication (build_id, as_of, tables, restores, why, done_by)"
+        " select build_id, as_of - 1, '{}', publication_id, 'target dobel', 'x' from ops.publication"
+        " where publication_id = %s",
+        earlier,
+    )
+    (notice,) = notify(dry_run=True)
+    assert f"BELUM TERBIT: dikembalikan ke publikasi {earlier}: target dobel." in notice.body
+
+
 def test_a_dry_run_leaves_nothing(bad_night: str) -> None:
     notify(dry_run=True)
     assert run("select count(*) from ops.notification") == [(0,)]

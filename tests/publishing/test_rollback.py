@@ -203,6 +203,23 @@ def test_a_build_under_way_is_waited_for(marts: None) -> None:
     assert waited == [[(99,)]]
 
 
+def test_two_that_mean_the_same_night_take_back_one(marts: None) -> None:
+    for aktif in (1, 2, 3):
+        change(f"update next.kpi_x set aktif = {aktif}")
+        publish()
+    with connect("transformer", autocommit=True) as builder:
+        builder.execute("select pg_advisory_lock(hashtext('kkbc.publish'))")
+
+        def wait() -> None:
+            # Another one was faster.
+            builder.execute("select pg_advisory_unlock_all()")
+            undo()
+
+        with pytest.raises(UserError, match="publication 2 is what readers see"):
+            undo(wait=wait)
+    assert read("bi", "select distinct aktif from bi.kpi_x") == [(2,)]
+
+
 def test_nothing_is_left_of_a_rollback_that_does_not_commit(marts: None) -> None:
     publish()
     change("update next.kpi_x set aktif = 99")

@@ -104,7 +104,7 @@ def _named(found: list[Any], name: str) -> list[Any]:
     """The slices that are called `name`, or are of the branch of that name. Raises UserError when there are none."""
     chosen = [held for held in found if name in (str(held.slice), held.branch_id)]
     if not chosen:
-        raise UserError(f"{name} is not held", "`kkbc gate list` shows what is")
+        raise UserError(f"{name or 'no slice'} is not held", "`kkbc gate list` shows what is")
     return chosen
 
 

@@ -167,6 +167,9 @@ def print_status(run_id: str | None = None) -> None:
     if found.national is None:
         out.print("Nothing is published yet.")
         return
+    if found.restores is not None:
+        why = escape(found.rolled_back_why or "")
+        out.print(f"[yellow]Rolled back[/yellow] to publication {found.restores}: {why}", soft_wrap=True)
     out.print(f"\n[bold]Nasional {found.published_as_of:%d-%m-%Y}[/bold]")
     out.print(_national(found.national))
     out.print(_branches("Capaian tertinggi", found.best))

@@ -132,6 +132,10 @@ def _why(conn: DictConnection, values: dict[str, Any], build: dict[str, Any] | N
         # What comes after the second colon may be a row that a test found.
         cause = ":".join(str(said["reason"]).split(":")[:2]) if said and said["reason"] else "lihat log"
         return without_persons(f"pembangunan {build['build_id']} gagal: {cause}")
+    if build["outcome"] == "published":
+        back = conn.execute(_ROLLED_BACK).fetchone()
+        if back is not None:
+            return without_persons(f"dikembalikan ke publikasi {back['restores']}: {back['why']}")
     return f"pembangunan {build['build_id']} belum selesai"
 
 
@@ -153,6 +157,10 @@ def _board(day: date) -> str | None:
 def _data_docs(build_id: int) -> str:
     return str(get_settings().home / "gx" / str(build_id) / "data_docs" / "index.html")
 
+
+_ROLLED_BACK: LiteralString = (
+    "select restores, why from ops.publication where restores is not null order by publication_id desc limit 1"
+)
 
 _LIVE: LiteralString = (
     "select publication_id, as_of, published_at from ops.publication order by publication_id desc limit 1"

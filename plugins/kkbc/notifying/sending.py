@@ -45,9 +45,9 @@ class Notice:
 def notify(run_id: str | None = None, *, dry_run: bool = False) -> list[Notice]:
     """Tells what came of the night of run `run_id` (None: of the latest), once, and sends what is still unsent.
 
-    One message a night, and a second one only when a night that was told as not published is published after all. A
-    run for an earlier business date than the latest tells nothing. With `dry_run` the message is composed and returned,
-    whether or not it was sent before, and nothing is sent or noted.
+    One message a night, when it is over, and a second one only when a night that was told as not published is published
+    after all. A run for an earlier business date than the latest tells nothing. With `dry_run` the message is composed
+    and returned, whether or not it was sent before, and nothing is sent or noted.
     Raises UserError for a run that is not known, a setting that is wrong, and a warehouse that cannot be reached; never
     for a channel that fails, which is noted and returned.
     """
@@ -60,7 +60,8 @@ def notify(run_id: str | None = None, *, dry_run: bool = False) -> list[Notice]:
             return [
                 Notice(day, "night", way, "composed", message.subject, message.body) for way in get_settings().channels
             ]
-        kind = _kind_due(conn, day)
+        # Asked for by hand while a night is under way, there is nothing to say of it yet.
+        kind = None if run_id is None and _under_way(conn, day) else _kind_due(conn, day)
         if kind is not None:
             note(conn, day, kind)
         return send_unsent(conn)
@@ -136,6 +137,11 @@ def _business_date(conn: psycopg.Connection, run_id: str | None) -> date | None:
     if own is None:
         raise UserError(f"run {run_id!r} is not known to the warehouse", "ops.run lists them")
     return own if own == latest else None
+
+
+def _under_way(conn: psycopg.Connection, day: date) -> bool:
+    row = conn.execute("select from ops.run where as_of = %s and outcome = 'running'", [day]).fetchone()
+    return row is not None
 
 
 def _kind_due(conn: psycopg.Connection, day: date) -> Kind | None:

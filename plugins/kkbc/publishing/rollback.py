@@ -42,6 +42,8 @@ def roll_back(
     """
     if not why.strip():
         raise UserError("a rollback needs a reason", "give it: --why 'targets of December were loaded twice'")
+    # Settled before anything is waited for: two who ask at once mean the same publication, and one of them comes late.
+    to = to if to is not None else _before_live(_history(Work(conn)))
     ((free,),) = conn.execute("select pg_try_advisory_xact_lock(hashtext('kkbc.publish'))").fetchall()
     if not free:
         wait()
@@ -51,7 +53,7 @@ def roll_back(
         done = work.rows("select publication_id, tables, restores from ops.publication where request = %s", [request])
         if done:
             return Publication(*done[0])
-    target, way = _way_back(work, to)
+    way = _way_back(_history(work), to)
     steps = [step for done in way for step in kept_of(work, done)]
     let_go({(step.schema, step.table) for step in steps if step.kind != "rows"})
     before = live(work)
@@ -59,11 +61,11 @@ def roll_back(
         "insert into ops.publication (build_id, as_of, tables, kept, restores, why, done_by, request)"
         " select build_id, as_of, '{}', true, coalesce(restores, publication_id), %s, %s, %s from ops.publication"
         " where publication_id = %s returning publication_id",
-        [why, who, request, target],
+        [why, who, request, to],
     )
     totals.take(work)
     changes = _take_all_back(work, steps, states(work, before), publication_id)
-    _check_restored(work, changes, target)
+    _check_restored(work, changes, to)
     totals.store(work, publication_id, totals.changed(work))
     tables = record(work, publication_id, changes, before)
     prune(work, get_settings().publications_kept)
@@ -109,17 +111,25 @@ def holdings(rows: Sequence[tuple[int, bool, int | None]]) -> History:
     )
 
 
-def _way_back(work: Work, to: int | None) -> tuple[int, list[int]]:
-    """The publication to go back to, and those to take back, the newest first. Raises UserError when it cannot be."""
+def _history(work: Work) -> History:
+    """The history of the warehouse. Raises UserError for one without a publication."""
     rows = work.rows("select publication_id, kept, restores from ops.publication order by publication_id desc")
     if not rows:
         raise UserError("nothing is published yet", "run a night first: `kkbc run` or `make run`")
-    history = holdings([(publication_id, kept, restores) for publication_id, kept, restores in rows])
+    return holdings([(publication_id, kept, restores) for publication_id, kept, restores in rows])
+
+
+def _before_live(history: History) -> int:
+    """The publication before the one that readers see. Raises UserError when there is none."""
     held = history.holds[history.ids[0]]
-    if to is None:
-        to = next((publication_id for publication_id in history.ids if publication_id < held), None)
-        if to is None:
-            raise UserError(f"there is no publication before {held}", "there is nothing to go back to")
+    before = next((publication_id for publication_id in history.ids if publication_id < held), None)
+    if before is None:
+        raise UserError(f"there is no publication before {held}", "there is nothing to go back to")
+    return before
+
+
+def _way_back(history: History, to: int) -> list[int]:
+    """The publications to take back to have `to`, the newest first. Raises UserError when it cannot be."""
     if to not in history.holds:
         raise UserError(f"publication {to} is not known", "`kkbc publication list` names those that can be restored")
     way = history.way_back(to)
@@ -130,7 +140,7 @@ def _way_back(work: Work, to: int | None) -> tuple[int, list[int]]:
         )
     if not way:
         raise UserError(f"publication {to} is what readers see", "`kkbc publication list` tells the others")
-    return to, way
+    return way
 
 
 def _take_all_back(
