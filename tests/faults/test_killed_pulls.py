@@ -46,10 +46,10 @@ POINTS: dict[str, tuple[Trap, ...]] = {
     ),
     "between two slices": (trap(TAKE, "after", 3),),
     "a revision is being taken out": (trap("kkbc.warehouse.load:_close_quarantine", "before"),),
-    "a revision is out, the next not in": (trap("kkbc.warehouse.load:_replace", "after"),),
-    "in a COPY of a revision": (trap("kkbc.warehouse.load:_replace", "after"), HALF_A_WRITE),
+    "a revision is out, the next not in": (trap("kkbc.warehouse.load:replace_in_force", "after"),),
+    "in a COPY of a revision": (trap("kkbc.warehouse.load:replace_in_force", "after"), HALF_A_WRITE),
     "a revision is in, not committed": (
-        trap("kkbc.warehouse.load:_replace", "after"),
+        trap("kkbc.warehouse.load:replace_in_force", "after"),
         trap("kkbc.warehouse.load:copy_quarantine", "after"),
     ),
     "a rejected slice has landed": (trap("kkbc.pulling:reject", "before"),),
