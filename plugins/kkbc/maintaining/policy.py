@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from kkbc.errors import UserError
+from kkbc.policies import load_policy_file
 from kkbc.settings import get_settings
 
 # Less would take what the branch board, the status and people on holiday look at.
@@ -33,14 +32,4 @@ class Policy(BaseModel):
 
 def load_policy() -> Policy:
     """The policy as the file has it now. Raises UserError naming what is wrong in it."""
-    path = get_settings().maintenance
-    try:
-        return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read", "restore it, or name another one by KKBC_MAINTENANCE") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML", "mend it: indentation, quotes, colons") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{place} of {path} is not valid: {first['msg']}", "mend it") from error
+    return load_policy_file(get_settings().maintenance, Policy, "KKBC_MAINTENANCE")

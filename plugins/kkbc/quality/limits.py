@@ -4,10 +4,9 @@ import json
 from functools import cache
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from kkbc.errors import UserError
+from kkbc.policies import load_policy_file
 from kkbc.settings import get_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -44,14 +43,4 @@ class Limits(BaseModel):
 @cache
 def load_limits() -> Limits:
     """The limits of this process. Raises UserError naming what is wrong in the file."""
-    path = get_settings().gate_limits
-    try:
-        return Limits.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read", "restore it, or name another one by KKBC_GATE_LIMITS") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML", "mend it: indentation, quotes, colons") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{place} of {path} is not valid: {first['msg']}", "mend it") from error
+    return load_policy_file(get_settings().gate_limits, Limits, "KKBC_GATE_LIMITS")
