@@ -17,7 +17,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from kkbc import built, clock, lineage, privacy
-from kkbc.building import LAYERS, build
+from kkbc.building import LAYERS, NodeResult, build
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.publishing import publish_marts
@@ -289,22 +289,27 @@ def build_layer(build_id: int, layer: str) -> dict[str, Any]:
     """
     info = _build(build_id)
     with _step(info.run_id, f"build_{layer}", "transformer"), _alone(build_id):
-        for _ in range(GATINGS):
-            try:
-                results = build(
-                    layer,
-                    as_of=info.as_of,
-                    first_business_date=info.first_business_date,
-                    build_id=build_id,
-                    ready=lambda conn: _close_doors(conn, build_id) if layer == "models" else None,
-                )
-                if results:
-                    lineage.tell_build(layer)
-                return {"layer": layer, "nodes": len(results)}
-            except _Newcomers:
-                with connect("transformer") as conn:
-                    _claim(conn, build_id)
-                audit_slices(build_id)
+        results = _build_gated(build_id, layer, info)
+    if results:
+        # Not under the locks: a collector that answers slowly keeps no other build waiting.
+        lineage.tell_build(layer)
+    return {"layer": layer, "nodes": len(results)}
+
+
+def _build_gated(build_id: int, layer: str, info: "_Build") -> list[NodeResult]:
+    for _ in range(GATINGS):
+        try:
+            return build(
+                layer,
+                as_of=info.as_of,
+                first_business_date=info.first_business_date,
+                build_id=build_id,
+                ready=lambda conn: _close_doors(conn, build_id) if layer == "models" else None,
+            )
+        except _Newcomers:
+            with connect("transformer") as conn:
+                _claim(conn, build_id)
+            audit_slices(build_id)
     raise UserError(f"slices keep coming while build {build_id} begins", "run the night again when the pulls are over")
 
 
