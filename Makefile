@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-faults test-random lint pictures docs up down clean bench-night bench-intake
+.PHONY: help env lock run test test-faults test-random fuzz lint pictures docs up down clean bench-night bench-intake
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ test-faults: env ## all fault tests, with the longer half that `make test` leave
 
 test-random: env ## the property tests with examples that nobody has seen yet
 	@HYPOTHESIS_PROFILE=random pytest tests/reading tests/validation tests/test_intake.py
+
+fuzz: env ## damaged files of every format for MINUTES (10), read and judged under watch
+	@python -m tests.reading.fuzzing --minutes $(or $(MINUTES),10)
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
