@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from kkbc import connections, lineage, telemetry
 from kkbc.errors import UserError
+from kkbc.files import write_private
 from kkbc.settings import PROJECT_ROOT, Settings
 from kkbc.warehouse.server import Server, free_port, port_is_free
 
@@ -176,13 +177,6 @@ def _secrets(path: Path) -> dict[str, str]:
         }
         write_private(path, json.dumps(made))
         return made
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, mode 0600 from its first byte on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
 
 
 def _password_file(home: Path) -> Path:
