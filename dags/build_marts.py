@@ -10,6 +10,8 @@ from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRu
 
 from kkbc.errors import GateFailed, UserError
 
+SLICES = Asset("kkbc.slices")
+
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
 )
@@ -46,7 +48,7 @@ several announcements that came meanwhile are one build, for the newest of them.
 
 
 @dag(
-    schedule=[Asset("kkbc.slices")],
+    schedule=[SLICES],
     start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Jakarta"),
     catchup=False,
     max_active_runs=1,
@@ -70,11 +72,11 @@ several announcements that came meanwhile are one build, for the newest of them.
     },
 )
 def build_marts():
-    @task(multiple_outputs=True)
-    def open_build(params=None, triggering_asset_events=None) -> dict:
+    @task(multiple_outputs=True, inlets=[SLICES])
+    def open_build(params=None, triggering_asset_events=None, inlet_events=None) -> dict:
         from kkbc import night
 
-        announced = _newest(triggering_asset_events)
+        announced = _newest(triggering_asset_events, inlet_events)
         run_id = params["run_id"] or announced.get("run_id")
         if run_id is None:
             raise UserError("no pull run announced this build", "start it with the parameter run_id: a run of ops.run")
@@ -142,10 +144,16 @@ def _wished(build_id: int, gate: str | None) -> Iterator[None]:
         raise
 
 
-def _newest(events) -> dict:
-    """What the newest of the announcements said; several that came during a build are one build's cause."""
-    announced = [event for asset in events for event in events[asset] if "run_id" in event.extra]
-    return max(announced, key=lambda event: event.timestamp).extra if announced else {}
+def _newest(triggering_events, inlet_events) -> dict:
+    """What the newest announcement said, when this run was caused by one; several during a build are one build's cause.
+
+    Not the newest that Airflow gives to the run: of announcements that come while one is waiting for its run already,
+    Airflow gives it none, and makes no run of their own for them.
+    """
+    if not any(triggering_events[asset] for asset in triggering_events):
+        return {}
+    newest = [*inlet_events[SLICES].ascending(False).limit(1)]
+    return newest[0].extra if newest else {}
 
 
 build_marts()

@@ -47,7 +47,7 @@ def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty installation folder, made the current one."""
     folder = tmp_path / "home"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     monkeypatch.setenv("KKBC_HOME", str(folder))
     get_settings.cache_clear()
     yield folder

@@ -7,6 +7,8 @@ import pytest
 
 from kkbc import doctor, privacy
 from kkbc.contracts import load_contract
+from kkbc.errors import UserError
+from kkbc.quality.limits import load_limits
 from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.warehouse import schema, server
@@ -94,3 +96,24 @@ def test_a_package_other_than_locked(home: Path, tmp_path: Path, monkeypatch: py
     assert "polars" in found.found
     assert "not-there missing" in found.found
     assert "only-elsewhere" not in found.found
+
+
+@pytest.mark.parametrize("variable", ["KKBC_GATE_LIMITS", "KKBC_MAINTENANCE"])
+def test_a_broken_policy(home: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    (home / "policy.yml").write_text("steps: 1\n")
+    monkeypatch.setenv(variable, str(home / "policy.yml"))
+    get_settings.cache_clear()
+    load_limits.cache_clear()
+    found = findings()["policies"]
+    assert found.state == "fail"
+    assert "policy.yml is not valid" in found.found
+    monkeypatch.undo()
+    load_limits.cache_clear()
+
+
+def test_a_setting_that_is_wrong_says_so_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KKBC_NOTIFY", "pigeon")
+    get_settings.cache_clear()
+    with pytest.raises(UserError) as caught:
+        get_settings()
+    assert str(caught.value).startswith("setting 'notify' is not valid: 'pigeon' is no channel: list log")

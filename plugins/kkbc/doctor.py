@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +20,9 @@ from packaging.utils import canonicalize_name
 from kkbc import privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
+from kkbc.home import OTHERS, open_to_others
+from kkbc.maintaining.policy import load_policy
+from kkbc.quality.limits import load_limits
 from kkbc.registry import load_registry
 from kkbc.settings import PROJECT_ROOT, get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
@@ -37,6 +39,7 @@ PYTHONS = ((3, 11), (3, 14))
 DISK_WARN = 10 * 1024**3
 DISK_FAIL = 2 * 1024**3
 START = "`make up` starts it"
+WIDE_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,16 @@ def _folders() -> Iterator[Finding]:
     if not os.access(settings.home, os.W_OK | os.X_OK):
         yield Finding("home", "fail", f"{settings.home} cannot be written", f"chown or chmod {settings.home}")
         return
-    private = [settings.keys, *settings.keys.glob("*"), *(settings.home / "airflow").glob("*.*")]
+    private = [*settings.keys.glob("*"), *(settings.home / "airflow").glob("*.*")]
     if "://" not in settings.landing:
         private.append(Path(settings.landing))
-    wide = [path for path in private if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+    wide = dict.fromkeys(open_to_others(settings.home))
+    wide |= dict.fromkeys(path for path in private if path.exists() and path.stat().st_mode & OTHERS)
     if wide:
-        names = " ".join(str(path) for path in wide)
-        yield Finding("home", "fail", f"open to other users: {names}", f"chmod go= {names}")
+        names = " ".join(str(path) for path in [*wide][:WIDE_NAMED])
+        more = f" and {len(wide) - WIDE_NAMED} more" if len(wide) > WIDE_NAMED else ""
+        close = f"`kkbc migrate` closes the home; else: chmod go= {names}"
+        yield Finding("home", "fail", f"open to other users: {names}{more}", close)
     else:
         yield Finding("home", "ok", str(settings.home))
 
@@ -138,6 +144,14 @@ def _contracts() -> Iterator[Finding]:
 def _registry() -> Iterator[Finding]:
     offices = load_registry().offices
     yield Finding("registry", "ok", f"{len(offices)} branch offices")
+
+
+def _policies() -> Iterator[Finding]:
+    """The limits of the gate, and what is kept for how long."""
+    settings = get_settings()
+    load_limits()
+    load_policy()
+    yield Finding("policies", "ok", f"{settings.gate_limits.name}, {settings.maintenance.name}")
 
 
 def _key() -> Iterator[Finding]:
@@ -229,6 +243,7 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "home": _folders,
     "contracts": _contracts,
     "registry": _registry,
+    "policies": _policies,
     "token key": _key,
     "warehouse": _warehouse,
     "airflow": _airflow,

@@ -9,6 +9,8 @@ import psycopg
 from psycopg import sql
 
 from kkbc.errors import UserError
+from kkbc.files import make_folder, replacing
+from kkbc.spreadsheets import as_text_sql
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import Role
 
@@ -35,13 +37,14 @@ def export(
 ) -> dict[str, int]:
     """Writes every mart of `schema` to `folder`/{table}.{format_}; returns the rows of each.
 
-    CSV: UTF-8, comma, header, empty field for null, dates ISO. All tables are of one publication. A file appears whole
-    or not at all. Raises UserError for an unknown schema, nothing published, or a folder that cannot be written.
+    CSV: UTF-8, comma, header, empty field for null, dates ISO, text as spreadsheets take it for text
+    (kkbc.spreadsheets). All tables are of one publication. A file appears whole or not at all; facts are for their
+    owner alone. Raises UserError for an unknown schema, nothing published, or a folder that cannot be written.
     """
     if schema not in READERS:
         raise UserError(f"schema {schema!r} is not exported", f"choose one of: {', '.join(READERS)}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UserError(f"folder {folder} cannot be made: {error.strerror}", "choose another --out") from error
     written: dict[str, int] = {}
@@ -54,13 +57,12 @@ def export(
             raise UserError(f"nothing is published in schema {schema}", "run a night first: `kkbc run` or `make run`")
         for table, grain in tables:
             path = folder / f"{table}.{format_}"
-            partial = path.with_suffix(f".{format_}.partial")
-            query = sql.SQL("select * from {} order by {}").format(sql.Identifier(schema, table), grain)
+            columns = _columns(conn, schema, table, as_text=format_ == "csv")
+            query = sql.SQL("select {} from {} t order by {}").format(columns, sql.Identifier(schema, table), grain)
             try:
-                rows = _csv(conn, query, partial) if format_ == "csv" else _parquet(conn, query, partial)
-                partial.replace(path)
+                with replacing(path, private=schema != "bi") as made:
+                    rows = _csv(conn, query, made) if format_ == "csv" else _parquet(conn, query, made)
             except OSError as error:
-                partial.unlink(missing_ok=True)
                 raise UserError(
                     f"file {path} cannot be written: {error.strerror}", "free space or choose --out"
                 ) from error
@@ -82,17 +84,32 @@ def _tables(conn: psycopg.Connection, schema: str) -> list[tuple[str, sql.Compos
         " group by c.relname order by c.relname",
         [schema],
     ).fetchall()
-    collated = sql.SQL('{} collate "C"')
+    collated = sql.SQL('t.{} collate "C"')
     return [
         (
             table,
             sql.SQL(", ").join(
-                collated.format(sql.Identifier(c)) if text else sql.Identifier(c)
+                collated.format(sql.Identifier(c)) if text else sql.Identifier("t", c)
                 for c, text in zip(columns, are_text, strict=True)
             ),
         )
         for table, columns, are_text in rows
     ]
+
+
+def _columns(conn: psycopg.Connection, schema: str, table: str, *, as_text: bool) -> sql.Composed:
+    """The columns of a table in their order; with `as_text`, those of text as spreadsheets take them for text."""
+    rows = conn.execute(
+        "select attname, atttypid = 'text'::regtype from pg_attribute"
+        " where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
+        [sql.Identifier(schema, table).as_string(conn)],
+    ).fetchall()
+    return sql.SQL(", ").join(
+        sql.SQL("{} as {}").format(as_text_sql(sql.Identifier("t", name)), sql.Identifier(name))
+        if as_text and is_text
+        else sql.Identifier("t", name)
+        for name, is_text in rows
+    )
 
 
 def _csv(conn: psycopg.Connection, query: sql.Composed, path: Path) -> int:

@@ -25,4 +25,6 @@ def load_policy_file(path: Path, model: type[Model], variable: str) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{place} of {path} is not valid: {first['msg']}", "mend it") from error
+        raise UserError(
+            f"{place} of {path} is not valid: {first['msg'].removeprefix('Value error, ')}", "mend it"
+        ) from error

@@ -134,5 +134,6 @@ def get_settings() -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"setting {name!r} is not valid: {first['msg']}", f"mend KKBC_{name.upper()} or config/settings.yml"
+            f"setting {name!r} is not valid: {first['msg'].removeprefix('Value error, ')}",
+            f"mend KKBC_{name.upper()} or config/settings.yml",
         ) from error

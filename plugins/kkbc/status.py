@@ -136,15 +136,23 @@ union all
 """
 
 _FAILED = """
-select r.checkpoint, r.expectation, r.column_name, r.slice, r.observed, r.severity
+select r.checkpoint, r.suite, r.expectation, r.column_name, r.slice, r.observed, r.severity,
+    coalesce(r.told, concat_ws(' ', r.suite, r.column_name, r.slice, r.observed)) as told
 from ops.expectation_result r join ops.build b using (build_id)
 where b.run_id = %(run_id)s and not r.success
+order by array_position(array['fail', 'hold', 'warn'], r.severity), r.suite, r.column_name
 """
 
 _WARNED = """
 select split_part(unique_id, '.', 3) as test, message
-from ops.dbt_result
-where status = 'warn' and (layer, build_id) in (select layer, max(build_id) from ops.dbt_result group by layer)
+from (
+    -- A layer that was built twice for one build, as after a retry, has two results of each test.
+    select distinct on (unique_id) unique_id, status, message
+    from ops.dbt_result
+    where (layer, build_id) in (select layer, max(build_id) from ops.dbt_result group by layer)
+    order by unique_id, recorded_at desc
+) as latest
+where status = 'warn'
 order by test
 """
 

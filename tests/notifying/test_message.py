@@ -52,16 +52,17 @@ def test_a_night_that_the_gate_stopped_says_what_was_not_met_and_what_bi_shows(b
     for place in ("a", "b", "c", "d"):
         run(
             "insert into ops.expectation_result (build_id, checkpoint, suite, expectation, severity, success, slice,"
-            " observed) values (%s, 'built_marts', 'keys', 'expect_unique', 'fail', false, %s, %s)",
+            " told) values (%s, 'built_marts', 'kpi_x', 'expect_y', 'fail', false, %s, %s)",
             build_id,
             place,
-            NIK,
+            f"kpi_x rate on {place}: observed {NIK}, wanted <= 0.5",
         )
     subject, body = told()
     assert subject.startswith("KKBC 11-12-2023: BELUM TERBIT (5 kantor belum kirim")
     assert (
-        "BELUM TERBIT: gerbang audit menghentikan publikasi: keys: expect_unique a; keys: expect_unique b;"
-        " keys: expect_unique c dan 1 lagi. BI tetap menampilkan data per 10-12-2023." in body
+        "BELUM TERBIT: gerbang audit menghentikan publikasi: kpi_x rate on a: observed …, wanted <= 0.5;"
+        " kpi_x rate on b: observed …, wanted <= 0.5; kpi_x rate on c: observed …, wanted <= 0.5 dan 1 lagi."
+        " BI tetap menampilkan data per 10-12-2023." in body
     )
     assert NIK not in body
 

@@ -88,3 +88,21 @@ def test_every_secret_is_asked_for_with_a_remedy() -> None:
 def test_mounted_files_exist() -> None:
     sources = [str(v).split(":")[0] for service in SERVICES.values() for v in service["volumes"]]
     assert all((ROOT / source).exists() for source in sources if source.startswith("./"))
+
+
+def test_a_killed_workers_tasks_come_back_and_none_is_run_twice() -> None:
+    """Redis waits longer than any task may take, and a task waits in the queue only when there is no worker."""
+    shared = SERVICES["airflow-scheduler"]["environment"]
+    longest = max(
+        int(minutes) * 60
+        for dag in (ROOT / "dags").glob("*.py")
+        for minutes in re.findall(r'"execution_timeout": timedelta\(minutes=(\d+)\)', dag.read_text(encoding="utf-8"))
+    )
+    assert longest == 55 * 60
+    timeout = float(shared["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"])
+    assert int(shared["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"]) > longest + timeout
+    # An hour without a worker fails nothing.
+    assert int(shared["AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES"]) * timeout >= 3600
+    worker = SERVICES["airflow-worker"]["environment"]
+    slots = int(worker["AIRFLOW__CELERY__WORKER_CONCURRENCY"])
+    assert slots >= int(worker["AIRFLOW__CORE__PARALLELISM"])

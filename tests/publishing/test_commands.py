@@ -127,3 +127,10 @@ def test_readers_by_hand(warehouse: str) -> None:
     assert "KC045" not in kkbc("reader", "list")
     kkbc("reader", "revoke", "cabang_044")
     assert "No reader" in kkbc("reader", "list")
+
+
+def test_the_difference_of_an_unknown_branch_is_refused(daily: None) -> None:
+    assert kkbc("publication", "diff", "--branch", "KC002", "--json") != []
+    for name in ("KC777", "kc001", "'; drop table", ""):
+        with pytest.raises(UserError, match="is not in the registry"):
+            kkbc("publication", "diff", "--branch", name)

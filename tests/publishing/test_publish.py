@@ -212,6 +212,30 @@ def test_export_as_parquet_keeps_types(marts: None, tmp_path: Path) -> None:
     }
 
 
+def test_what_a_spreadsheet_would_run_is_exported_as_text(marts: None, tmp_path: Path) -> None:
+    change("update next.kpi_x set branch_id = '=1+' || branch_id, aktif = -aktif, rate = -rate")
+    publish()
+    export("bi", "csv", tmp_path)
+    rows = list(csv.reader((tmp_path / "kpi_x.csv").open()))
+    assert rows[1] == ["'=1+KC001", "2023-12-10", "-6", "-0.25"]
+    export("bi", "parquet", tmp_path)
+    assert pl.read_parquet(tmp_path / "kpi_x.parquet")["branch_id"][0] == "=1+KC001"
+
+
+def test_export_writes_through_no_link_and_facts_for_their_owner_alone(marts: None, tmp_path: Path) -> None:
+    publish()
+    precious = tmp_path / "precious"
+    for name in ("kpi_x.csv", "kpi_x.csv.partial", "fct_y.csv", "fct_y.csv.partial"):
+        (tmp_path / name).symlink_to(precious)
+    precious.write_text("keep")
+    export("bi", "csv", tmp_path)
+    export("bi_detail", "csv", tmp_path)
+    assert precious.read_text() == "keep"
+    assert (tmp_path / "kpi_x.csv").read_text().startswith("branch_id,")
+    assert not (tmp_path / "kpi_x.csv").is_symlink()
+    assert (tmp_path / "fct_y.csv").stat().st_mode & 0o777 == 0o600
+
+
 def test_export_says_what_is_wrong(warehouse: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="schema 'vault' is not exported"):
         export("vault", "csv", tmp_path)

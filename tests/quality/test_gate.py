@@ -49,21 +49,19 @@ BROKEN_SLICES = [
     " unnest(array['KC999', 'KC999', '']) as code) as more",
 ]
 TOLD_OF_SLICES = [
-    "expect_column_pair_values_to_be_equal rows_sent, rows_accounted_for on iuran/KC044/2023-12-10/r1:"
+    "iuran rows_sent, rows_accounted_for on iuran/KC044/2023-12-10/r1:"
     " observed rows_sent 200, rows_accounted_for 220, wanted rows_sent = rows_accounted_for",
-    "expect_column_pair_values_to_be_equal raw_rows, rows_accepted on pendaftaran/KC044/2023-12-10/r1:"
+    "pendaftaran raw_rows, rows_accepted on pendaftaran/KC044/2023-12-10/r1:"
     " observed raw_rows 27, rows_accepted 40, wanted raw_rows = rows_accepted",
-    "expect_column_values_to_be_between new_quarantined_rate where rows_sent >= 20 on"
+    "pendaftaran new_quarantined_rate where rows_sent >= 20 on"
     " pendaftaran/KC044/2023-12-10/r1: observed 0.9, wanted <= 0.8",
-    "expect_column_values_to_be_between new_volume_over_most where rows_sent >= 50 on"
+    "kegiatan new_volume_over_most where rows_sent >= 50 on"
     " kegiatan/KC001/2023-12-10/r1: observed 8.333, wanted <= 5",  # 200 / 24
-    "expect_column_values_to_be_between volume_ratio where usual_rows >= 20 on iuran/KC044/2023-12-10/r1:"
+    "iuran volume_ratio where usual_rows >= 20 on iuran/KC044/2023-12-10/r1:"
     " observed 9.091, wanted 0.2 to 5",  # 200 / 22
-    "expect_column_values_to_be_between code_share on target/HQ/2023-12-10/r1/NIK_DATE: observed 0.3, wanted 0 to 0.2",
-    "expect_column_values_to_be_between after_business_date on pendaftaran/KC044/2023-12-10/r1:"
-    " observed 2, wanted <= 0",
-    "expect_column_values_to_be_in_set code where field == sex on pendaftaran/KC044/2023-12-10/r1:"
-    " observed (no code), wanted one of L, P",
+    "target code_share on target/HQ/2023-12-10/r1/NIK_DATE: observed 0.3, wanted 0 to 0.2",
+    "pendaftaran after_business_date on pendaftaran/KC044/2023-12-10/r1: observed 2, wanted <= 0",
+    "pendaftaran code where field == sex on pendaftaran/KC044/2023-12-10/r1: observed (no code), wanted one of L, P",
 ]
 
 BROKEN_MARTS = [
@@ -113,19 +111,18 @@ BROKEN_MARTS = [
     "alter table next.kpi_activity drop constraint kpi_activity_pkey",
 ]
 TOLD_OF_MARTS = [
-    "expect_column_pair_values_to_be_equal key, enforced_key on kpi_activity: observed key branch_id, activity_code,"
+    "primary_keys key, enforced_key on kpi_activity: observed key branch_id, activity_code,"
     " enforced_key none, wanted key = enforced_key",
-    "expect_column_pair_values_to_be_equal last_day, as_of on kpi_national_daily:"
+    "kpi_national_daily last_day, as_of on kpi_national_daily:"
     " observed last_day 2023-12-12, as_of 2023-12-11, wanted last_day = as_of",
-    "expect_column_pair_values_to_be_equal participants, known_participants on 2023-12-11:"
+    "kpi_national_daily participants, known_participants on 2023-12-11:"
     " observed participants 1, known_participants 4, wanted participants = known_participants",
-    "expect_column_pair_values_to_be_equal idr, fact_idr on iuran/KC001/2023-12-11/r2:"
-    " observed idr 36800, fact_idr 1, wanted idr = fact_idr",
-    "expect_column_pair_values_to_be_equal contributions_idr, fact_idr on KC001/2023-12-11:"
+    "facts idr, fact_idr on iuran/KC001/2023-12-11/r2: observed idr 36800, fact_idr 1, wanted idr = fact_idr",
+    "kpi_branch_daily contributions_idr, fact_idr on KC001/2023-12-11:"
     " observed contributions_idr 36800, fact_idr 6, wanted contributions_idr = fact_idr",
-    "expect_column_values_to_be_between month_on_month on KC044/registrations/2023-11: observed 10, wanted 0.33 to 3",
-    "expect_column_values_to_not_be_null status on kegiatan/KC001/2023-12-10: observed nothing, wanted a value",
-    "expect_column_pair_values_to_be_equal slices_held, slices_on_hold on KC044:"
+    "kpi_branch_daily month_on_month on KC044/registrations/2023-11: observed 10, wanted 0.33 to 3",
+    "kpi_data_quality_daily status on kegiatan/KC001/2023-12-10: observed nothing, wanted a value",
+    "branch_standing slices_held, slices_on_hold on KC044:"
     " observed slices_held 2, slices_on_hold 0, wanted slices_held = slices_on_hold",
 ]
 
@@ -179,11 +176,21 @@ def test_every_expectation_on_slices_can_fail(night: psycopg.Connection, home: P
     assert [(finding.suite, finding.column) for finding in result.findings if finding.success] == []
     assert set(TOLD_OF_SLICES) - set(lines(result)) == set()
     assert night.execute(
-        "select severity, success, observed, slice from ops.expectation_result"
+        "select severity, success, observed, slice, told from ops.expectation_result"
         " where suite = 'pendaftaran' and column_name like '%quarantined_rate%' order by severity"
     ).fetchall() == [
-        ("hold", False, "0.9", "pendaftaran/KC044/2023-12-10/r1"),
-        ("warn", False, "0.9", "pendaftaran/KC044/2023-12-10/r1"),
+        (
+            severity,
+            False,
+            "0.9",
+            place,
+            f"pendaftaran {column} where rows_sent >= 20 on {place}: observed 0.9, wanted {limit}",
+        )
+        for place in ["pendaftaran/KC044/2023-12-10/r1"]
+        for severity, column, limit in [
+            ("hold", "new_quarantined_rate", "<= 0.8"),
+            ("warn", "quarantined_rate", "<= 0.2"),
+        ]
     ]
     assert_nobody_is_named(night, home, result)
 
@@ -237,7 +244,7 @@ def test_a_failure_stops_the_night_unless_the_gate_only_warns(home: Path) -> Non
         result.raise_if_failed("fail")
     assert stopped.value.problem == (
         "the audit loaded_slices of build 7 failed 1 of 2 expectations:"
-        " expect_x rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5 (and 2 more)"
+        " slices rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5 (and 2 more)"
     )
     assert f"{home}/gx/7/data_docs/index.html" in stopped.value.remedy
     result.raise_if_failed("warn")
@@ -252,7 +259,7 @@ def test_the_summary_has_one_line_an_expectation_and_failures_first() -> None:
         "to_hold": 0,
         "warned": 1,
         "lines": [
-            "expect_x rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5 (and 2 more)",
-            "expect_y volume on iuran/KC001/2023-12-11/r1: observed 7, wanted <= 5",
+            "slices rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5 (and 2 more)",
+            "slices volume on iuran/KC001/2023-12-11/r1: observed 7, wanted <= 5",
         ],
     }

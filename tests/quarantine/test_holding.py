@@ -238,7 +238,7 @@ def test_the_gate_holds_what_is_far_out_and_reports_it_alone_when_it_only_warns(
     assert told["held"] == [str(R1)]
     assert accepted() == []
     assert holds()[0].reasons == [
-        "expect_column_values_to_be_between new_volume_over_most where rows_sent >= 50 on"
+        "pendaftaran new_volume_over_most where rows_sent >= 50 on"
         " pendaftaran/KC001/2023-12-11/r1: observed 10, wanted <= 5"
     ]
 

@@ -1,5 +1,6 @@
 """A real Airflow, started once for all tests that need one."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home.mkdir()
     (home / "branches.yml").write_text(REGISTRY)
     with at(home):
-        up()
+        before = os.umask(0o022)
+        try:
+            up()
+        finally:
+            os.umask(before)
     yield home
     with at(home):
         down()

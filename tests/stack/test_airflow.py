@@ -95,6 +95,16 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     assert again["publication_id"] is None
 
 
+def test_nobody_else_can_look_into_the_home_of_a_night(running: Path) -> None:
+    """Logs, lineage, data docs, landing, pid files and all: only PostgreSQL's own group may walk to its data."""
+    found = {path: path.lstat() for path in (running, *running.rglob("*")) if not path.is_symlink()}
+    wide = {str(path): oct(item.st_mode) for path, item in found.items() if item.st_mode & 0o067}
+    wide |= {str(path): oct(item.st_mode) for path, item in found.items() if item.st_mode & 0o010 and item.st_gid == 0}
+    # A socket is opened by whoever may enter its folder; that of the test is written by the test.
+    assert {path: mode for path, mode in wide.items() if "/.s.PGSQL." not in path and "branches.yml" not in path} == {}
+    assert {path.name for path, item in found.items() if item.st_mode & 0o010} <= {running.name}
+
+
 def finished(api: Api, dag_id: str, run_id: str) -> str:
     """The state in which a run ends."""
     deadline = time.monotonic() + 600

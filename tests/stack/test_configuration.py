@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kkbc.cli.stack import _where_to_look
 from kkbc.errors import UserError
 from kkbc.settings import get_settings
 from kkbc.stack import configuration
+from kkbc.warehouse import server
 from kkbc.warehouse.server import Server, free_port
 
 
@@ -74,9 +76,9 @@ def test_another_port_for_a_running_airflow_needs_a_restart(home: Path, monkeypa
 
 
 def test_secrets_are_made_once_and_private(home: Path) -> None:
-    server = Server(home / "pg", 1, 5432, home / "a folder%" / "socket")
-    first = configuration.configure(get_settings(), server, 8080)
-    again = configuration.configure(get_settings(), server, 8081)
+    running = Server(home / "pg", 1, 5432, home / "a folder%" / "socket")
+    first = configuration.configure(get_settings(), running, 8080)
+    again = configuration.configure(get_settings(), running, 8081)
     assert again.password == first.password
     assert configuration.find(get_settings()) == again
     assert json.loads((home / "airflow" / "passwords.json").read_text()) == {"admin": first.password}
@@ -104,3 +106,35 @@ def test_the_clock_does_not_start_pulls_in_a_home_of_played_nights(home: Path, m
     monkeypatch.setenv("KKBC_SOURCE_ROOT", "/deliveries")
     get_settings.cache_clear()
     assert "KKBC_PULL_SCHEDULE" not in configuration.environment(get_settings())
+
+
+def test_where_to_look_names_the_place_of_the_password_and_not_the_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = Server(home / "pg", 1, 5432, home / "socket")
+    airflow = configuration.configure(get_settings(), running, 8080)
+    monkeypatch.setattr(server, "find", lambda home: running)
+    _where_to_look()
+    shown = capsys.readouterr().out
+    path = home / "keys" / "airflow-admin.password"
+    assert str(path) in shown
+    assert airflow.password not in shown
+    assert path.read_text().strip() == airflow.password
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_secrets_are_written_through_no_link(home: Path) -> None:
+    (home / "airflow").mkdir()
+    (home / "airflow" / "airflow.cfg").symlink_to(home / "precious")
+    (home / "precious").write_text("keep")
+    configuration.configure(get_settings(), Server(home / "pg", 1, 5432, home / "socket"), 8080)
+    assert (home / "precious").read_text() == "keep"
+    assert not (home / "airflow" / "airflow.cfg").is_symlink()
+
+
+def test_airflows_logs_are_its_owners_alone(home: Path) -> None:
+    configuration.configure(get_settings(), Server(home / "pg", 1, 5432, home / "socket"), 8080)
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(home / "airflow" / "airflow.cfg")
+    assert config["logging"]["file_task_handler_new_folder_permissions"] == "0o700"
+    assert config["logging"]["file_task_handler_new_file_permissions"] == "0o600"

@@ -12,6 +12,7 @@ import typer
 from kkbc.cli import branch, documents, gate, night, operations, publication, quarantine, simulate, stack, warehouse
 from kkbc.cli.console import complain
 from kkbc.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
+from kkbc.files import close_to_others
 
 app = typer.Typer(
     name="kkbc",
@@ -27,6 +28,7 @@ for module in (night, publication, branch, quarantine, gate, operations, warehou
 
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit status."""
+    close_to_others()
     try:
         app(standalone_mode=True)
     except GateFailed as error:

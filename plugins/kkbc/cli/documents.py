@@ -9,6 +9,8 @@ from rich.table import Table
 
 from kkbc.cli.console import out, print_json, say
 from kkbc.errors import UserError
+from kkbc.files import replacing
+from kkbc.spreadsheets import text_of
 
 
 def register(app: typer.Typer) -> None:
@@ -66,8 +68,9 @@ def query(
     if sql:
         say(answer.sql)
     if csv_file is not None:
-        with csv_file.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([answer.columns, *answer.rows])
+        with replacing(csv_file) as made, made.open("w", newline="", encoding="utf-8") as file:
+            rows = ([text_of(value) for value in row] for row in answer.rows)
+            csv.writer(file, lineterminator="\n").writerows([answer.columns, *rows])
         out.print(f"{len(answer.rows)} rows written to {csv_file}")
     elif json:
         print_json([dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows])

@@ -160,8 +160,7 @@ def print_status(run_id: str | None = None) -> None:
     for step in found.steps:
         out.print(f"  {step['step']:<22} {step['seconds'] or 0:6.1f} s  {step['outcome']}")
     for failure in found.failed_expectations:
-        told = (failure["expectation"], failure["slice"], failure["observed"])
-        out.print(f"  [yellow]{failure['severity']}[/yellow]", *(escape(part) for part in told if part), soft_wrap=True)
+        out.print(f"  [yellow]{failure['severity']}[/yellow]", escape(failure["told"]), soft_wrap=True)
     for warning in found.data_warnings:
         out.print("  [yellow]warn[/yellow]", warning["test"], escape(warning["message"] or ""), soft_wrap=True)
     if found.national is None:

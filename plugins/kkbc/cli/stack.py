@@ -97,7 +97,8 @@ def _where_to_look() -> None:
     airflow, postgres = configuration.find(settings), server.find(settings.home)
     if airflow is None or postgres is None:
         return
-    out.print(f"\nAirflow:  {airflow.url}  user {configuration.ADMIN}, password {airflow.password}", soft_wrap=True)
+    where = configuration.password_file(settings)
+    out.print(f"\nAirflow:  {airflow.url}  user {configuration.ADMIN}, password in {where}", soft_wrap=True)
     psql = which("psql") or server.BINARIES / "psql"
     out.print(
         f"BI, SQL:  PGPASSWORD=$(cat {settings.keys / 'bi.password'})"

@@ -12,6 +12,7 @@ from kkbc.documents.dictionary import dictionary_page
 from kkbc.documents.pages import link_list, page, without_network
 from kkbc.documents.reconciliation import reconciliation_page
 from kkbc.errors import UserError
+from kkbc.files import make_folder, replacing
 from kkbc.settings import get_settings
 from kkbc.warehouse import connect
 
@@ -36,11 +37,10 @@ def write_documents(folder: Path | None = None) -> list[Path]:
         "index.html": _index(),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, text in pages.items():
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(folder / name)
+            with replacing(folder / name) as made:
+                made.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"folder {folder} cannot be written: {error.strerror}", "choose another --out") from error
     return [folder / name for name in pages]

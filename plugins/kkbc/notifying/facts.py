@@ -15,6 +15,7 @@ DictConnection = psycopg.Connection[dict[str, Any]]
 
 TOP_CODES = 5
 EXPECTATIONS_NAMED = 3
+CAUSE_LENGTH = 600
 # Numbers as long as a NIK or a phone's, tokens, addresses: an error of a library may repeat what it was given.
 _PERSONAL = re.compile(r"\d{9,}|\b[0-9a-f]{32}\b|\S+@\S+")
 
@@ -122,11 +123,10 @@ def _why(conn: DictConnection, values: dict[str, Any], build: dict[str, Any] | N
         )
     if build["outcome"] == "gate_failed":
         failed = conn.execute(_EXPECTATIONS, {"build_id": build["build_id"]}).fetchall()
-        named = "; ".join(
-            f"{row['suite']}: {row['expectation']} {row['slice'] or ''}".strip() for row in failed[:EXPECTATIONS_NAMED]
-        )
+        named = "; ".join(row["told"] for row in failed[:EXPECTATIONS_NAMED])
         more = f" dan {len(failed) - EXPECTATIONS_NAMED} lagi" if len(failed) > EXPECTATIONS_NAMED else ""
-        return without_persons(f"gerbang audit menghentikan publikasi: {named or 'lihat log'}{more}")
+        cause = f"gerbang audit menghentikan publikasi: {named or 'lihat log'}{more}"
+        return without_persons(cause, CAUSE_LENGTH)
     if build["outcome"] == "failed":
         said = conn.execute(_SAID, {"run_id": build["run_id"]}).fetchone()
         # What comes after the second colon may be a row that a test found.
@@ -173,7 +173,7 @@ select build_id, run_id, outcome from ops.build where as_of = %(day)s order by b
 _RAN: LiteralString = "select from ops.run where as_of = %(day)s limit 1"
 
 _EXPECTATIONS: LiteralString = """
-select suite, expectation, slice from ops.expectation_result
+select coalesce(told, concat_ws(' ', suite, column_name, slice, observed)) as told from ops.expectation_result
 where build_id = %(build_id)s and not success and severity = 'fail' order by suite, expectation, slice
 """
 

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 
 from kkbc.errors import UserError
 from kkbc.publishing.rollback import holdings
+from kkbc.registry import load_registry
 from kkbc.warehouse import connect
 
 
@@ -89,8 +90,10 @@ def publication(number: int | None = None) -> dict[str, Any]:
 def differences(number: int | None = None, *, branch: str | None = None) -> tuple[Listed, list[dict[str, Any]]]:
     """The totals per branch and month that a publication changed, the live one when no number is given.
 
-    Raises UserError when there is none of that number.
+    Raises UserError when there is none of that number, or no such branch.
     """
+    if branch is not None:
+        load_registry().get(branch)
     listed = _listed(number)
     with connect("auditor") as conn:
         rows = _all(

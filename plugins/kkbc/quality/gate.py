@@ -50,15 +50,15 @@ class Finding:
     places: tuple[tuple[str, str], ...]
 
     def lines(self) -> list[str]:
-        """A line a place: "expect_... rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5"."""
+        """A line a place: "iuran quarantined_rate on iuran/KC044/2023-12-11/r1: observed 0.83, wanted <= 0.5"."""
         return [
-            f"{self.expectation} {self.column} on {place}: observed {observed}, wanted {self.wanted}"
+            f"{self.suite} {self.column} on {place}: observed {observed}, wanted {self.wanted}"
             for place, observed in self.places
         ]
 
     def __str__(self) -> str:
         """The line of the first place, and how many more there are."""
-        return self.lines()[0] + _more(self.count) if self.places else f"{self.expectation} {self.column}: met"
+        return self.lines()[0] + _more(self.count) if self.places else f"{self.suite} {self.column}: met"
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,20 @@ def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
         )
         cursor.executemany(
             "insert into ops.expectation_result"
-            " (build_id, checkpoint, suite, expectation, column_name, severity, success, observed, slice)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " (build_id, checkpoint, suite, expectation, column_name, severity, success, observed, slice, told)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                (build_id, checkpoint, f.suite, f.expectation, f.column, f.severity, f.success, *_first_place(f))
+                (
+                    build_id,
+                    checkpoint,
+                    f.suite,
+                    f.expectation,
+                    f.column,
+                    f.severity,
+                    f.success,
+                    *_first_place(f),
+                    str(f),
+                )
                 for f in findings
             ],
         )

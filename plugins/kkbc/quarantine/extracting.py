@@ -5,7 +5,6 @@ cells that hold what looks like a NIK, a phone number or an e-mail are hidden: i
 into the column beside its own.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ import psycopg
 
 from kkbc.contracts import Contract, load_contract
 from kkbc.errors import SliceRejected, UserError
+from kkbc.files import replacing
 from kkbc.intake import read_lines
 from kkbc.landing import Landing
 from kkbc.quarantine.looking import may_see_persons
 from kkbc.quarantine.selection import CHOSEN, Selection
 from kkbc.settings import get_settings
 from kkbc.spool import spool_folder
+from kkbc.spreadsheets import as_text
 from kkbc.warehouse import connect
 
 ENDINGS = (".csv", ".parquet")
@@ -62,7 +63,8 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
     """Writes the chosen rows, open ones or those that were closed, to `path` (.csv or .parquet); returns their number.
 
     Columns: the address of the row, what is known of it, then its cells by their names in the delivery; lists are
-    separated by blanks in CSV. A file with persons is readable by its owner only. The file appears whole or not at all.
+    separated by blanks in CSV, and text is as spreadsheets take it for text (kkbc.spreadsheets). The file is for its
+    owner alone, for branches type persons where none belong, and appears whole or not at all.
     Raises UserError for another ending, rows of several feeds, no rows, a login that may not see persons, and landed
     files that are gone.
     """
@@ -87,7 +89,7 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
                 parts.append(folder / f"{len(parts):06}.parquet")
                 frame.write_parquet(parts[-1])
                 rows += frame.height
-        _write(pl.scan_parquet(parts), path, private=persons)
+        _write(pl.scan_parquet(parts), path)
     return rows
 
 
@@ -131,17 +133,13 @@ def _shown(name: str, persons: bool) -> pl.Expr:
     return cell if persons else pl.when(cell.str.contains(_LOOKS_PERSONAL)).then(pl.lit(HIDDEN)).otherwise(cell)
 
 
-def _write(rows: pl.LazyFrame, path: Path, *, private: bool) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+def _write(rows: pl.LazyFrame, path: Path) -> None:
     try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644))
-        if path.suffix == ".csv":
-            rows.with_columns(pl.col(_LISTS).list.join(" ")).sink_csv(partial)
-        else:
-            rows.sink_parquet(partial)
-        partial.replace(path)
+        with replacing(path, private=True) as made:
+            if path.suffix == ".csv":
+                joined = rows.with_columns(pl.col(_LISTS).list.join(" "))
+                joined.with_columns(as_text(pl.col(pl.String))).sink_csv(made)
+            else:
+                rows.sink_parquet(made)
     except OSError as error:
         raise UserError(f"file {path} cannot be written: {error.strerror}", "free space, or choose another") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from kkbc.files import replacing
 from kkbc.simulator.rows import Row
 
 WHOLE = {
@@ -69,6 +70,5 @@ def head_of(rng: Random, posting: Posting, branch_ids: Sequence[str]) -> Json:
 
 def put_last(path: Path, content: bytes) -> None:
     """Writes a manifest so that nobody ever sees half of it."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    with replacing(path) as made:
+        made.write_bytes(content)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from kkbc import connections, lineage, telemetry
 from kkbc.errors import UserError
+from kkbc.files import write_private
 from kkbc.settings import PROJECT_ROOT, Settings
 from kkbc.warehouse.server import Server, free_port, port_is_free
 
@@ -77,6 +78,7 @@ def configure(settings: Settings, server: Server, port: int) -> Airflow:
     parser.write(text)
     write_private(folder / "airflow.cfg", "# Written by `make up` at each start.\n" + text.getvalue())
     write_private(_password_file(home), json.dumps({ADMIN: kept["password"]}))
+    write_private(password_file(settings), kept["password"] + "\n")
     run = home / "run"
     run.mkdir(exist_ok=True)
     (run / "airflow.port").write_text(f"{port}\n")
@@ -91,6 +93,11 @@ def find(settings: Settings) -> Airflow | None:
     except FileNotFoundError:
         return None
     return Airflow(port, password) if port is not None else None
+
+
+def password_file(settings: Settings) -> Path:
+    """Where the admin's password lies, alone in a file of mode 0600."""
+    return settings.keys / "airflow-admin.password"
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
@@ -133,6 +140,8 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
         "database": {"sql_alchemy_conn": database, "sql_alchemy_conn_async": database},
         "logging": {
             "base_log_folder": folder / "logs",
+            "file_task_handler_new_folder_permissions": "0o700",
+            "file_task_handler_new_file_permissions": "0o600",
             # What a step says is worth keeping, what Airflow says of its own doings only when it goes wrong.
             "logging_level": "INFO",
             "namespace_levels": "airflow=WARNING http=WARNING supervisor=WARNING task=WARNING task.stdout=INFO",
@@ -176,13 +185,6 @@ def _secrets(path: Path) -> dict[str, str]:
         }
         write_private(path, json.dumps(made))
         return made
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, mode 0600 from its first byte on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
 
 
 def _password_file(home: Path) -> Path:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from psycopg import sql
 
 from kkbc.errors import UserError
+from kkbc.home import make_home
 from kkbc.settings import Settings, get_settings
 from kkbc.stack import branches, configuration, processes
 from kkbc.stack.api import Api
@@ -59,7 +60,7 @@ def up(say: Say = lambda _: None) -> Airflow:
     """
     settings = get_settings()
     home = settings.home
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     with FileLock(home / ".stack.lock"):
         run = home / "run"
         run.mkdir(exist_ok=True)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from kkbc.errors import GateFailed, UserError
+from kkbc.home import make_home
 from kkbc.night import Wishes
 from kkbc.settings import get_settings
 from kkbc.simulator import World
@@ -19,7 +20,9 @@ from kkbc.stack.lifecycle import states, up
 FIRST_NIGHTS = 3
 # Each look costs Airflow's only web server some 50 ms, which the tasks' own calls wait for.
 POLL_SECONDS = 1.0
+# How long nothing may be waiting for a build, nor one be under way, before none is expected any more.
 BUILD_START_SECONDS = 120
+BUILDS_LOOKED_AT = 5
 ENDED = ("success", "failed")
 AUDITS = ("audit_slices", "audit_marts")
 
@@ -60,7 +63,7 @@ def play(nights: int | None, new_progress: Callable[[date], Any]) -> list[dict[s
             f"this home pulls from {settings.source_root}: played nights would mix with real ones",
             "unset KKBC_SOURCE_ROOT, or name another KKBC_HOME",
         )
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
     try:
         with FileLock(settings.home / ".play.lock", timeout=0):
             folder = settings.home / "world"
@@ -127,17 +130,37 @@ def _show_build(api: Api, run_id: str, progress: Progress) -> None:
 
 
 def _find_build(api: Api, run_id: str) -> str:
-    """The run of build_marts that the pull's announcement caused; Airflow makes it a moment later."""
+    """The run of build_marts that builds what this pull announced.
+
+    Airflow makes it when no other one is under way, however long that takes. An announcement that comes while an
+    earlier one waits for its run gets none of its own: that run opens its build later, for both.
+    Raises UserError when build_marts is paused, a part of the stack is gone, or nothing is waiting and nothing comes.
+    """
+    pulled_at = _moment(api.get(f"dags/pull_branches/dagRuns/{run_id}")["end_date"])
+    place = f"see {api.airflow.url}/dags/build_marts"
     deadline = time.monotonic() + BUILD_START_SECONDS
     while time.monotonic() < deadline:
         events = api.get("assets/events", source_dag_id="pull_branches", source_run_id=run_id)["asset_events"]
         for caused in (run for event in events for run in event["created_dagruns"]):
             return str(caused["run_id"])
+        runs = api.get("dags/build_marts/dagRuns", order_by="-run_after", limit=BUILDS_LOOKED_AT)["dag_runs"]
+        for run in reversed(runs):
+            opened = api.get(f"dags/build_marts/dagRuns/{run['dag_run_id']}/taskInstances/open_build")
+            if opened and opened["start_date"] and _moment(opened["start_date"]) >= pulled_at:
+                return str(run["dag_run_id"])
+        if api.get("dags/build_marts")["is_paused"]:
+            raise UserError("build_marts is paused, and what was pulled is not built", f"unpause it: {place}")
+        if gone := [part.name for part in states() if not part.running]:
+            raise UserError(f"{' and '.join(gone)} went down during the night", "`make up`, then run the night again")
+        waiting = api.get("dags/build_marts/assets/queuedEvents")
+        if (waiting and waiting["total_entries"]) or any(run["state"] not in ENDED for run in runs):
+            deadline = time.monotonic() + BUILD_START_SECONDS
         time.sleep(POLL_SECONDS)
-    raise UserError(
-        f"Airflow did not start build_marts within {BUILD_START_SECONDS} s after the pulls",
-        f"is it paused, or busy with another build? See {api.airflow.url}/dags/build_marts",
-    )
+    raise UserError(f"no build was waiting for {BUILD_START_SECONDS} s after the pulls, and none came", place)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _result(api: Api, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:

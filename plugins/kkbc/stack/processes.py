@@ -14,11 +14,16 @@ from pathlib import Path
 
 import psutil
 
+from kkbc.files import PRIVATE_UMASK
+
 GRACE_SECONDS = 10.0
 
 
 def start(name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-    """Starts `command` detached; its output goes to `folder`/`name`.log, the one before is kept as .log.1."""
+    """Starts `command` detached; its output goes to `folder`/`name`.log, the one before is kept as .log.1.
+
+    What it makes is its owner's alone.
+    """
     log = folder / f"{name}.log"
     if log.exists():
         log.replace(folder / f"{name}.log.1")
@@ -31,6 +36,7 @@ def start(name: str, command: Sequence[str], folder: Path, environment: Mapping[
             env=dict(environment),
             cwd="/",
             start_new_session=True,
+            umask=PRIVATE_UMASK,
         )
     started = psutil.Process(child.pid).create_time()
     _pid_file(name, folder).write_text(f"{child.pid} {started}\n")

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from kkbc import privacy
 from kkbc.errors import UserError
+from kkbc.home import make_home
 from kkbc.settings import get_settings
 from kkbc.warehouse import schema, server
 from kkbc.warehouse.connection import DATABASE, connect
@@ -21,7 +22,7 @@ def prepare() -> None:
     warehouse was loaded with is gone: a new one would make every known participant a stranger.
     """
     settings = get_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
     # Two that come to a new home at once: the second waits, then finds it prepared.
     with FileLock(settings.home / ".prepare.lock"):
         if settings.database_url:

@@ -160,13 +160,19 @@ def _service_user() -> pwd.struct_passwd | None:
 
 
 def _let_traverse(path: Path, user: pwd.struct_passwd | None) -> None:
-    """Lets the service user walk through (not read) the folders above `path`."""
+    """Lets the service user walk through (not read) the folders above `path`: its group where nobody else's has rights
+    there, else everybody."""
     if user is None:
         return
     for parent in path.resolve().parents:
-        mode = parent.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            parent.chmod(mode | stat.S_IXOTH)
+        found = parent.stat()
+        if found.st_mode & stat.S_IXOTH or (found.st_gid == user.pw_gid and found.st_mode & stat.S_IXGRP):
+            continue
+        if found.st_mode & stat.S_IRWXG and found.st_gid != user.pw_gid:
+            parent.chmod(found.st_mode | stat.S_IXOTH)
+        else:
+            os.chown(parent, -1, user.pw_gid)
+            parent.chmod(found.st_mode | stat.S_IXGRP)
 
 
 def _initialise(data: Path, user: pwd.struct_passwd | None) -> None:
@@ -208,9 +214,14 @@ def _socket_dir(home: Path, user: pwd.struct_passwd | None) -> Path:
         digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
         folder = Path("/tmp") / f"kkbc-{os.geteuid()}-{digest}"  # noqa: S108 (owned and 0700, checked below)
     folder.mkdir(mode=0o700, exist_ok=True)
-    if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    elif folder.stat().st_uid != os.geteuid():
+    found = folder.lstat()
+    # Under /tmp anybody may have laid a link or a folder of that name before.
+    ours = {os.geteuid(), *([user.pw_uid] if user is not None else [])}
+    if stat.S_ISDIR(found.st_mode) and found.st_uid in ours:
+        folder.chmod(0o700)
+        if user is not None:
+            os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    else:
         raise UserError(
             f"the socket folder {folder} belongs to another user", "remove it, or choose a shorter KKBC_HOME"
         )

@@ -1,11 +1,11 @@
 """Secrets and ports of a world's servers: made at random when first asked for, then kept with the world."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kkbc import files
 from kkbc.errors import UserError
 from kkbc.warehouse.server import free_port, port_is_free
 
@@ -50,8 +50,4 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_private(path: Path, document: Mapping[str, Any]) -> None:
     """Writes a JSON file that only its owner may read, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
-        json.dump(document, file, indent=1)
-    fresh.replace(path)
+    files.write_private(path, json.dumps(document, indent=1))

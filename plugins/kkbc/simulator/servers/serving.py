@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from kkbc.connections import connections_file
 from kkbc.errors import UserError
+from kkbc.files import replacing
 from kkbc.settings import Settings, get_settings
 from kkbc.simulator import reference
 from kkbc.simulator.deliver import FOLDERS
@@ -189,9 +190,8 @@ class Servers:
         write_private(path, read_json(path) | {way.connection: self._connection(way) for way in self.ways.values()})
         served = {b: self.ways[b, kind] for b, kind in sorted(self.kinds.items()) if kind != FILE}
         ways = {"*": FILE} | {branch_id: f"{way.kind}:{way.connection}" for branch_id, way in served.items()}
-        fresh = self.world / f".{WAYS}.new"
-        fresh.write_text(json.dumps(ways, indent=1), encoding="utf-8")
-        fresh.replace(self.world / WAYS)
+        with replacing(self.world / WAYS) as made:
+            made.write_text(json.dumps(ways, indent=1), encoding="utf-8")
 
     def _connection(self, way: Way) -> Json:
         """The connection in Airflow's JSON."""
