@@ -10,7 +10,7 @@ from psycopg import sql
 
 from kkbc.errors import UserError
 from kkbc.files import make_folder, replacing
-from kkbc.spreadsheets import as_text_sql
+from kkbc.cell_text import as_text_sql
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import Role
 
@@ -38,7 +38,7 @@ def export(
     """Writes every mart of `schema` to `folder`/{table}.{format_}; returns the rows of each.
 
     CSV: UTF-8, comma, header, empty field for null, dates ISO, text as spreadsheets take it for text
-    (kkbc.spreadsheets). All tables are of one publication. A file appears whole or not at all; facts are for their
+    (kkbc.cell_text). All tables are of one publication. A file appears whole or not at all; facts are for their
     owner alone. Raises UserError for an unknown schema, nothing published, or a folder that cannot be written.
     """
     if schema not in READERS:

@@ -21,7 +21,7 @@ from kkbc.quarantine.looking import may_see_persons
 from kkbc.quarantine.selection import CHOSEN, Selection
 from kkbc.settings import get_settings
 from kkbc.spool import spool_folder
-from kkbc.spreadsheets import as_text
+from kkbc.cell_text import as_text
 from kkbc.warehouse import connect
 
 ENDINGS = (".csv", ".parquet")
@@ -63,7 +63,7 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
     """Writes the chosen rows, open ones or those that were closed, to `path` (.csv or .parquet); returns their number.
 
     Columns: the address of the row, what is known of it, then its cells by their names in the delivery; lists are
-    separated by blanks in CSV, and text is as spreadsheets take it for text (kkbc.spreadsheets). The file is for its
+    separated by blanks in CSV, and text is as spreadsheets take it for text (kkbc.cell_text). The file is for its
     owner alone, for branches type persons where none belong, and appears whole or not at all.
     Raises UserError for another ending, rows of several feeds, no rows, a login that may not see persons, and landed
     files that are gone.

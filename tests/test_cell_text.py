@@ -5,7 +5,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kkbc import spreadsheets
+from kkbc import cell_text
 from kkbc.warehouse import server
 
 RUN = [
@@ -28,28 +28,28 @@ LEFT = ["", "a", "KC001", "2023-12-11", "a=b", "1-1", "x@y", "Budi's", " a", "\x
 
 @pytest.mark.parametrize("text", RUN)
 def test_what_would_be_run_gets_an_apostrophe(text: str) -> None:
-    assert spreadsheets.text_of(text) == f"'{text}"
+    assert cell_text.text_of(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", LEFT)
 def test_other_text_stays_as_it_is(text: str) -> None:
-    assert spreadsheets.text_of(text) == text
+    assert cell_text.text_of(text) == text
 
 
 def test_numbers_stay_numbers() -> None:
-    assert [spreadsheets.text_of(value) for value in (-5, -0.5, None, True)] == [-5, -0.5, None, True]
+    assert [cell_text.text_of(value) for value in (-5, -0.5, None, True)] == [-5, -0.5, None, True]
 
 
 def test_polars_and_postgresql_see_it_the_same_way(pg: server.Server) -> None:
     texts = [*RUN, *LEFT]
-    told = [spreadsheets.text_of(text) for text in texts]
-    frame = pl.DataFrame({"a": [*texts, None]}).select(spreadsheets.as_text(pl.col("a")))
+    told = [cell_text.text_of(text) for text in texts]
+    frame = pl.DataFrame({"a": [*texts, None]}).select(cell_text.as_text(pl.col("a")))
     assert frame["a"].to_list() == [*told, None]
     with psycopg.connect(pg.conninfo()) as conn:
-        query = sql.SQL("select {} from unnest(%s::text[]) t(a)").format(spreadsheets.as_text_sql(sql.Identifier("a")))
+        query = sql.SQL("select {} from unnest(%s::text[]) t(a)").format(cell_text.as_text_sql(sql.Identifier("a")))
         assert [row[0] for row in conn.execute(query, [[*texts, None]])] == [*told, None]
 
 
 def test_taking_one_apostrophe_away_gives_back_what_was_there() -> None:
     for text in [*RUN, *LEFT]:
-        assert spreadsheets.text_of(text).removeprefix("'") == text
+        assert cell_text.text_of(text).removeprefix("'") == text
