@@ -8,9 +8,9 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from kkbc.cell_text import as_text_sql
 from kkbc.errors import UserError
 from kkbc.files import make_folder, replacing
-from kkbc.cell_text import as_text_sql
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import Role
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from kkbc.cell_text import text_of
 from kkbc.cli.console import out, print_json, say
 from kkbc.errors import UserError
 from kkbc.files import replacing
-from kkbc.cell_text import text_of
 
 
 def register(app: typer.Typer) -> None:

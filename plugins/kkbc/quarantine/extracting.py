@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from kkbc.cell_text import as_text
 from kkbc.contracts import Contract, load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.files import replacing
@@ -21,7 +22,6 @@ from kkbc.quarantine.looking import may_see_persons
 from kkbc.quarantine.selection import CHOSEN, Selection
 from kkbc.settings import get_settings
 from kkbc.spool import spool_folder
-from kkbc.cell_text import as_text
 from kkbc.warehouse import connect
 
 ENDINGS = (".csv", ".parquet")
