@@ -106,7 +106,7 @@ def quotes(table: Table) -> Iterator[Polluted]:
             for kind, spoilt, meant in (
                 ("before", '"' + cell, '"' + table[row][place] if quoted else None),
                 ("within", _in_the_middle(cell), _in_the_middle(table[row][place])),
-                ("behind", cell + '"', None if quoted else cell + '"'),
+                ("behind", cell + '"', cell + '"' if cell and not quoted else None),
             ):
                 if kind == "within" and (len(table[row][place]) < 4 or '""' in cell or "\n" in cell):
                     continue
