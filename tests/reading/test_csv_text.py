@@ -75,8 +75,23 @@ def test_bad_byte_far_down_a_long_file(read_bytes: Reader) -> None:
     assert result.cells[-1][-1] == "é"
 
 
-def test_byte_order_mark_before_windows_1252(read_bytes: Reader) -> None:
-    assert read_bytes(b"\xef\xbb\xbf" + PLAIN.replace("KC001", "é").encode("cp1252")).cells[0][0] == "é"
+def test_bytes_that_are_not_utf8_behind_a_byte_order_mark_spoil_their_cells_only(read_bytes: Reader) -> None:
+    """Exchange rule 31: the file is UTF-8, those cells are not; what is no character is U+FFFD."""
+    text = PLAIN.replace("KC002", "é") + 'KC003;"2024-01";"a\xe9b";2;3\n'
+    content = b"\xef\xbb\xbf" + text.encode().replace(b"KC001", b"Caf\xe9").replace(b"a\xc3\xa9b", b"a\xe9\x80b")
+    result = read_bytes(content)
+    assert result.cells == [
+        ("Caf\ufffd", *ROWS[0][1:]),
+        ("é", *ROWS[1][1:]),
+        ("KC003", "2024-01", "a\ufffdb", "2", "3"),
+    ]
+    assert result.reading.dialect.encoding == "utf-8-sig"
+
+
+def test_bad_byte_next_to_a_delimiter_takes_no_delimiter_with_it(read_bytes: Reader) -> None:
+    for bad in (b"\xe9", b"\xe2\x80", b"\xf0\x9f\x98", b"\xc3"):
+        content = b"\xef\xbb\xbf" + PLAIN.encode().replace(b"KC001", b"a" + bad)
+        assert read_bytes(content).cells[0] == ("a\ufffd", *ROWS[0][1:])
 
 
 def test_bytes_that_windows_1252_leaves_undefined(read_bytes: Reader) -> None:
@@ -108,6 +123,57 @@ def test_quotes_doubled_inside_quotes(read_bytes: Reader) -> None:
 
 def test_quote_in_the_middle_of_an_unquoted_cell(read_bytes: Reader) -> None:
     assert read_bytes(PLAIN.replace("KC001", 'pipa 5" besi').encode()).cells[0][0] == 'pipa 5" besi'
+
+
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+@pytest.mark.parametrize(
+    ("lost", "fits"),
+    [
+        # The cells `x`, `"a;b"` with nothing between them: as many cells as the header, and all in the wrong place.
+        (['x"a;b"', "1", "2", "3"], False),
+        (['x "a;b"', "1", "2", "3"], False),
+        (["1", 'x"a;b"', '"c"', "3"], False),
+        (["1", "2", "3", 'x"a;b"'], False),
+        (['"1"', 'x"a""c;b"', "2", "3"], False),
+        (['x"a', 'b"', "1", "2", "3"], False),
+        (['5" x 6"', "1", "2", "3", "4"], True),
+        (['5" x 6"', '7" x 8"', "2", "3", "4"], True),
+        (['5" x 6"', '7" x 8', "2", "3", "4"], True),
+        (['pipa 5"', '"a;b"', "1", "2", "3"], True),
+        (['5" x 6"', '7" x 8', '9"', "3", "4"], False),
+    ],
+)
+def test_delimiter_lost_before_a_quoted_cell(read_bytes: Reader, delimiter: str, lost: list[str], fits: bool) -> None:
+    """Exchange rule 36: a quote in the middle, taken as a quote, must leave the cells where they are."""
+    if delimiter == " ":
+        lost = [cell.replace(" ", "_") for cell in lost]
+    row = delimiter.join(lost).replace("a;b", f"a{delimiter}b").replace("c;b", f"c{delimiter}b")
+    result = read_bytes(PLAIN.replace(";", delimiter).encode() + row.encode() + b"\n")
+    assert result.column("_shape_ok") == [True, True, fits]
+    assert result.column("_raw")[2] == row
+    if fits:
+        assert result.cells[2] == tuple(
+            cell.removeprefix('"').removesuffix('"').replace("a;b", f"a{delimiter}b") if cell[0] == '"' else cell
+            for cell in lost
+        )
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"])
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\xa0", "\u2003", "\ufeff", "\u200b "])
+def test_blanks_beside_delimiters_are_no_part_of_a_cell(read_bytes: Reader, delimiter: str, blank: str) -> None:
+    if blank == delimiter:
+        return
+    around = f"{blank}{delimiter}{blank}"
+    header = around.join(f'"{wire}"' for wire in TARGET_WIRES)
+    rows = [["KC001", f'"a{delimiter}b"', '"2"', "3", '"4"'], ['"x\ny"', '"say ""no"" "', '" 1"', '""', '"5"']]
+    text = "\n".join([header, *(blank + around.join(row) + blank for row in rows)])
+    result = read_bytes(text.encode())
+    assert result.column("_shape_ok") == [True, True]
+    unseen = f"{blank} \t"  # validation takes it off, where the reader has not
+    assert [tuple(cell.strip(unseen) for cell in row if cell is not None) for row in result.cells] == [
+        ("KC001", f"a{delimiter}b", "2", "3", "4"),
+        ("x\ny", 'say "no"', "1", "", "5"),
+    ]
 
 
 def test_line_breaks_and_delimiters_inside_quotes(read_bytes: Reader) -> None:
@@ -278,6 +344,78 @@ def test_nul_bytes_are_unreadable(read_bytes: Reader) -> None:
             read_bytes(content)
 
 
+@pytest.mark.parametrize(
+    "content", [PLAIN, PLAIN.rstrip("\n"), PLAIN.replace("31", '"31"').rstrip("\n"), PLAIN * 9_000]
+)
+def test_ctrl_z_at_the_very_end_is_no_row(read_bytes: Reader, content: str) -> None:
+    plain, marked = read_bytes(content.encode()), read_bytes(content.encode() + b"\x1a")
+    assert marked.frame.equals(plain.frame)
+    assert read_bytes(gzip.compress(content.encode() + b"\x1a"), "target.csv.gz").frame.equals(plain.frame)
+
+
+def test_only_one_ctrl_z_and_only_at_the_end(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.encode().replace(b"KC001", b"KC\x1a01") + b"\x1a\x1a")
+    assert result.cells[0][0] == "KC\x1a01"
+    assert result.column("_raw")[2] == "\x1a"
+    assert read_bytes(b"\x1a", expected_rows=0).frame.height == 0
+
+
+def test_lines_of_nothing_that_is_seen_are_blank(read_bytes: Reader) -> None:
+    unseen = "\u200b\u200f\u2060\ufeff\xad \xa0\u2003\t\x0c"
+    body = BODY.replace("\n", f'\n{unseen}\n{unseen};;{unseen};;\n"{unseen}";"";;;\n')
+    result = read_bytes(f"{unseen}\n{HEADER}\n{body}\n".encode())
+    assert result.cells == ROWS
+
+
+@pytest.mark.parametrize("spelling", ["\u200btarget\u200d_iu\xadran\u200e", "\u2060Target\u200b Iuran\u200f"])
+def test_characters_that_nobody_sees_are_taken_out_of_names(read_bytes: Reader, spelling: str) -> None:
+    assert read_bytes(PLAIN.replace("target_iuran", spelling).encode()).cells == ROWS
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_more_than_2000_columns_are_no_header(read_bytes: Reader, quoted: bool) -> None:
+    """Exchange rule 37."""
+    for width, reason in ((2000, None), (2001, "HEADER"), (500_000, "HEADER")):
+        extra = [f"k{number}" for number in range(width - 5)]
+        names = [f'"{name}"' if quoted else name for name in (*TARGET_WIRES, *extra)]
+        assert rejected(read_bytes, f"{';'.join(names)}\n{'x;' * (width - 1)}\n".encode()) == reason
+
+
+def test_names_without_end_are_cut(read_bytes: Reader) -> None:
+    result = read_bytes(PLAIN.replace("\n", f";{'x' * 5000}\n").encode())
+    assert result.reading.extra_columns == ["x" * 200]
+
+
+def test_extra_column_with_an_escape_of_spreadsheets(read_bytes: Reader) -> None:
+    assert read_bytes(PLAIN.replace("\n", ";a_x0000_b\n").encode()).reading.extra_columns == ["a_x0000_b"]
+
+
+def test_quotes_left_open_without_end_are_unreadable(read_bytes: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kkbc.reading.csv_text._MAX_READ_AGAIN", 100_000)
+    with pytest.raises(SliceRejected, match="UNREADABLE: quotes are left open"):
+        read_bytes(f"{HEADER}\n".encode() + (b'"a\n' + b"b\n" * 999) * 5)
+
+
+def test_blank_lines_without_end_above_the_header(read_bytes: Reader) -> None:
+    assert read_bytes(b"\n" * 100_000 + PLAIN.encode()).cells == ROWS
+    with pytest.raises(SliceRejected, match="HEADER: more than"):
+        read_bytes(b"\n" * 1_100_000 + PLAIN.encode())
+
+
+def test_what_nobody_thought_of_is_unreadable(read_bytes: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exchange rule 38: the kind of the exception, and none of its words."""
+    for place in ("read_csv", "open_text"):
+        with monkeypatch.context() as patch:
+
+            def fail(*_args: object) -> None:
+                raise ValueError("Budi Rahasia")
+
+            patch.setattr(f"kkbc.reading.{place}", fail)
+            with pytest.raises(SliceRejected, match="UNREADABLE") as rejection:
+                read_bytes(PLAIN.encode())
+            assert rejection.value.detail == "the file cannot be read (ValueError)"
+
+
 def test_gzip(read_bytes: Reader) -> None:
     result = read_bytes(gzip.compress(PLAIN.encode()), "target.csv.gz")
     assert result.cells == ROWS
@@ -334,7 +472,7 @@ def test_long_rows_make_short_batches(tmp_path, target) -> None:
     for cell in (long, f'"{long}"'):
         path.write_text(f"{HEADER}\n" + f"{cell};2024-01;1;2;3\n" * 40)
         batches = list(read(path, "target.csv", target, expected_rows=40).batches)
-        assert [batch.height for batch in batches] == [16, 16, 8]
+        assert [batch.height for batch in batches] == [8, 8, 8, 8, 8]
 
 
 PIECES = ["KC001;2023-12;1;2;3", '"KC001";2023-12;"1";2;3', '"KC;001";2023-12;1;2;"a\nb"', "KC001;2023-12", ";;;;", ""]
@@ -376,7 +514,7 @@ CELL_1252 = st.text(st.sampled_from("abc ;,|\t\"'\r\n€é–Ãÿ\xa0"), max_siz
 
 
 def written(cell: str, delimiter: str, always: bool) -> str:
-    if always or cell.startswith('"') or re.search(f"[{re.escape(delimiter)}\r\n]", cell):
+    if always or '"' in cell or re.search(f"[{re.escape(delimiter)}\r\n]", cell):
         return '"' + cell.replace('"', '""') + '"'
     return cell
 
@@ -408,7 +546,10 @@ def test_any_table_in_any_lawful_dialect_reads_back_the_same(read_bytes: Reader,
 
     batch_rows = data.draw(st.sampled_from([1, 2, 3, 50_000]))
     result = read_bytes(text.encode(encoding), expected_rows=len(rows), batch_rows=batch_rows)
-    assert result.cells == rows
+    # Blanks around a cell are no part of it, quoted or not: they may come or not (Exchange rule 36).
+    assert [[cell.strip() for cell in cells if cell is not None] for cells in result.cells] == [
+        [cell.strip() for cell in cells] for cells in rows
+    ]
     assert result.lines == starts
     assert all(result.column("_shape_ok"))
     assert result.reading.dialect.delimiter == delimiter

@@ -1,7 +1,10 @@
 """JSON lines as branches write them (Exchange rule 19)."""
 
 import gzip
+import io
 import json
+import random
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from kkbc.contracts import load_contract
 from kkbc.errors import SliceRejected
 
-from .conftest import TARGET_WIRES, Reader
+from .conftest import TARGET_WIRES, Reader, rejected
 
 ROWS = [("KC001", "2023-12", "10", "20", "30"), ("KC002", "2024-01", "11", "21", "31")]
 
@@ -123,10 +126,77 @@ def test_line_that_is_no_json_is_unreadable(read_lines: Reader, broken: str) -> 
     assert "KC" not in rejected.value.detail
 
 
-@pytest.mark.parametrize("escape", ["\\u0000", "\\ud83d"])
-def test_characters_that_no_text_can_hold_are_unreadable(read_lines: Reader, escape: str) -> None:
+def test_an_escaped_nul_in_a_known_column_is_unreadable(read_lines: Reader) -> None:
     with pytest.raises(SliceRejected, match="UNREADABLE: line 1 escapes"):
-        read_lines(line(bulan=f'"{escape}"'))
+        read_lines(line(bulan='"\\u0000"'))
+
+
+def test_half_a_surrogate_pair_is_no_character(read_lines: Reader) -> None:
+    """The row alone is spoilt: validation refuses a cell with U+FFFD (Exchange rules 31, 38)."""
+    result = read_lines(line(bulan='"a\\ud83db\\ude00"') + lines(*ROWS))
+    assert result.cells == [("KC001", "a\ufffdb\ufffd", "10", "20", "30"), *ROWS]
+
+
+@pytest.mark.parametrize("key", ["a\\u0000", "a\\ud83d", "_x0000_", "", "nik\\u0000", "x" * 5000])
+def test_unknown_keys_of_any_kind_are_drift_and_nothing_else(read_lines: Reader, key: str) -> None:
+    result = read_lines(line(**{key: '"\\u0000\\ud83d"'}) + lines(*ROWS))
+    assert result.cells == [ROWS[0], *ROWS]
+    assert result.reading.extra_columns == [json.loads(f'"{key}"')[:200]]
+    result.frame.write_parquet(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    "literal", ["1e9999999999999999999", "-1e-9999999999999999999", "9" * 5000, "1." + "0" * 5000, "1e400", "-Infinity"]
+)
+def test_numbers_out_of_all_proportion_are_text_for_validation(read_lines: Reader, literal: str) -> None:
+    row = read_lines(line(target_iuran=literal, bulan=literal)).cells[0]
+    assert row[1] == literal
+    assert row[4] == ("1" if literal.startswith("1.0") else literal)
+
+
+def test_object_beside_a_number_of_5000_digits(read_lines: Reader) -> None:
+    text = line(bulan=' {"a": [1.50, {"é": null}]} ', Catatan="9" * 5000, target_iuran="[ ]")
+    assert read_lines(text).cells[0] == ("KC001", '{"a": [1.50, {"é": null}]}', "10", "20", "[ ]")
+
+
+def test_nesting_to_any_depth_gives_a_row_or_a_rejection(read_lines: Reader) -> None:
+    for depth in [*range(1, 40), *range(sys.getrecursionlimit() - 300, sys.getrecursionlimit() + 5, 3)]:
+        for opening, closing in (("[", "]"), ('{"a":', "}")):
+            nested = opening * depth + "1" + closing * depth
+            assert rejected(read_lines, line(bulan=nested)) in {None, "UNREADABLE"}
+            assert rejected(read_lines, line(Catatan=nested)) in {None, "UNREADABLE"}
+
+
+def test_more_than_2000_keys_are_no_header(read_lines: Reader) -> None:
+    for count, reason in ((1995, None), (1996, "HEADER")):
+        text = line(**{f"k{number}": "1" for number in range(count)})
+        assert rejected(read_lines, text) == reason
+
+
+def test_values_without_end_are_unreadable(read_lines: Reader) -> None:
+    with pytest.raises(SliceRejected, match="UNREADABLE: line 1 holds more than"):
+        read_lines(line(bulan="[" + ",".join(["[]"] * 200_000) + "]"))
+    long = "a b " * 500_000
+    assert read_lines(line(bulan=json.dumps(long))).cells[0][1] == long
+
+
+def test_unknown_key_twice_is_no_matter(read_lines: Reader) -> None:
+    text = line().replace("}", ',"a": 1, "a": {}}')
+    assert read_lines(text).cells == ROWS[:1]
+
+
+def test_keys_in_any_number_of_orders(read_lines: Reader) -> None:
+    dice = random.Random(20231211)
+    pairs = [*zip(TARGET_WIRES, ROWS[0], strict=True), *((f"k{number}", "1") for number in range(9))]
+    text = "".join(json.dumps(dict(dice.sample(pairs, len(pairs)))) + "\n" for _ in range(500))
+    assert read_lines(text).cells == ROWS[:1] * 500
+
+
+def test_ctrl_z_and_lines_of_nothing_that_is_seen(read_bytes: Reader) -> None:
+    text = "\ufeff\u200b\xa0\n" + lines(*ROWS).replace("\n", "\n\u2060 \n") + "\ufeff" + line(bulan='"\u200b"').strip()
+    result = read_bytes(text.encode() + b"\x1a", "target.jsonl")
+    assert result.cells == [*ROWS, ("KC001", "\u200b", "10", "20", "30")]
+    assert read_bytes(text.encode() + b"\n\x1a", "target.jsonl").frame.equals(result.frame)
 
 
 def test_escaped_characters(read_lines: Reader) -> None:

@@ -83,5 +83,7 @@ def _cell(value: Any) -> str:
         return escape("; ".join(map(str, value)))
     if isinstance(value, dict):
         kept = {name: part for name, part in value.items() if name in ("extra_columns", "missing_columns")}
+        if value.get("encoding") == "windows-1252":  # Exchange rule 31
+            kept["encoding"] = ["windows-1252"]
         return escape("; ".join(f"{name}: {', '.join(part)}" for name, part in kept.items()))
     return escape(value.isoformat(sep=" ", timespec="seconds") if hasattr(value, "hour") else str(value))

@@ -3,7 +3,11 @@
 Nothing is judged here but shape: which header, which cells, which line. What the cells mean is for validation.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import polars as pl
 
 from kkbc.contracts import Contract
 from kkbc.errors import SliceRejected
@@ -26,9 +30,18 @@ def read(path: Path, name: str, contract: Contract, *, expected_rows: int, batch
     stays flat for text of any length: batches of at most `batch_rows` rows are made while the caller iterates.
 
     Raises SliceRejected, either at once or while the batches are consumed: UNREADABLE for bytes that are no such file,
-    HEADER when no header holds the required columns or one of them comes twice (Exchange rules 4, 14, 19, 20). Whether
-    the number of rows is the one announced is for the caller to compare.
+    HEADER when no header holds the required columns or one of them comes twice (Exchange rules 4, 14, 19, 20). Nothing
+    else is raised for anything that a file may hold: what nobody thought of is UNREADABLE too, with the kind of the
+    exception and none of its words (Exchange rule 38). An OSError is the disk's. Whether the number of rows is the one
+    announced is for the caller to compare.
     """
+    with _unforeseen():
+        reading = _read(path, name, contract, expected_rows, batch_rows)
+    reading.batches = _guarded(reading.batches)
+    return reading
+
+
+def _read(path: Path, name: str, contract: Contract, expected_rows: int, batch_rows: int) -> Reading:
     with path.open("rb") as stream:
         first = stream.read(len(_ZIP))
     plain_name = name.lower().removesuffix(".gz")
@@ -57,3 +70,25 @@ def _of_nothing(file_format: str, contract: Contract, expected_rows: int) -> Rea
     if expected_rows != 0:
         raise SliceRejected("HEADER", f"the file holds nothing, {expected_rows} rows are announced")
     return Reading(file_format, Dialect(), batches=frames((), contract, 1))
+
+
+def _guarded(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    while True:
+        with _unforeseen():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+@contextmanager
+def _unforeseen() -> Iterator[None]:
+    # A panic of the library under the frames is no Exception. Others that are none must pass: they end the process.
+    try:
+        yield
+    except SliceRejected:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the file's
+        raise SliceRejected("UNREADABLE", f"the file cannot be read ({type(error).__name__})") from None

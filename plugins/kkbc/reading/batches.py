@@ -8,8 +8,11 @@ import polars as pl
 
 from kkbc.contracts import Contract
 
-BATCH_CHARS = 16 * 2**20
-"""A batch ends early when its rows are so long."""
+BATCH_CHARS = 8 * 2**20
+"""A batch ends early when its rows are so long. Each copy of it takes that many bytes, and there are several."""
+
+CELL_CHARS = 4
+"""What a cell counts for in that, for it takes room even when it is empty."""
 
 _PIECE = 2000
 
@@ -42,7 +45,9 @@ class Reading:
     `batches` yields at least one frame: `_line` Int64 (1-based physical line that the row starts on, or sheet row),
     `_raw` String (the row as sent, without its line end; sheet cells joined by tabs), `_shape_ok` Boolean (False: row
     with more or fewer cells than the header, its cells are null), then a String column for each column of the contract,
-    verbatim, null where the file has no such column.
+    null where the file has no such column. Cells are verbatim, save that blanks around them may be gone, which are no
+    part of a cell (Exchange rule 36). U+FFFD stands in a cell for what is no character: bytes that are not UTF-8 in a
+    file that says it is, halves of surrogate pairs in JSON.
     """
 
     format: str

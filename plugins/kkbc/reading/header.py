@@ -7,14 +7,20 @@ from typing import TypeVar
 
 from kkbc.contracts import Contract
 from kkbc.errors import SliceRejected
+from kkbc.reading.blanks import INVISIBLE
 
 MAX_TITLES = 5
 """Lines that may stand above the header, blank ones not counted (Exchange rule 20)."""
 
-MAX_EXTRA = 100
-"""Drift is reported up to so many columns; a file of keys without end is not worth more."""
+MAX_COLUMNS = 2000
+"""A row of more names is no header, whatever it holds (Exchange rule 37)."""
 
-_SEPARATORS = re.compile(r"[\s._\-\u200b\ufeff]+")
+MAX_EXTRA = 100
+MAX_NAME = 200
+"""Drift is reported up to so many columns and characters of a name; names without end are not worth more."""
+
+_INVISIBLE = re.compile(f"[{INVISIBLE}]+")
+_SEPARATORS = re.compile(r"[\s._\-]+")
 
 Place = TypeVar("Place")
 
@@ -30,18 +36,24 @@ class Header:
 
 
 def normalise(name: str) -> str:
-    """`name` in lower case, spaces, dots, hyphens and underscores as one underscore, none at the ends."""
-    return _SEPARATORS.sub("_", name).strip("_").lower()
+    """`name` in lower case, spaces, dots, hyphens and underscores as one underscore, none at the ends.
+
+    Characters that nobody sees are taken out (Exchange rule 28).
+    """
+    return _SEPARATORS.sub("_", _INVISIBLE.sub("", name)).strip("_").lower()
 
 
 def search(candidates: Iterable[tuple[Place, Sequence[str]]], contract: Contract) -> tuple[Place, Header]:
     """The first of the rows in `candidates` that holds every required column, with its place.
 
-    Raises SliceRejected HEADER when there is none, or when a known column comes twice in it.
+    Raises SliceRejected HEADER when there is none, or when a known column comes twice in it. A row of more than
+    MAX_COLUMNS names is passed over.
     """
     required = [column.wire for column in contract.columns if column.required]
     nearest = required
     for place, cells in candidates:
+        if len(cells) > MAX_COLUMNS:
+            continue
         names = [normalise(cell) for cell in cells]
         lacking = [wire for wire in required if normalise(wire) not in names]
         if not lacking:
@@ -61,6 +73,6 @@ def _header(cells: Sequence[str], names: list[str], contract: Contract) -> Heade
     return Header(
         positions=tuple(names.index(name) if name in names else None for name in known),
         width=len(cells),
-        extra=tuple(extra[:MAX_EXTRA]),
+        extra=tuple(name[:MAX_NAME] for name in extra[:MAX_EXTRA]),
         missing=tuple(wire for name, wire in known.items() if name not in names),
     )

@@ -1,6 +1,6 @@
 """Numbers that come as numbers, written so that nobody takes a decimal sign for grouping (Exchange rule 16)."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 MIN_DECIMALS = 4
 _LONGEST = 40
@@ -11,7 +11,10 @@ def amount(literal: str) -> str:
 
     Three decimals would read as grouping, `1500.123` as 1,500,123. A number out of all proportion stays as it is.
     """
-    number = Decimal(literal)
+    try:
+        number = Decimal(literal)
+    except InvalidOperation:  # an exponent that no computer holds
+        return literal
     if not number.is_finite() or abs(number.adjusted()) > _LONGEST:
         return literal
     if number == number.to_integral_value():
