@@ -19,7 +19,7 @@ ERRORS = (
     *("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"),
     "#GETTING_DATA",
 )
-"""What spreadsheets show in place of a value that they do not have, besides ##### for one that did not fit (rule 27)."""
+"""What spreadsheets show in place of a value that they do not have, besides ##### for one that did not fit."""
 
 _INVISIBLE = r"[\x{AD}\x{200B}-\x{200F}\x{2060}\x{FEFF}]"
 # Control characters, and what stands in place of bytes that are no text.
