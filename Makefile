@@ -16,20 +16,32 @@ help: ## this list
 env: $(VENV)/.ready ## build the Python environment from the lock file
 
 # uv comes from the machine when it is there, else from a venv of its own: nothing is installed outside this folder.
+define find-uv
+uv=$$(command -v uv || true); \
+if [ -z "$$uv" ]; then \
+  [ -x $(VENV)-uv/bin/uv ] || { $(PYTHON) -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install -q uv==$(UV_VERSION); }; \
+  uv=$(VENV)-uv/bin/uv; \
+fi
+endef
+
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
 	  echo "Python 3.11, 3.12 or 3.13 is needed, $$($(PYTHON) --version 2>&1) was found: install one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "Python's venv module is missing: run 'apt-get install python3-venv' and try again"; exit 2; }
-	@set -e; uv=$$(command -v uv || true); \
-	if [ -z "$$uv" ]; then \
-	  [ -x $(VENV)-uv/bin/uv ] || { $(PYTHON) -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install -q uv==$(UV_VERSION); }; \
-	  uv=$(VENV)-uv/bin/uv; \
-	fi; \
+	@set -e; $(find-uv); \
 	echo "building $(VENV) from requirements-dev.lock"; \
 	[ -x $(BIN)/python ] || $$uv venv -q --python $(PYTHON) $(VENV); \
 	$$uv pip sync -q --python $(BIN)/python --require-hashes requirements-dev.lock; \
 	$$uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The linters that want other versions than the rest does; from then on they need no network.
+$(VENV)-lint/.ready: requirements-lint.lock
+	@set -e; $(find-uv); \
+	echo "building $(VENV)-lint from requirements-lint.lock"; \
+	[ -x $(VENV)-lint/bin/python ] || $$uv venv -q --python $(PYTHON) $(VENV)-lint; \
+	$$uv pip sync -q --python $(VENV)-lint/bin/python --require-hashes requirements-lint.lock
 	@touch $@
 
 lock: ## resolve the dependencies anew (uv on the PATH)
@@ -37,6 +49,8 @@ lock: ## resolve the dependencies anew (uv on the PATH)
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile pyproject.toml --group dev --group simulate --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	uv pip compile --group lint -o requirements-lint.lock -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
 run: env ## play three nights (later: the next one, or NIGHTS=7) through Airflow, and show what came of them
 	@kkbc play $(if $(NIGHTS),--nights $(NIGHTS))
@@ -67,9 +81,13 @@ fuzz: env ## damaged files of every format for MINUTES (10), read and judged und
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
-lint: env ## ruff, mypy, sqlfluff, dbt parse, dbt-score, dbt-bouncer
+lint: env $(VENV)-lint/.ready ## ruff, mypy, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
+	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
+	@for contract in contracts/*.odcs.yaml; do \
+	  said=$$($(VENV)-lint/bin/datacontract lint $$contract 2>&1) || { echo "$$said"; exit 1; }; \
+	done; echo 'datacontract lint: all contracts keep to their standard'
 	@sqlfluff lint -q dbt_project/models
 	@DBT_HOST=none DBT_USER=none DBT_DBNAME=none dbt --quiet --warn-error parse --no-partial-parse --project-dir dbt_project --profiles-dir dbt_project \
 	  --target-path $(DBT_PROJECT_DIR)/target --log-level-file none && echo 'dbt parse: no warnings'

@@ -24,6 +24,9 @@ Severity = Literal["error", "warning"]
 
 _PERSONAL = {"personal", "identifier"}
 
+IDENTIFIER_LENGTH, TEXT_LENGTH = 200, 4_000
+"""Characters that a key, code or identifier, and any other value, may have at most (Exchange rule 24)."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -39,8 +42,9 @@ class Check:
 class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
-    `personal` columns live in landing and vault only. `lawful` are tokens for a missing value that are values here,
-    `unreadable` is a pattern of text that has lost the value, `max_length` the characters that a key may have at most.
+    `personal` columns live in landing and vault only. `lawful` are tokens for a missing value that are values here.
+    `identifier` says that it is a key, a code or another identifier, `max_length` how many characters a value may have
+    at most (Exchange rules 24, 26).
     """
 
     name: str
@@ -53,8 +57,8 @@ class Column:
     label_id: str
     checks: tuple[Check, ...]
     lawful: tuple[str, ...] = ()
-    unreadable: str | None = None
-    max_length: int | None = None
+    identifier: bool = False
+    max_length: int = TEXT_LENGTH
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,19 @@ class Contract:
         return any(column.name == "nik" for column in self.columns)
 
 
+class _OneOfAKind(yaml.SafeLoader):
+    """YAML in which no key comes twice in a mapping; the library's own loader keeps the last and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 @cache
 def load_contract(feed: str, folder: Path | None = None) -> Contract:
     """The contract of `feed` in `folder` (default: the setting `contracts`).
@@ -93,7 +110,8 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
         known = ", ".join(sorted(p.name.removesuffix(".odcs.yaml") for p in folder.glob("*.odcs.yaml"))) or "none"
         raise UserError(f"unknown feed {feed!r}", f"contracts exist for: {known}; add {path} to make it known")
     try:
-        return _parse(feed, OpenDataContractStandard.from_file(str(path)))
+        with path.open(encoding="utf-8") as file:
+            return _parse(feed, OpenDataContractStandard(**_OneOfAKind(file).get_single_data()))
     except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
         raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
@@ -126,6 +144,7 @@ def _column(prop: SchemaProperty) -> Column:
     if not prop.name or not prop.physicalName or prop.physicalType not in get_args(ExchangeType):
         raise ValueError(f"property {prop.name}: name, physicalName and a known physicalType are expected")
     custom = {c.property: c.value for c in prop.customProperties or []}
+    identifier = _is_identifier(prop)
     return Column(
         name=prop.name,
         wire=prop.physicalName,
@@ -137,9 +156,28 @@ def _column(prop: SchemaProperty) -> Column:
         label_id=prop.businessName or prop.name,
         checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
         lawful=tuple(custom.get("lawful") or ()),
-        unreadable=custom.get("unreadable"),
-        max_length=(prop.logicalTypeOptions or {}).get("maxLength"),
+        identifier=identifier,
+        max_length=_max_length(prop, IDENTIFIER_LENGTH if identifier else TEXT_LENGTH),
     )
+
+
+def _is_identifier(prop: SchemaProperty) -> bool:
+    """Keys, codes, months and NIK are, and `kode_...` on the wire; other columns say so by the tag `identifier`."""
+    return (
+        bool(prop.primaryKey)
+        or prop.physicalType in {"code", "month"}
+        or prop.classification == "identifier"
+        or (prop.physicalName or "").startswith("kode_")
+        or "identifier" in (prop.tags or [])
+    )
+
+
+def _max_length(prop: SchemaProperty, longest: int) -> int:
+    """The length that the contract states, else `longest`: a contract may ask for less and for no more."""
+    stated = (prop.logicalTypeOptions or {}).get("maxLength", longest)
+    if not isinstance(stated, int) or not 1 <= stated <= longest:
+        raise ValueError(f"property {prop.name}: maxLength must be between 1 and {longest}")
+    return stated
 
 
 def _check(quality: DataQuality) -> Check:

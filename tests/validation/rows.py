@@ -93,9 +93,10 @@ def context(
     zone: str = "Asia/Jakarta",
     business_date: date = BUSINESS_DATE,
     sent_at: datetime | None = SENT_AT,
+    seen_at: datetime | None = None,
 ) -> Context:
     branch_id = "HQ" if feed == "target" else "KC044"
-    return Context(Slice(feed, branch_id, business_date, 1), ZoneInfo(zone), sent_at, OFFICES)
+    return Context(Slice(feed, branch_id, business_date, 1), ZoneInfo(zone), sent_at, OFFICES, seen_at)
 
 
 def batch(feed: str, rows: list[dict[str, str | None]], shapes: list[bool] | None = None) -> pl.DataFrame:

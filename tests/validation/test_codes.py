@@ -1,5 +1,7 @@
 """The table of codes of the branch exchange and the rules that settle it, one case a line, boundaries on both sides."""
 
+import sys
+import unicodedata
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from kkbc.contracts import load_contract
 from kkbc.reference import codes as listed
 from kkbc.validation import duplicate_lines, judge, key_columns
-from tests.validation.rows import LAWFUL, OFFICES, batch, codes, context, judged, stored
+from tests.validation.rows import LAWFUL, OFFICES, SENT_AT, batch, codes, context, judged, stored
 
 PAGE = {
     "ROW_SHAPE",
@@ -65,6 +67,26 @@ Case = tuple[str, str, dict[str, str | None], str, str, dict[str, Any]]
 def case(name: str, feed: str, change: dict[str, str | None], errors: str = "", warnings: str = "", **kw: Any) -> Case:
     return name, feed, change, errors, warnings, kw
 
+
+AMOUNTS = ("jkk_amount", "jkm_amount", "jht_amount", "total_amount")
+# What the exchange calls a key, a code or an identifier (Exchange rules 24, 26), and its other columns of text.
+IDENTIFIERS = {
+    "pendaftaran": "registration_no branch_id nik kpj sex postal_code district_code occupation_code program_code "
+    "channel_code activity_code officer_code segment_code record_status",
+    "iuran": "payment_id branch_id nik payment_channel program_code record_status",
+    "kegiatan": "activity_code branch_id activity_type district_code target_occupation record_status",
+    "target": "branch_id month",
+}
+TEXTS = {
+    "pendaftaran": "full_name birth_place phone email address work_place work_start work_end",
+    "iuran": "",
+    "kegiatan": "activity_name place radio_station",
+    "target": "",
+}
+EVERY_COLUMN = [(feed, column) for feed, row in LAWFUL.items() for column in row]
+
+SEEN_AT = datetime(2023, 12, 11, 13, tzinfo=UTC)
+CLOCK_AHEAD = datetime(2031, 1, 1, tzinfo=UTC)
 
 FEBRUARY_28, MARCH_1 = date(2023, 2, 28), date(2023, 3, 1)
 EARLIER = {"updated_at": "2023-02-28T01:00"}
@@ -174,7 +196,7 @@ CASES: list[Case] = [
     ),
     case("NIK_BIRTH_DATE", "pendaftaran", {"birth_date": "1995-03-16"}, "", "NIK_BIRTH_DATE"),
     case("rule 7 a day of 20YY will do", "pendaftaran", born("2005-03-15")),
-    case("rule 7 a day of 18YY will not", "pendaftaran", born("1895-03-15"), "AGE_RANGE", "NIK_BIRTH_DATE"),
+    case("rule 7 a day of 21YY will not", "pendaftaran", born("2100-03-15"), "AGE_RANGE", "NIK_BIRTH_DATE"),
     case("rule 7 only when the date exists", "pendaftaran", {"nik": "3172067203959001", "sex": "L"}, "NIK_DATE"),
     case("NIK_SEX", "pendaftaran", {"sex": "L"}, "", "NIK_SEX"),
     case("NIK_SEX of men", "pendaftaran", born("1995-03-31", "L") | {"sex": "P"}, "", "NIK_SEX"),
@@ -252,6 +274,18 @@ CASES: list[Case] = [
     case("rule 5 updated_at later still, east", "iuran", {"updated_at": "2023-12-12T20:02:11"}, zone="Asia/Makassar"),
     case("rule 5 sent_at unknown", "iuran", {"updated_at": "2030-01-01"}, sent_at=None),
     case("rule 5 sent_at at the end of time", "iuran", {}, sent_at=datetime.max.replace(tzinfo=UTC)),
+    *(
+        case(f"rule 30 {name}", "iuran", {"updated_at": updated_at}, expected, sent_at=sent_at, seen_at=seen_at)
+        for name, sent_at, seen_at, updated_at, expected in (
+            ("sent in 2031, seen now", CLOCK_AHEAD, SEEN_AT, "2023-12-12T20:00", ""),
+            ("sent in 2031, seen now, changed later", CLOCK_AHEAD, SEEN_AT, "2023-12-12T20:00:01", "DATE_FUTURE"),
+            ("sent in 2031, changed then", CLOCK_AHEAD, SEEN_AT, "2031-01-01T00:00", "DATE_FUTURE"),
+            ("sent before it was seen", SENT_AT, SEEN_AT, "2023-12-12T19:02:11", ""),
+            ("sent before it was seen, changed between", SENT_AT, SEEN_AT, "2023-12-12T19:30", "DATE_FUTURE"),
+            ("not said when it was sent", None, SEEN_AT, "2023-12-12T20:00", ""),
+            ("not said, changed later", None, SEEN_AT, "2023-12-12T20:00:01", "DATE_FUTURE"),
+        )
+    ),
     # Bounds
     case("INCOME_RANGE 0", "pendaftaran", {"declared_income": "0"}, "INCOME_RANGE"),
     case("INCOME_RANGE 1", "pendaftaran", {"declared_income": "1"}),
@@ -323,13 +357,11 @@ CASES: list[Case] = [
     case("DISTRICT_UNKNOWN a regency", "pendaftaran", {"district_code": "3172"}, "", "DISTRICT_UNKNOWN"),
     # Amounts
     case("AMOUNT_SUM", "iuran", {"total_amount": "110401"}, "AMOUNT_SUM"),
-    case(
-        "AMOUNT_SUM beyond 64 bits",
-        "iuran",
-        {**paid(2**62, 2**62, 2**62), "total_amount": str(3 * 2**62 - 2**63)},
-        "AMOUNT_SUM",
-        "AMOUNT_TIER",
-    ),
+    case("rule 16 a sum of 10^12", "iuran", paid(10**12 - 1, 1, 0), "", "AMOUNT_TIER"),
+    case("rule 16 a sum beyond 10^12", "iuran", paid(10**12, 1, 0), "VALUE_INVALID", "AMOUNT_TIER"),
+    case("rule 16 a negative number beyond", "kegiatan", {"cost": str(-(10**12) - 1)}, "VALUE_INVALID"),
+    case("rule 16 three decimals", "iuran", {c: f"{LAWFUL['iuran'][c]}.000" for c in AMOUNTS}),
+    case("rule 16 a thousandfold part", "iuran", {"jkk_amount": "30.000.000"}, "AMOUNT_SUM", "AMOUNT_TIER"),
     case("rule 10 iuran_jht missing is 0", "iuran", paid(30000, 20400, 0, program_code="JKK_JKM", jht_amount=None)),
     case("rule 10 tier of two programmes", "iuran", paid(30000, 20400, 0, program_code="JKK_JKM")),
     case("rule 10 jht of two programmes", "iuran", {"program_code": "JKK_JKM"}, "", "AMOUNT_TIER"),
@@ -343,9 +375,94 @@ CASES: list[Case] = [
     case("rule 23 last day of the table", "iuran", paid(1, 1, 1, coverage_start="2025-12-31"), "", "AMOUNT_TIER"),
     case("rule 23 the day after", "iuran", paid(1, 1, 1, coverage_start="2026-01-01")),
     case("rule 23 no lower bound", "iuran", paid(1, 1, 1, coverage_start="2015-06-30"), "", "AMOUNT_TIER"),
-    # A key that no index can hold
-    case("VALUE_INVALID a key of 500", "iuran", {"payment_id": "9" * 500}),
-    case("VALUE_INVALID a key of 501", "iuran", {"payment_id": "9" * 501}, "VALUE_INVALID"),
+    # Length
+    *(
+        case(f"rule 24 {feed}.{column} of 201", feed, {column: "Ω" * 201}, "VALUE_INVALID")
+        for feed, columns in IDENTIFIERS.items()
+        for column in columns.split()
+    ),
+    *(
+        case(f"rule 24 {feed}.{column} of 4001", feed, {column: "Ω" * 4_001}, "VALUE_INVALID")
+        for feed, columns in TEXTS.items()
+        for column in columns.split()
+    ),
+    *(
+        case(f"rule 24 {feed}.{column} of 200", feed, {column: "Ω" * 200})
+        for feed, column in (
+            ("pendaftaran", "registration_no"),
+            ("pendaftaran", "kpj"),
+            ("pendaftaran", "postal_code"),
+            ("pendaftaran", "activity_code"),
+            ("pendaftaran", "officer_code"),
+            ("iuran", "payment_id"),
+            ("kegiatan", "activity_code"),
+        )
+    ),
+    *(
+        case(f"rule 24 {feed}.{column} of 4000", feed, {column: "Ω" * 4_000})
+        for feed, columns in TEXTS.items()
+        for column in columns.split()
+        if column not in {"phone", "email"}
+    ),
+    case("rule 24 blanks around it are no part of it", "iuran", {"payment_id": f" '\u200b{'9' * 200}\u00a0"}),
+    case("rule 24 a code that fits no index", "pendaftaran", {"activity_code": "K" * 13_890}, "VALUE_INVALID"),
+    case("rule 24 a long phone is no odd one", "pendaftaran", {"phone": "8" * 4_001}, "VALUE_INVALID"),
+    case("rule 24 a date in many blanks", "pendaftaran", {"birth_date": f"15{' ' * 4_000}Mar 1995"}, "VALUE_INVALID"),
+    # Years
+    case("rule 25 born in 1899", "pendaftaran", {"birth_date": "31/12/1899"}, "VALUE_INVALID"),
+    case("rule 25 year 0203", "iuran", {"coverage_start": "0203-12-11"}, "VALUE_INVALID"),
+    case("rule 25 year 0001", "kegiatan", {"started_at": "0001-01-01 00:00"}, "VALUE_INVALID"),
+    case("rule 25 the last day", "iuran", {"coverage_start": "2100-12-31"}),
+    case("rule 25 the day after", "iuran", {"coverage_start": "2101-01-01"}, "VALUE_INVALID"),
+    case("rule 25 and no DATE_FUTURE", "iuran", {"updated_at": "9999-12-31"}, "VALUE_INVALID"),
+    case("rule 25 a month", "target", {"month": "2101-01"}, "VALUE_INVALID"),
+    # Eaten keys
+    *(
+        case(f"rule 26 {feed}.{column} {number}", feed, {column: number}, "VALUE_INVALID")
+        for feed, columns in IDENTIFIERS.items()
+        for column in columns.split()
+        for number in ("2,02312E+17", "1.23e+10")
+    ),
+    *(
+        case(f"rule 26 {number}", "iuran", {"payment_id": number}, "VALUE_INVALID")
+        for number in ("2.02312E17", "2E+17", "1E5", "1e-7", "-2,02312E+17", "+1.5E+03", " '2,02312E+17 ")
+    ),
+    *(
+        case(f"rule 26 {number} is a key", "iuran", {"payment_id": number})
+        for number in ("E17", "2E", "2,E+17", "A2E+17", "2E+17A", "2.1.3E5", "2E+1.5", "1x5", "202312000000000017")
+    ),
+    case("rule 26 no other column", "kegiatan", {"place": "2,02312E+17"}),
+    # Error cells
+    *(
+        case(f"rule 27 {feed}.{column} {error}", feed, {column: error}, "VALUE_INVALID")
+        for feed, column in EVERY_COLUMN
+        for error in ("#REF!", "###")
+    ),
+    *(
+        case(f"rule 27 {feed} {error!r}", feed, {column: error}, "VALUE_INVALID")
+        for feed, column in (("pendaftaran", "address"), ("pendaftaran", "email"), ("iuran", "payment_id"))
+        for error in (
+            *("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"),
+            *("#GETTING_DATA", "#n/a", "#Name?", " #REF!\u00a0", "'#N/A", "#\u200bN/A", "########"),
+        )
+    ),
+    *(
+        case(f"rule 27 {text!r} is text", "pendaftaran", {"address": text})
+        for text in ("#", "##", "# 3", "#REF", "REF!", "#REF! 3", "Blok #N/A", "###3", "### ###", "#ERROR!", "a\n###")
+    ),
+    # Control characters, and what is left of bytes that are no UTF-8
+    *(
+        case(f"rule 28 {feed}.{column} has a bell", feed, {column: f"{LAWFUL[feed][column]}\a"}, "VALUE_INVALID")
+        for feed, column in EVERY_COLUMN
+    ),
+    *(
+        case(f"rule 28 {control!r}", "pendaftaran", {"address": f"{before}{control}{after}"}, "VALUE_INVALID")
+        for control in ("\0", "\x01", "\b", "\x0b", "\f", "\x1a", "\x1f", "\x7f", "\x80", "\x85", "\x9f")
+        for before, after in (("Jl.", "1"), ("", ""), ("Jl. 1", ""))
+    ),
+    case("rule 28 tab, CR and LF are lawful", "pendaftaran", {"address": "Jl.\tContoh\r\nRT 1\nRW 2"}),
+    case("rule 31 a byte that is no UTF-8", "pendaftaran", {"full_name": "Andr\ufffd"}, "VALUE_INVALID"),
+    case("rule 31 alone in an optional cell", "kegiatan", {"place": "\ufffd"}, "VALUE_INVALID"),
     # PERIOD_ORDER
     case("PERIOD_ORDER equal", "kegiatan", {"ended_at": "2023-12-11T06:00:00"}),
     case("PERIOD_ORDER before", "kegiatan", {"ended_at": "2023-12-11T05:59:59"}, "PERIOD_ORDER"),
@@ -446,6 +563,70 @@ def test_rule_12_bad_e_mail_is_stored_as_missing(email: str | None, expected: st
 @pytest.mark.parametrize(("sent", "expected"), [("31.72.06", "317206"), ("31.72.99", "31.72.99"), ("-", None)])
 def test_districts_are_stored_without_dots_when_known(sent: str, expected: str | None) -> None:
     assert stored("pendaftaran", {"district_code": sent}, "district_code") == expected
+
+
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+BLANKS = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in {"Zs", "Zl", "Zp"})
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        *((f"{sign}R-{sign}77{sign}", "R-77") for sign in INVISIBLE),
+        *((f"{blank}R-77{blank}", "R-77") for blank in BLANKS),
+        (f"\u200b \ufeff'\u200b\u00a0R-77\u00a0\u00ad\t{INVISIBLE}", "R-77"),
+        ("R\u00a077", "R\u00a077"),
+        ("R\u202e77", "R\u202e77"),
+        ("R\u2061\u061c", "R\u2061\u061c"),
+    ],
+)
+def test_rule_28_invisible_characters_are_out_and_blanks_off(sent: str, expected: str) -> None:
+    assert stored("pendaftaran", {"registration_no": sent}, "registration_no") == expected
+
+
+@pytest.mark.parametrize("column", ["activity_name", "place"])
+def test_rule_28_a_cell_of_invisible_characters_is_missing(column: str) -> None:
+    change: dict[str, str | None] = {column: f" {INVISIBLE}\u00a0{INVISIBLE}"}
+    assert codes("kegiatan", change) == ({"REQUIRED_MISSING"} if column == "activity_name" else set(), set())
+    assert codes("kegiatan", {column: "N\u200bULL"}) == codes("kegiatan", change)
+
+
+def test_rule_28_a_key_with_an_invisible_character_is_the_same_key() -> None:
+    assert losers("iuran", {}, {"payment_id": "B-0001\u200b"}, {"payment_id": "\ufeffB-00\u00ad01"}) == [2, 3]
+
+
+def test_rule_28_every_type_is_read_without_invisible_characters() -> None:
+    for feed, row in LAWFUL.items():
+        changed = judged(feed, {}, {column: f"{cell}\u200b" for column, cell in row.items()}).accepted
+        assert changed.drop("_line", "_raw").row(0) == changed.drop("_line", "_raw").row(1)
+
+
+def test_odd_cells_do_not_touch_the_others_of_their_column() -> None:
+    sent: list[str | None] = [
+        "O'Neil",
+        "'Nur'aini'",
+        "Ma\u200bruf ",
+        "#N/A",
+        "a\x01",
+        "Ñoño",
+        "n" * 4_001,
+        None,
+        "Budi",
+    ]
+    result = judged("pendaftaran", *({"birth_place": cell} for cell in sent))
+    assert result.accepted["birth_place"].to_list() == ["O'Neil", "Nur'aini'", "Maruf", "Ñoño", None, "Budi"]
+    assert result.quarantined["_line"].to_list() == [5, 6, 8]
+    assert set(result.quarantined["_fields"].explode()) == {"birth_place:VALUE_INVALID"}
+
+
+def test_identifiers_of_the_contracts_are_those_of_the_page() -> None:
+    for feed, columns in IDENTIFIERS.items():
+        contract = load_contract(feed)
+        assert {column.name for column in contract.columns if column.identifier} == set(columns.split())
+        assert {column.max_length for column in contract.columns if column.identifier} == {200}
+        assert {column.max_length for column in contract.columns if not column.identifier} == {4_000}
+        texts = {column.name for column in contract.columns if column.type in {"text", "code"}}
+        assert texts == set(f"{columns} {TEXTS[feed]}".split()) - {"month"}
 
 
 def test_defaults() -> None:

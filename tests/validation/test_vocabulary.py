@@ -1,12 +1,15 @@
 """Contracts are data: what they name must exist, and what they say is what is judged."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kkbc.contracts import Check, Contract, load_contract
 from kkbc.errors import UserError
+from kkbc.settings import PROJECT_ROOT
 from kkbc.validation import judge
 from tests.validation.rows import LAWFUL, batch, context
 
@@ -58,3 +61,60 @@ def test_tokens_that_are_values_are_those_of_the_contract() -> None:
     bare = replace(contract, columns=tuple(replace(column, lawful=()) for column in contract.columns))
     assert errors_of(contract, activity_name="nan") == []
     assert errors_of(bare, activity_name="nan") == ["REQUIRED_MISSING"]
+
+
+def a_contract(folder: Path, properties: list[dict[str, Any]]) -> Contract:
+    """The contract of a feed that nobody has seen yet, with a key and `properties`."""
+    key = {"name": "thing_no", "physicalName": "no_barang", "physicalType": "text", "primaryKey": True}
+    table = {"name": "things", "physicalName": "barang", "properties": [key, *properties]}
+    document = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": "barang", "version": "1.0.0", "status": "draft"}
+    path = folder / "barang.odcs.yaml"
+    path.write_text(yaml.safe_dump({**document, "schema": [table]}), encoding="utf-8")
+    return load_contract("barang", folder)
+
+
+@pytest.mark.parametrize(
+    ("prop", "identifier"),
+    [
+        ({"physicalName": "kode_rak", "physicalType": "text"}, True),
+        ({"physicalName": "jenis", "physicalType": "code"}, True),
+        ({"physicalName": "bulan", "physicalType": "month"}, True),
+        ({"physicalName": "pemilik", "physicalType": "text", "classification": "identifier"}, True),
+        ({"physicalName": "rak", "physicalType": "text", "tags": ["identifier"]}, True),
+        ({"physicalName": "catatan", "physicalType": "text"}, False),
+        ({"physicalName": "harga", "physicalType": "idr"}, False),
+        ({"physicalName": "tanggal", "physicalType": "date"}, False),
+    ],
+)
+def test_rule_24_a_feed_yet_unknown_has_its_limits(tmp_path: Path, prop: dict[str, Any], identifier: bool) -> None:
+    contract = a_contract(tmp_path, [{"name": "other", **prop}])
+    column = contract.column("other")
+    assert (column.identifier, column.max_length) == (identifier, 200 if identifier else 4_000)
+    assert contract.column("thing_no").max_length == 200
+
+
+def test_rule_24_a_contract_may_ask_for_less_and_not_for_more(tmp_path: Path) -> None:
+    def note(length: int) -> dict[str, Any]:
+        options = {"maxLength": length}
+        return {"name": "note", "physicalName": "catatan", "physicalType": "text", "logicalTypeOptions": options}
+
+    assert a_contract(tmp_path, [note(20)]).column("note").max_length == 20
+    load_contract.cache_clear()
+    with pytest.raises(UserError, match="note: maxLength must be between 1 and 4000"):
+        a_contract(tmp_path, [note(4_001)])
+
+
+def test_a_key_that_comes_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    good = (PROJECT_ROOT / "contracts" / "iuran.odcs.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "iuran.odcs.yaml"
+    path.write_text(good, encoding="utf-8")
+    assert load_contract("iuran", tmp_path) == load_contract("iuran")
+    load_contract.cache_clear()
+    line = good[: good.index("        classification:")].count("\n") + 1
+    again = good.replace("        classification:", "        description: another\n        classification:", 1)
+    path.write_text(again, encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        load_contract("iuran", tmp_path)
+    assert str(raised.value).startswith(f"contract {path} is broken: key 'description' comes twice")
+    assert f"line {line}," in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -13,7 +13,8 @@ from kkbc.clock import JAKARTA, end_of_day
 from kkbc.contracts import Contract, Severity
 from kkbc.slices import Slice
 from kkbc.validation import parse
-from kkbc.validation.rules import BRANCH, DAY_END, SENT_AT, UNIQUE_KEY, verdict
+from kkbc.validation.rules import BRANCH, DAY_END, SENT_BY, UNIQUE_KEY, verdict
+from kkbc.validation.tidy import tidy
 
 _CODES = pl.List(pl.String)
 _REFUSED, _NIK_REFUSED = "_refused", "_nik_refused"
@@ -34,14 +35,21 @@ _SHARED.comm_subexpr_elim = True
 class Context:
     """What the rules must know of a slice besides its rows.
 
-    `zone` is that of timestamps without an offset, `sent_at` the aware instant of the manifest (None: unknown),
-    `branch_ids` the branch offices of the registry.
+    `zone` is that of timestamps without an offset, `branch_ids` the branch offices of the registry. Of the aware
+    instants, `sent_at` is the one that the manifest names and `seen_at` the one at which the pipeline first saw the
+    manifest; None: unknown.
     """
 
     slice: Slice
     zone: ZoneInfo
     sent_at: datetime | None
     branch_ids: frozenset[str]
+    seen_at: datetime | None = None
+
+    @property
+    def sent_by(self) -> datetime | None:
+        """The earlier of `sent_at` and `seen_at`, for a branch's clock may be wrong (Exchange rule 30)."""
+        return min((instant for instant in (self.sent_at, self.seen_at) if instant is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -83,12 +91,12 @@ def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
 
     batch: `_line` Int64, `_raw` String, `_shape_ok` Boolean, and a String column for every column of the contract,
     cells as sent, null where there was none. Every row ends in `accepted` or in `quarantined`, with every code that
-    applies (branch exchange, table of codes; Exchange rules 5-13, 15-18, 20, 23), but for KEY_DUPLICATE: that is
+    applies (branch exchange, table of codes; Exchange rules 5-13, 15-18, 23-28, 30, 32), but for KEY_DUPLICATE: that is
     judged over a whole slice, by `duplicate_lines`.
     Raises UserError when the contract names a check that does not exist.
     """
     plan = _plan(contract, context.zone.key, context.branch_ids)
-    rows = batch.lazy().filter("_shape_ok").with_columns(_scope(context))
+    rows = tidy(batch.filter("_shape_ok"), contract.columns).lazy().with_columns(_scope(context))
     for stage in plan.stages:
         rows = rows.with_columns(stage)
     frame = rows.collect(optimizations=_SHARED)
@@ -130,11 +138,11 @@ def _latest(contract: Contract) -> str:
 
 def _scope(context: Context) -> list[pl.Expr]:
     instant = parse.DTYPES["timestamp"]
-    sent_at = context.sent_at.astimezone(UTC) if context.sent_at else None
+    sent_by = context.sent_by.astimezone(UTC) if context.sent_by else None
     return [
         pl.lit(context.slice.branch_id).alias(BRANCH),
         pl.lit(end_of_day(context.slice.business_date).astimezone(UTC), instant).alias(DAY_END),
-        pl.lit(sent_at, instant).alias(SENT_AT),
+        pl.lit(sent_by, instant).alias(SENT_BY),
     ]
 
 
@@ -182,8 +190,7 @@ def _reading_findings(contract: Contract) -> Iterator[_Finding]:
         missing = pl.col(parse.text_of(column)).is_null()
         if column.required:
             yield _Finding(column.name, "REQUIRED_MISSING", "error", missing)
-        if not parse.is_text(column):
-            yield _Finding(column.name, "VALUE_INVALID", "error", ~missing & pl.col(column.name).is_null())
+        yield _Finding(column.name, "VALUE_INVALID", "error", ~missing & pl.col(column.name).is_null())
 
 
 def _graver_only(findings: list[_Finding]) -> Iterator[_Finding]:

@@ -1,4 +1,5 @@
-"""Text of a delivery to typed values, as Polars expressions (exchange, "What files look like"; Exchange rules 15-18).
+"""Text of a delivery to typed values, as Polars expressions (exchange, "What files look like"; Exchange rules 15-18,
+25, 32).
 
 Spellings that the exchange does not list are not guessed at: a quarantined row is mended by its branch, a misread one
 is noticed by nobody.
@@ -7,6 +8,7 @@ is noticed by nobody.
 import polars as pl
 
 from kkbc.contracts import Column, ExchangeType
+from kkbc.validation.tidy import ILLEGIBLE
 
 DTYPES: dict[ExchangeType, pl.DataType] = {
     "text": pl.String(),
@@ -21,97 +23,113 @@ DTYPES: dict[ExchangeType, pl.DataType] = {
 
 MISSING = ("-", "NULL", "nan", "N/A")
 MONTHS = (
-    ("januari", "jan"),
-    ("februari", "feb"),
-    ("maret", "mar"),
+    ("januari", "january", "jan"),
+    ("februari", "february", "feb"),
+    ("maret", "march", "mar"),
     ("april", "apr"),
-    ("mei",),
-    ("juni", "jun"),
-    ("juli", "jul"),
-    ("agustus", "agu", "agt", "ags"),
+    ("mei", "may"),
+    ("juni", "june", "jun"),
+    ("juli", "july", "jul"),
+    ("agustus", "august", "agu", "agt", "ags", "aug"),
     ("september", "sept", "sep"),
-    ("oktober", "okt"),
+    ("oktober", "october", "okt", "oct"),
     ("november", "nopember", "nov", "nop"),
-    ("desember", "des"),
+    ("desember", "december", "des", "dec"),
 )
-"""Spellings of the months, any case; where one begins with another the longer stands first."""
+"""Spellings of the months, Indonesian and English, any case; where one begins with another the longer stands first."""
 
 _NUMBER_OF = {spelling: str(number) for number, month in enumerate(MONTHS, start=1) for spelling in month}
 
+WEEKDAYS = (
+    ("senin", "sen", "monday", "mon"),
+    ("selasa", "sel", "tuesday", "tues", "tue"),
+    ("rabu", "rab", "wednesday", "wed"),
+    ("kamis", "kam", "thursday", "thurs", "thur", "thu"),
+    ("jumat", "jum'at", "jum", "friday", "fri"),
+    ("sabtu", "sab", "saturday", "sat"),
+    ("minggu", "ahad", "min", "sunday", "sun"),
+)
+"""Words that may stand before the day of a date, any case. Nobody checks that the date is of that weekday."""
+
+ZONES = {"Z": "+00:00", "WIB": "+07:00", "WITA": "+08:00", "WIT": "+09:00"}
+"""Offsets from UTC of what may stand behind a time instead of one (Exchange rules 15, 32)."""
+
+LARGEST = 10**12
+"""No number is further from 0 (Exchange rule 16), so that sums over any number of rows can be told."""
+
 _BLANK = r"[\p{Zs}\t]"
-_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"  # there is no year 0
+_YEAR = "(?:19[0-9]{2}|20[0-9]{2}|2100)"  # the calendar date as written, whatever the offset (Exchange rule 25)
+_MONTH_NAME = f"(?i:{'|'.join(_NUMBER_OF)})"
+_WEEKDAY = f"(?i:{'|'.join(name for names in WEEKDAYS for name in names)})(?:,{_BLANK}*|{_BLANK}+)"
 _DATE = (
     rf"(?:(?P<iso>{_YEAR}-[0-9]{{1,2}}-[0-9]{{1,2}})"
-    r"|(?P<day>[0-9]{1,2})"
-    rf"(?P<month>/[0-9]{{1,2}}/|-[0-9]{{1,2}}-|\.[0-9]{{1,2}}\.|{_BLANK}+(?i:{'|'.join(_NUMBER_OF)}){_BLANK}+)"
+    rf"|(?P<year_first>{_YEAR}(?:/[0-9]{{1,2}}/[0-9]{{1,2}}|[0-9]{{4}}))"
+    rf"|(?:{_WEEKDAY})??(?P<day>[0-9]{{1,2}})"
+    rf"(?P<month>/(?:[0-9]{{1,2}}|{_MONTH_NAME})/|-(?:[0-9]{{1,2}}|{_MONTH_NAME})-|\.[0-9]{{1,2}}\."
+    rf"|{_BLANK}+{_MONTH_NAME}{_BLANK}+)"
     rf"(?P<year>{_YEAR}))"
 )
 # A second of 60 is refused here, for the parser takes it as a leap second.
 _TIME = (
-    rf"(?:(?:T|{_BLANK}+)(?P<clock>[0-9]{{2}}:[0-9]{{2}})(?:(?P<seconds>:[0-5][0-9])(?:\.(?P<fraction>[0-9]+))?)?"
-    r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+    rf"(?:(?:T|{_BLANK}+)"
+    r"(?:(?P<clock>[0-9]{1,2}:[0-9]{2})(?:(?P<seconds>:[0-5][0-9])(?:\.(?P<fraction>[0-9]+))?)?"
+    r"|(?P<dotted>[0-9]{1,2}\.[0-9]{2}(?:\.[0-5][0-9])?))"
+    rf"(?P<zone>[+-][0-9]{{2}}(?::?[0-9]{{2}})?|Z|{_BLANK}*(?i:WIB|WITA|WIT))?)?"
 )
 _ISO = "%Y-%m-%dT%H:%M:%S"  # with %.f the parser takes four times as long
 _MONTH = rf"(?P<iso>{_YEAR}-[0-9]{{2}})"
 
-# Dot and comma alike: before exactly three digits they group, before one or two final ones they are decimal (rule 16).
-_DIGITS = r"[0-9]+(?:[.,][0-9]{3})*(?:[.,]0{1,2})?"
+# Exchange rule 16: one sign groups, behind one to three digits and before three each. Another, or the same where it
+# does not group, is decimal, and only zeros follow it.
+_GROUPED = r"[0-9]{1,3}(?:(?:\.[0-9]{3})+|(?:,[0-9]{3})+)"
+_DIGITS = r"(?:[0-9]+(?:[.,]0+)?|[0-9]{1,3}(?:(?:\.[0-9]{3})+(?:,0+)?|(?:,[0-9]{3})+(?:\.0+)?))"
 _RUPIAH = rf"(?i:rp){_BLANK}*"
 
 
-def is_text(column: Column) -> bool:
-    """Whether the trimmed text is the value, so that every text can be read."""
-    is_plain = column.unreadable is None and column.max_length is None
-    return column.type in ("text", "code") and is_plain
-
-
 def text_of(column: Column) -> str:
-    """Name of the column that holds the text of `column` as it is read: trimmed, null where missing."""
-    return column.name if is_text(column) else f"text:{column.name}"
+    """Name of the column that holds the text of `column`: null where missing, there where it cannot be read."""
+    return f"text:{column.name}"
 
 
 def steps(column: Column, zone: str) -> list[pl.Expr]:
-    """From the cells of `column` to its typed values, null where they are missing or cannot be read.
+    """From the text of `column`, as `tidy` leaves it, to its typed values, null where missing or not to be read.
 
     Each expression uses what the one before it left, under the column's name, as its text or its parts; `zone` is that
     of timestamps without an offset. In steps, because an expression that mentions another twice doubles it.
     """
-    name, text_name, parts_name = column.name, text_of(column), f"parts:{column.name}"
-    value, text, parts = pl.col(name), pl.col(text_name), pl.col(parts_name)
+    name, parts_name = column.name, f"parts:{column.name}"
+    value, text, parts = pl.col(name), pl.col(text_of(column)), pl.col(parts_name)
     pattern: str | None = None
-    reading: list[pl.Expr]
+    typing: list[pl.Expr]
     match column.type:
         case "text" | "code":
-            refused = [text.str.contains(column.unreadable)] if column.unreadable else []
-            refused += [text.str.len_chars() > column.max_length] if column.max_length else []
-            reading = [pl.when(~pl.any_horizontal(refused)).then(text)] if refused else []
+            typing = []
         case "int":
-            reading = [_number(text, f"^-?{_DIGITS}$")]
+            typing = [_number(value, f"-?{_DIGITS}"), _in_bounds(value)]
         case "idr":
-            reading = [_number(text, f"^(?:-?(?:{_RUPIAH})?|{_RUPIAH}-){_DIGITS}$")]
+            typing = [_number(value, f"(?:-?(?:{_RUPIAH})?|{_RUPIAH}-){_DIGITS}"), _in_bounds(value)]
         case "month":
             first = pl.concat_str(parts.struct.field("iso"), pl.lit("-01"))
-            pattern, reading = _MONTH, [first.str.to_date("%Y-%m-%d", strict=False)]
+            pattern, typing = _MONTH, [first.str.to_date("%Y-%m-%d", strict=False)]
         case "date":
-            pattern, reading = _DATE, [_iso_date(parts).str.to_date("%Y-%m-%d", strict=False)]
+            pattern, typing = _DATE, [_iso_date(parts).str.to_date("%Y-%m-%d", strict=False)]
         case "timestamp":
-            pattern, reading = _DATE + _TIME, [_iso_timestamp(parts), _instant(value, parts, zone), _in_calendar(value)]
-    trimming = [_trimmed(value, column).alias(text_name), _present(text, column).alias(text_name)]
-    splitting = [text.str.extract_groups(f"^{pattern}$").alias(parts_name)] if pattern else []
-    typing = [step.alias(name) for step in reading]
-    default = [_or_default(value, text, column).alias(name)] if column.default is not None else []
-    return [*trimming, *splitting, *typing, *default]
-
-
-def _trimmed(cell: pl.Expr, column: Column) -> pl.Expr:
-    """Without blanks around it, no-break spaces and tabs too, and a leading Excel apostrophe; codes in upper case."""
-    text = cell.str.strip_chars().str.strip_prefix("'").str.strip_chars()
-    return text.str.to_uppercase() if column.type == "code" else text
+            pattern, typing = _DATE + _TIME, [_iso_timestamp(parts), _instant(value, parts, zone)]
+    splitting = [value.str.extract_groups(f"^{pattern}$").alias(parts_name)] if pattern else []
+    default = [_or_default(value, text, column)] if column.default is not None else []
+    return [
+        _present(value, column).alias(text_of(column)),
+        pl.when(text != ILLEGIBLE).then(text).alias(name),
+        *splitting,
+        *(step.alias(name) for step in [*typing, *default]),
+    ]
 
 
 def _present(text: pl.Expr, column: Column) -> pl.Expr:
+    """The text, of codes in upper case; null where it says that there is no value."""
     tokens = "|".join(token for token in MISSING if token not in column.lawful)
-    return pl.when(~text.str.contains(f"(?i)^(?:{tokens})?$")).then(text)
+    present = pl.when(~text.str.contains(f"(?i)^(?:{tokens})?$")).then(text)
+    return present.str.to_uppercase() if column.type == "code" else present
 
 
 def _or_default(value: pl.Expr, text: pl.Expr, column: Column) -> pl.Expr:
@@ -120,25 +138,42 @@ def _or_default(value: pl.Expr, text: pl.Expr, column: Column) -> pl.Expr:
 
 
 def _number(text: pl.Expr, pattern: str) -> pl.Expr:
-    digits = text.str.replace(r"[.,]0{1,2}$", "").str.replace_all(r"[^0-9-]+", "")
-    return pl.when(text.str.contains(pattern)).then(digits).cast(pl.Int64, strict=False)
+    is_grouped_to_its_end = text.str.contains(rf"^[^0-9]*{_GROUPED}$")
+    whole = pl.when(is_grouped_to_its_end).then(text).otherwise(text.str.replace(r"[.,]0+$", ""))
+    digits = pl.when(text.str.contains(f"^{pattern}$")).then(whole.str.replace_all(r"[^0-9-]+", ""))
+    return digits.cast(pl.Int64, strict=False)
+
+
+def _in_bounds(number: pl.Expr) -> pl.Expr:
+    return pl.when(number.is_between(-LARGEST, LARGEST)).then(number)
 
 
 def _iso_date(parts: pl.Expr) -> pl.Expr:
     """The date as year-month-day, whether or not there is such a day; null where the spelling is unknown."""
     field = parts.struct.field
+    year_first = field("year_first").str.replace("^(.{4})/?([0-9]{1,2})/?([0-9]{1,2})$", "$1-$2-$3")
     month = (
-        field("month").str.extract(r"(\w+)").str.replace_many(_NUMBER_OF, ascii_case_insensitive=True, leftmost=True)
+        field("month")
+        .str.strip_chars("/-.")
+        .str.strip_chars()
+        .str.replace_many(_NUMBER_OF, ascii_case_insensitive=True, leftmost=True)
     )
-    return pl.coalesce(field("iso"), pl.concat_str(field("year"), month, field("day"), separator="-"))
+    day_first = pl.concat_str(field("year"), month, field("day"), separator="-")
+    return pl.coalesce(field("iso"), year_first, day_first)
 
 
 def _iso_timestamp(parts: pl.Expr) -> pl.Expr:
     """The same with the time to the second, 00:00 where none was written, and the offset from UTC, if one was."""
     field = parts.struct.field
-    zone = field("zone").str.replace("Z", "+00:00", literal=True).fill_null("")
-    clock, seconds = field("clock").fill_null("00:00"), field("seconds").fill_null(":00")
-    return pl.concat_str(_iso_date(parts), pl.lit("T"), clock, seconds, zone)
+    clock = pl.concat_str(field("clock"), field("seconds").fill_null(":00"))
+    dotted = field("dotted").str.replace_all(".", ":", literal=True)
+    dotted = pl.concat_str(
+        dotted, pl.when(dotted.str.len_bytes() <= len("00:00")).then(pl.lit(":00")).otherwise(pl.lit(""))
+    )
+    zone = field("zone").str.strip_chars().str.to_uppercase().replace(ZONES)
+    minutes = pl.when(zone.str.len_bytes() == len("+07")).then(pl.lit(":00")).otherwise(pl.lit(""))
+    offset = pl.concat_str(zone, minutes).fill_null("")
+    return pl.concat_str(_iso_date(parts), pl.lit("T"), pl.coalesce(clock, dotted, pl.lit("00:00:00")), offset)
 
 
 def _instant(iso: pl.Expr, parts: pl.Expr, zone: str) -> pl.Expr:
@@ -149,8 +184,3 @@ def _instant(iso: pl.Expr, parts: pl.Expr, zone: str) -> pl.Expr:
     # Digits past the microsecond are cut off.
     micros = parts.struct.field("fraction").str.head(6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
     return pl.coalesce(at_zone, at_offset) + pl.duration(microseconds=micros)
-
-
-def _in_calendar(instant: pl.Expr) -> pl.Expr:
-    # An offset may move the first or the last day of the calendar out of it.
-    return pl.when(instant.dt.year().is_between(1, 9999)).then(instant)

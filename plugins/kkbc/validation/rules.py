@@ -18,8 +18,9 @@ from kkbc.contracts import Check, Contract
 from kkbc.errors import UserError
 from kkbc.reference import codes, seed
 
-BRANCH, DAY_END, SENT_AT = SCOPE = ("_branch_id", "_day_end", "_sent_at")
-"""Columns that the judge adds to a batch: the delivering branch, the end of the business date, when it was sent."""
+BRANCH, DAY_END, SENT_BY = SCOPE = ("_branch_id", "_day_end", "_sent_by")
+"""Columns that the judge adds to a batch: the delivering branch, the end of the business date, when it was sent at the
+latest."""
 
 UNIQUE_KEY = "unique_key"
 """The one check over all rows of a slice: `duplicate_lines` applies it once the rows without other errors are known."""
@@ -123,8 +124,8 @@ def _not_after_business_date(column: str) -> Verdict:
 
 @rule("not_after_sent")
 def _not_after_sent(column: str, days: int) -> Verdict:
-    """More than `days` after the delivery was sent (Exchange rule 5); not judged when that is unknown."""
-    return Verdict(column, pl.col(column) > pl.col(SENT_AT) + pl.duration(days=days))
+    """More than `days` after the delivery was sent (Exchange rules 5, 30); not judged when that is unknown."""
+    return Verdict(column, pl.col(column) > pl.col(SENT_BY) + pl.duration(days=days))
 
 
 @rule("phone")
