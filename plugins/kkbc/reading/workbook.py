@@ -24,9 +24,6 @@ from kkbc.reading.header import MAX_TITLES, Header, search
 from kkbc.spreadsheets.messages import End, Message, Refused, Rows, Sheet, Sheets, decode
 from kkbc.spreadsheets.sheet import Value, blank
 
-MAX_COLUMNS = 2000
-"""A wider row is no header (Exchange rule 37)."""
-
 # The standard library alone, whatever the environment says: it starts in a few hundredths of a second.
 _PROGRAM = "import sys; sys.path.append(sys.argv[1]); from kkbc.spreadsheets.child import main; main()"
 _PACKAGES = str(Path(kkbc.__file__).parents[1])
@@ -79,9 +76,8 @@ def _candidates(sheets: Iterator[Sheet], seen: list[Sheet]) -> Iterator[tuple[_P
             cells = [plain(value) for value in values]
             while cells and blank(cells[-1]):
                 cells.pop()
-            if len(cells) <= MAX_COLUMNS:
-                left = next((at for at, cell in enumerate(cells) if cell), 0)
-                yield _Place(number, sheet.name, line, left), cells
+            left = next((at for at, cell in enumerate(cells) if cell), 0)
+            yield _Place(number, sheet.name, line, left), cells
 
 
 def _fits(sheet: Sheet, contract: Contract) -> bool:
@@ -112,15 +108,7 @@ class _Child:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _PROGRAM, _PACKAGES, str(stream.fileno()), str(MAX_TITLES + 1)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[stream.fileno()],
-                env=_ENVIRONMENT,
-                cwd="/",
-            )
+            self._process = _start(stream.fileno())
         self.date1904 = False
         self._all_sheets = False
         weakref.finalize(self, _end, self._process)
@@ -164,8 +152,26 @@ class _Child:
         return message
 
 
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, _PACKAGES, str(descriptor), str(MAX_TITLES + 1)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+            env=_ENVIRONMENT,
+            cwd="/",
+        )
+    except OSError as error:
+        raise SliceRejected("UNREADABLE", f"no process to read workbooks can start: {error.strerror}") from error
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the process if it still runs, and forgets it."""
     process.kill()
-    with suppress(BrokenPipeError):
-        process.communicate()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    process.wait()

@@ -16,25 +16,25 @@ class Refused(Exception):
     """Something no workbook may do. Its text is for the operator and holds nothing that the branch wrote."""
 
 
-class Locals(dict[str, str]):
-    """Names without their prefix."""
-
+class _Locals(dict[str, str]):
     def __missing__(self, name: str) -> str:
         local = self[name] = name.rpartition(":")[2]
         return local
 
 
+LOCAL = _Locals()
+"""Names of tags without their prefix."""
+
+
 class Handler:
-    """Told of tags by their names without prefix, and of text between `listen` and `ignore`."""
+    """Told of tags by their names as written, see LOCAL, and of text between `listen` and `ignore`."""
 
     def __init__(self) -> None:
         parser = self._parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.ordered_attributes = True
-        names = Locals()
-        start, end = self.start, self.end
-        parser.StartElementHandler = lambda name, attributes: start(names[name], attributes)
-        parser.EndElementHandler = lambda name: end(names[name])
+        parser.StartElementHandler = self.start
+        parser.EndElementHandler = self.end
         parser.StartDoctypeDeclHandler = _no_document_type
 
     def listen(self, to: Callable[[str], Any]) -> None:
@@ -45,10 +45,10 @@ class Handler:
         """Text goes nowhere from here on."""
         self._parser.CharacterDataHandler = None
 
-    def start(self, tag: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
         """A tag opens."""
 
-    def end(self, tag: str) -> None:
+    def end(self, name: str) -> None:
         """A tag closes."""
 
     def feed(self, stream: IO[bytes]) -> Iterator[None]:

@@ -3,8 +3,9 @@
 import posixpath
 import zipfile
 from typing import IO
+from urllib.parse import unquote
 
-from kkbc.spreadsheets.markup import Attributes, Handler, Refused, attribute
+from kkbc.spreadsheets.markup import LOCAL, Attributes, Handler, Refused, attribute
 
 MAX_BYTES = 2**30
 MIN_BYTES = 64 * 2**20
@@ -82,15 +83,15 @@ class _Relations(Handler):
         self._folder = folder
         self.found: dict[str, tuple[str, str]] = {}
 
-    def start(self, tag: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
+        tag = LOCAL[name]
         if tag == "Relationship" and attribute(attributes, "TargetMode").lower() != "external":
-            target = attribute(attributes, "Target").replace("\\", "/")
-            if "%" in target:
-                from urllib.parse import unquote  # takes longer to import than most workbooks to read
-
-                target = unquote(target)
+            target = unquote(attribute(attributes, "Target")).replace("\\", "/")
             kind = attribute(attributes, "Type").rpartition("/")[2]
-            self.found[attribute(attributes, "Id")] = (kind, posixpath.normpath(posixpath.join("/", self._folder, target)))
+            self.found[attribute(attributes, "Id")] = (
+                kind,
+                posixpath.normpath(posixpath.join("/", self._folder, target)),
+            )
 
 
 def _normal(name: str) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from kkbc.spreadsheets.markup import Attributes, Handler, Refused
+from kkbc.spreadsheets.markup import LOCAL, Attributes, Handler, Refused
 from kkbc.spreadsheets.package import Budget
 from kkbc.spreadsheets.workbook import Sheet, Workbook, unescaped
 
@@ -69,7 +69,8 @@ class _Cells(Handler):
         ready, self._ready = self._ready, []
         return ready
 
-    def start(self, tag: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
+        tag = LOCAL[name]
         if tag == "c":
             self._start_cell(attributes)
         elif tag == "v":
@@ -83,11 +84,12 @@ class _Cells(Handler):
         elif tag == "rPh":
             self._hints += 1
 
-    def end(self, tag: str) -> None:
+    def end(self, name: str) -> None:
+        tag = LOCAL[name]
         if tag in {"v", "t"}:
             self.ignore()
         elif tag == "c":
-            if self._text:
+            if self._text or self._type == "e":
                 self._end_cell()
             self._inside = False
         elif tag == "row":

@@ -2,18 +2,16 @@
 
 import re
 from array import array
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
-from kkbc.spreadsheets.markup import Attributes, Handler, Refused, attribute
+from kkbc.spreadsheets.markup import LOCAL, Attributes, Handler, Refused, attribute
 from kkbc.spreadsheets.package import Package
 
 MAX_STRINGS = 128 * 2**20
 """Bytes that the shared strings may take."""
 
-SUBSTITUTE = "\x1a"
-"""Stands for what no store can hold (NUL, half a surrogate pair), which escapes can spell: a control character, which
-makes the value invalid (Exchange rule 28)."""
+SUBSTITUTE = "\ufffd"
+"""Stands for what no store can hold (NUL, half a surrogate pair), which escapes can spell; it makes a value invalid."""
 
 _USUAL_PLACE = "/xl/workbook.xml"
 _TRUE = {"1", "true", "on"}
@@ -29,8 +27,7 @@ _ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)
 _BRACKETS = re.compile(r"\[[^\]]*\]")
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """A worksheet: its name, its part of the package, and whether people do not see it."""
 
     name: str
@@ -38,8 +35,7 @@ class Sheet:
     hidden: bool
 
 
-@dataclass(frozen=True)
-class Workbook:
+class Workbook(NamedTuple):
     """What there is to know before cells are read. `dates` says of cell formats that are dates whether they count
     elapsed hours; visible sheets come first (Exchange rule 29)."""
 
@@ -124,13 +120,14 @@ class _Contents(_Whole):
         self.date1904 = False
         self.sheets: list[tuple[str, str, bool]] = []
 
-    def start(self, tag: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
+        tag = LOCAL[name]
         if tag == "workbookPr":
             self.date1904 = attribute(attributes, "date1904") in _TRUE
         elif tag == "sheet":
             state = attribute(attributes, "state", "visible")
-            name = unescaped(attribute(attributes, "name"))
-            self.sheets.append((name, attribute(attributes, "id"), state != "visible"))
+            sheet = unescaped(attribute(attributes, "name"))
+            self.sheets.append((sheet, attribute(attributes, "id"), state != "visible"))
 
 
 class _SharedStrings(_Whole):
@@ -143,7 +140,8 @@ class _SharedStrings(_Whole):
         self._length = 0
         self._hints = 0
 
-    def start(self, tag: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
+        tag = LOCAL[name]
         if tag == "t":
             if not self._hints:
                 self.listen(self._add)
@@ -156,7 +154,8 @@ class _SharedStrings(_Whole):
         if self._length > MAX_STRINGS:
             raise Refused(f"the shared strings take more than {MAX_STRINGS} bytes")
 
-    def end(self, tag: str) -> None:
+    def end(self, name: str) -> None:
+        tag = LOCAL[name]
         if tag == "t":
             self.ignore()
         elif tag == "rPh":
@@ -176,7 +175,8 @@ class _Styles(_Whole):
         self._formats: list[str] = []
         self._cells = False
 
-    def start(self, tag: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
+        tag = LOCAL[name]
         if tag == "numFmt":
             self._codes[attribute(attributes, "numFmtId")] = attribute(attributes, "formatCode")
         elif tag == "cellXfs":
@@ -184,7 +184,8 @@ class _Styles(_Whole):
         elif tag == "xf" and self._cells:
             self._formats.append(attribute(attributes, "numFmtId", "0"))
 
-    def end(self, tag: str) -> None:
+    def end(self, name: str) -> None:
+        tag = LOCAL[name]
         if tag == "cellXfs":
             self._cells = False
 
