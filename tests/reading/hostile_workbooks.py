@@ -1,15 +1,11 @@
-"""Workbooks that unfold to more than anyone can hold, or would if a reader let them. Few bytes each.
-
-`python -m tests.reading.hostile_workbooks FOLDER` writes them all, `... --measure FILE` reads one and says what it took.
-"""
+"""Workbooks that unfold to more than anyone can hold, or would if a reader let them. Few bytes each."""
 
 import io
 import struct
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from .packages import SHEET, STRINGS, STYLES, Parts, inline, parts, row, sheet, zipped
+from .packages import SHEET, Parts, inline, parts, row, sheet, zipped
 
 MIB = 2**20
 
@@ -108,9 +104,7 @@ def overlapping_members() -> bytes:
     """Every sheet is the same packed bytes, so that the package is short for what it unfolds to."""
     sheets = {f"S{number}": "<worksheet/>" for number in range(200)}
     content = zipped(parts(sheets))
-    big = zlib.compressobj(9, zlib.DEFLATED, -15)
     plain = sheet(*['<c r="A2"/>' * 400_000]).encode()
-    packed = big.compress(plain) + big.flush()
     archive = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as new:
         for member in old.infolist():
@@ -119,14 +113,13 @@ def overlapping_members() -> bytes:
         with new.open("xl/worksheets/sheet1.xml", "w") as stream:
             stream.write(plain)
         first = new.getinfo("xl/worksheets/sheet1.xml")
-        assert first.compress_size <= len(packed) * 1.1
-        for number in range(2, 201):
+        for _ in range(2, 201):
             other = zipfile.ZipInfo(first.filename)
             for name in ("compress_type", "CRC", "compress_size", "file_size", "header_offset", "flag_bits"):
                 setattr(other, name, getattr(first, name))
             # zipfile compares the name in the directory with the one in front of the bytes: the sheets share it.
             new.filelist.append(other)
-    return archive.getvalue().replace(b"", b"")
+    return archive.getvalue()
 
 
 def declared_too_small() -> bytes:
@@ -224,7 +217,7 @@ HOSTILE: dict[Callable[[], bytes], str | None] = {
     results_of_formulas: "UNREADABLE",
     many_different_strings: "UNREADABLE",
     wide_rows: "UNREADABLE",
-    empty_cells: None,
+    empty_cells: "UNREADABLE",
     empty_rows: "UNREADABLE",
     merged_cells: None,
     the_same_cell: None,
@@ -239,7 +232,7 @@ HOSTILE: dict[Callable[[], bytes], str | None] = {
     external_document_type: "UNREADABLE",
     deep_nesting: "UNREADABLE",
     long_attribute: "UNREADABLE",
-    names_without_end: None,
+    names_without_end: "UNREADABLE",
     gigantic_styles: None,
     gigantic_drawing: None,
     nested_archives: None,

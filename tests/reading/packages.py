@@ -70,16 +70,18 @@ def parts(
 ) -> Parts:
     """The parts of a workbook of `sheets`, XML by name. `strings` are the shared ones, each as its content."""
     names = list(sheets)
+    shown = dict.fromkeys(names, "visible") | dict(states or {})
     listed = "".join(
-        f'<sheet name={quoteattr(name)} sheetId="{number}" state="{(states or {}).get(name, "visible")}" r:id="rId{number}"/>'
+        f'<sheet name={quoteattr(name)} sheetId="{number}" state="{shown[name]}" r:id="rId{number}"/>'
         for number, name in enumerate(names, 1)
     )
     targets = [
         (f"rId{number}", f"{office}/worksheet", f"worksheets/sheet{number}.xml") for number in range(1, len(names) + 1)
     ]
+    contents = f"{properties}<sheets>{listed}</sheets>"
     found: Parts = {
         "_rels/.rels": relations([("rId1", f"{office}/officeDocument", "xl/workbook.xml")]),
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}">{properties}<sheets>{listed}</sheets></workbook>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}">{contents}</workbook>',
     }
     for number, name in enumerate(names, 1):
         found[f"xl/worksheets/sheet{number}.xml"] = sheets[name]

@@ -149,7 +149,7 @@ def test_no_number_is_too_much(read_cell: Callable[..., str | None], name: str, 
         assert read_cell(f"<c{style}><v>{number}</v></c>", name, styles=styles)
 
 
-ERRORS = "#N/A #REF! #VALUE! #DIV/0! #NAME? #NULL! #NUM! #SPILL! #CALC! #GETTING_DATA".split()
+ERRORS = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#GETTING_DATA"]
 
 
 @pytest.mark.parametrize("error", ERRORS)

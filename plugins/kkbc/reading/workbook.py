@@ -1,6 +1,6 @@
 """Workbooks (.xlsx): the first sheet with a header of the feed, its cells as the text that validation reads.
 
-The workbook itself is read by a process of its own, see `kkbc.spreadsheets`; here arrive rows of cells, a few at a time.
+A process of its own reads the workbook, see `kkbc.spreadsheets`; here arrive rows of cells, a few at a time.
 """
 
 import os
@@ -30,7 +30,7 @@ _PACKAGES = str(Path(kkbc.__file__).parents[1])
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"} | {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
 _LONGEST_MESSAGE = 64 * 2**20
 
-_DEATHS = {
+_DEATHS: dict[int, str] = {
     signal.SIGABRT: "it ran out of memory",
     signal.SIGKILL: "it was killed",
     signal.SIGXCPU: "it took too long",
@@ -141,7 +141,7 @@ class _Child:
         assert self._process.stdout
         line = self._process.stdout.readline(_LONGEST_MESSAGE)
         try:
-            message = decode(line)
+            message: Message = decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             _end(self._process)
             cause = _DEATHS.get(-self._process.returncode, f"status {self._process.returncode}")

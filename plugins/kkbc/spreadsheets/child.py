@@ -41,6 +41,8 @@ def main() -> None:
         os._exit(0)
     except Refused as error:
         _tell({"type": "refused", "detail": str(error)})
+    except MemoryError:
+        _tell({"type": "refused", "detail": "the workbook takes more memory than one may"})
     except Exception as error:
         _tell({"type": "refused", "detail": f"the workbook is damaged or cut off ({type(error).__name__})"})
     os._exit(0)

@@ -7,6 +7,9 @@ from typing import IO, NamedTuple
 from kkbc.spreadsheets.markup import LOCAL, Attributes, Handler, Refused, attribute
 from kkbc.spreadsheets.package import Package
 
+MAX_FORMATS = 2**16
+"""Formats of cells that are looked at; Excel knows 65,490."""
+
 MAX_STRINGS = 128 * 2**20
 """Bytes that the shared strings may take."""
 
@@ -64,7 +67,7 @@ def open_workbook(stream: IO[bytes], size: int) -> Workbook:
         kind, target = relations[relation]
         if kind == "worksheet":
             sheets.append(Sheet(name, target, hidden))
-    parts = {kind: target for kind, target in relations.values()}
+    parts = dict(relations.values())
     strings, styles = _SharedStrings(), _Styles()
     if package.holds(parts.get("sharedStrings", "")):
         strings.read(package, parts["sharedStrings"])
@@ -181,7 +184,7 @@ class _Styles(_Whole):
             self._codes[attribute(attributes, "numFmtId")] = attribute(attributes, "formatCode")
         elif tag == "cellXfs":
             self._cells = True
-        elif tag == "xf" and self._cells:
+        elif tag == "xf" and self._cells and len(self._formats) < MAX_FORMATS:
             self._formats.append(attribute(attributes, "numFmtId", "0"))
 
     def end(self, name: str) -> None:
