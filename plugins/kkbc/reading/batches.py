@@ -41,6 +41,7 @@ class Reading:
 
     `extra_columns` are columns of the file that the contract does not know, as they are spelt there; `missing_columns`
     wire names of optional columns that the file lacks. For JSONL both are complete only when `batches` is consumed.
+    `other_sheets` are names of visible sheets of a workbook whose header would have fitted as well (Exchange rule 29).
 
     `batches` yields at least one frame: `_line` Int64 (1-based physical line that the row starts on, or sheet row),
     `_raw` String (the row as sent, without its line end; sheet cells joined by tabs), `_shape_ok` Boolean (False: row
@@ -54,6 +55,7 @@ class Reading:
     dialect: Dialect
     extra_columns: list[str] = field(default_factory=list)
     missing_columns: list[str] = field(default_factory=list)
+    other_sheets: list[str] = field(default_factory=list)
     batches: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
 
 

@@ -1,104 +1,177 @@
-"""Workbooks (.xlsx): the first sheet with a header of the feed, its cells as the text that validation reads."""
+"""Workbooks (.xlsx): the first sheet with a header of the feed, its cells as the text that validation reads.
 
-import io
+A process of its own reads the workbook, see `kkbc.spreadsheets`; here arrive rows of cells, a few at a time.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-from python_calamine import CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
+import msgspec
 
+import kkbc
 from kkbc.contracts import Contract
 from kkbc.errors import SliceRejected
 from kkbc.reading.batches import Dialect, Reading, Row, frames
-from kkbc.reading.cells import Value, blank, plain, render
+from kkbc.reading.cells import plain, render
 from kkbc.reading.header import MAX_TITLES, Header, search
-from kkbc.reading.package import Package, inspect
+from kkbc.spreadsheets.messages import End, Message, Refused, Rows, Sheet, Sheets, decode
+from kkbc.spreadsheets.sheet import Value, blank
 
-SheetRows = Iterator[tuple[int, list[Value]]]
-"""Rows that hold something, with their number in the sheet from 1."""
+# The standard library alone, whatever the environment says: it starts in a few hundredths of a second.
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from kkbc.spreadsheets.child import main; main()"
+_PACKAGES = str(Path(kkbc.__file__).parents[1])
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"} | {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
+_LONGEST_MESSAGE = 64 * 2**20
+
+_DEATHS: dict[int, str] = {
+    signal.SIGABRT: "it ran out of memory",
+    signal.SIGKILL: "it was killed",
+    signal.SIGXCPU: "it took too long",
+}
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a candidate for the header stands, and the rows that follow it."""
+    """Where a candidate for the header stands, and how many columns at its left are empty."""
 
-    sheet: str
+    sheet: int
+    name: str
     line: int
-    rest: SheetRows
+    left: int
 
 
 def read_workbook(path: Path, contract: Contract, batch_rows: int) -> Reading:
-    """Rows of the first sheet whose top holds a header. Raises SliceRejected UNREADABLE or HEADER."""
-    content = io.BytesIO(path.read_bytes())
-    package = inspect(content)
-    content.seek(0)
-    with _library_fails():
-        workbook = CalamineWorkbook.from_filelike(content)
-    place, header = search(_candidates(workbook, package), contract)
+    """Rows of the first visible sheet whose top holds a header, else of the first hidden one (Exchange rule 29).
+
+    Raises SliceRejected UNREADABLE or HEADER.
+    """
+    child = _Child(path)
+    sheets: list[Sheet] = []
+    place, header = search(_candidates(child.sheets(), sheets), contract)
+    hidden, others = sheets[place.sheet].hidden, []
+    for sheet in child.sheets():
+        if not hidden and not sheet.hidden and _fits(sheet, contract):
+            others.append(sheet.name)
     return Reading(
         format="xlsx",
-        dialect=Dialect(header_line=place.line, sheet=place.sheet),
+        dialect=Dialect(header_line=place.line, sheet=place.name),
         extra_columns=list(header.extra),
         missing_columns=list(header.missing),
-        batches=frames(_rows(place.rest, header, contract, package.date1904), contract, batch_rows),
+        other_sheets=others,
+        batches=frames(_rows(child, place, header, contract), contract, batch_rows),
     )
 
 
-def _candidates(workbook: CalamineWorkbook, package: Package) -> Iterator[tuple[_Place, list[str]]]:
-    for sheet in workbook.sheets_metadata:
-        if sheet.typ != SheetTypeEnum.WorkSheet:
-            continue
-        with _library_fails():
-            grid = workbook.get_sheet_by_name(sheet.name)
-        rows = _filled(grid, package.errors.get(sheet.name, {}))
-        for line, values in islice(rows, MAX_TITLES + 1):
+def _candidates(sheets: Iterator[Sheet], seen: list[Sheet]) -> Iterator[tuple[_Place, list[str]]]:
+    for number, sheet in enumerate(sheets):
+        seen.append(sheet)
+        for line, values in sheet.top:
             cells = [plain(value) for value in values]
-            while cells and not cells[-1].strip():
+            while cells and blank(cells[-1]):
                 cells.pop()
-            yield _Place(sheet.name, line, rows), cells
+            left = next((at for at, cell in enumerate(cells) if cell), 0)
+            yield _Place(number, sheet.name, line, left), cells
 
 
-def _filled(sheet: CalamineSheet, errors: dict[tuple[int, int], str]) -> SheetRows:
-    """Rows with a cell that is not blank (Exchange rule 14); error cells, which come empty, hold their text again."""
-    by_row: dict[int, list[tuple[int, str]]] = {}
-    first_column = sheet.start[1] if sheet.start else 0
-    for (row, column), text in errors.items():
-        by_row.setdefault(row, []).append((column - first_column, text))
-    for row, values in enumerate(_values(sheet)):
-        for column, text in by_row.get(row, ()):
-            if 0 <= column < len(values):
-                values[column] = text
-        if not all(map(blank, values)):
-            yield row + 1, values
+def _fits(sheet: Sheet, contract: Contract) -> bool:
+    try:
+        search(_candidates(iter([sheet]), []), contract)
+    except SliceRejected:
+        return False
+    return True
 
 
-def _values(sheet: CalamineSheet) -> Iterator[list[Value]]:
-    with _library_fails():
-        yield from sheet.iter_rows()
-
-
-def _rows(filled: SheetRows, header: Header, contract: Contract, date1904: bool) -> Iterator[Row]:
+def _rows(child: "_Child", place: _Place, header: Header, contract: Contract) -> Iterator[Row]:
     columns = list(zip(contract.columns, header.positions, strict=True))
-    for line, values in filled:
-        raw = "\t".join([value if type(value) is str else plain(value) for value in values]).rstrip("\t")
-        if "\0" in raw:
-            raise SliceRejected("UNREADABLE", f"row {line} escapes a character that no text can hold")
+    date1904 = child.date1904
+    for line, values in child.rows(place.sheet):
+        if line <= place.line:
+            continue
+        texts = [value if type(value) is str else plain(value, date1904) for value in values]
+        raw = "\t".join(texts[place.left :] if not any(texts[: place.left]) else texts)
         cells = None
         if all(map(blank, values[header.width :])):
-            cells = [None if place is None else render(values[place], column, date1904) for column, place in columns]
+            values += [""] * (header.width - len(values))
+            cells = [None if at is None else render(values[at], column, date1904) for column, at in columns]
         yield line, raw, cells
 
 
-@contextmanager
-def _library_fails() -> Iterator[None]:
-    """Whatever the library makes of damage that checksums do not show, its panics included: UNREADABLE."""
+class _Child:
+    """The process that reads one workbook. It does not outlive this object."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._process = _start(stream.fileno())
+        self.date1904 = False
+        self._all_sheets = False
+        weakref.finalize(self, _end, self._process)
+
+    def sheets(self) -> Iterator[Sheet]:
+        """The sheets that have not been asked for yet."""
+        while not self._all_sheets:
+            message = self._hear()
+            if isinstance(message, Sheet):
+                yield message
+            elif isinstance(message, Sheets):
+                self.date1904, self._all_sheets = message.date1904, True
+
+    def rows(self, sheet: int) -> Iterator[tuple[int, list[Value]]]:
+        """Rows of the sheet of that number. Can be asked for once, when all sheets have been seen."""
+        self._say(sheet)
+        while not isinstance(message := self._hear(), End):
+            if isinstance(message, Rows):
+                yield from message.rows
+        _end(self._process)
+
+    def _say(self, number: int) -> None:
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # what has become of it is heard next
+            self._process.stdin.write(f"{number}\n".encode())
+            self._process.stdin.flush()
+
+    def _hear(self) -> Message:
+        """The next message. Raises SliceRejected UNREADABLE when the process refuses the workbook, or is no more."""
+        assert self._process.stdout
+        line = self._process.stdout.readline(_LONGEST_MESSAGE)
+        try:
+            message: Message = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _end(self._process)
+            cause = _DEATHS.get(-self._process.returncode, f"status {self._process.returncode}")
+            raise SliceRejected("UNREADABLE", f"the process that reads the workbook ended: {cause}") from None
+        if isinstance(message, Refused):
+            _end(self._process)
+            raise SliceRejected("UNREADABLE", message.detail)
+        return message
+
+
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
     try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except PasswordError as error:
-        raise SliceRejected("UNREADABLE", "the workbook is protected by a password") from error
-    except BaseException as error:
-        raise SliceRejected("UNREADABLE", f"the workbook is damaged ({type(error).__name__})") from error
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, _PACKAGES, str(descriptor), str(MAX_TITLES + 1)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+            env=_ENVIRONMENT,
+            cwd="/",
+        )
+    except OSError as error:
+        raise SliceRejected("UNREADABLE", f"no process to read workbooks can start: {error.strerror}") from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process if it still runs, and forgets it."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    process.wait()
