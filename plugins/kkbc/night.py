@@ -21,6 +21,7 @@ from kkbc.building import LAYERS, NodeResult, build
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.publishing import publish_marts
+from kkbc.publishing.ending import end_overlong
 from kkbc.pulling import pull
 from kkbc.quality import audit, hold
 from kkbc.registry import Branch, load_registry
@@ -367,6 +368,7 @@ def publish(build_id: int) -> dict[str, Any]:
     Raises UserError when a newer build was opened meanwhile, for the hidden schemas may hold that one's marts.
     """
     info = _build(build_id)
+    end_overlong()
     with _step(info.run_id, "publish", "publisher"), connect("publisher") as conn:
         locks.take(conn, Lock.PUBLISH)
         row = conn.execute(

@@ -137,7 +137,7 @@ union all
 
 _FAILED = """
 select r.checkpoint, r.expectation, r.column_name, r.slice, r.observed, r.severity
-from ops.expectation_result r join ops.build b using (build_id)
+from ops.audit_result r join ops.build b using (build_id)
 where b.run_id = %(run_id)s and not r.success
 """
 

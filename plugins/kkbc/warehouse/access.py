@@ -6,6 +6,7 @@ they are carried out at each start; elsewhere `kkbc doctor` names those that the
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ TEMPORARY = ("loader", "transformer", "auditor", "publisher")
 READERS = ("bi", "analyst", "branch_bi", "bi_gateway", "pii")
 # Databases of every server that have nothing to offer to a reader, and that of the local Airflow.
 OTHER_DATABASES = ("postgres", "template1", "airflow")
+# Logins of Airflow and of the branch board, where they have their own.
+SERVANTS = ("airflow", "kkbc_board")
 # Functions that anybody may call, and that take room or locks away from others.
 FUNCTIONS = r"^(pg_(try_)?advisory_.*|lo_.*|loread|lowrite|pg_notify|pg_logical_emit_message)$"
 LOCK_SECONDS = 60
@@ -42,19 +45,12 @@ def apply(conn: psycopg.Connection, *, server: bool) -> list[Measure]:
 
     server: also what concerns other databases of the server, which is the installation's own.
     """
-    left = []
     for measure in outstanding(conn):
-        if measure.place == "configuration" or (measure.place == "server" and not server):
-            left.append(measure)
-            continue
-        try:
-            with conn.transaction():
+        if measure.place == "database" or (measure.place == "server" and server):
+            with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
                 conn.execute(sql.SQL(measure.statement))  # type: ignore[arg-type]
-        except psycopg.errors.InsufficientPrivilege:
-            left.append(measure)
-    # PostgreSQL only warns of what it revoked nothing of.
-    still = set(outstanding(conn))
-    return [measure for measure in left if measure in still]
+    # Asked anew, for PostgreSQL only warns of a revocation that revoked nothing.
+    return outstanding(conn)
 
 
 def outstanding(conn: psycopg.Connection) -> list[Measure]:
@@ -101,14 +97,15 @@ def _functions(conn: psycopg.Connection) -> Iterator[Measure]:
 
 
 def _owner(conn: psycopg.Connection) -> Iterator[Measure]:
-    """The owner sees and ends sessions of readers, and comes in when they have taken all connections."""
+    """The owner sees and ends sessions of readers; it and Airflow come in when they have taken all connections."""
     owner = _owner_name(conn)
-    for (role,) in conn.execute(
-        "select r.rolname from pg_roles r where r.rolname in ('pg_signal_backend', 'pg_read_all_stats',"
-        " 'pg_use_reserved_connections') and not pg_has_role(%s, r.oid, 'member') order by 1",
-        [owner],
+    for role, login in conn.execute(
+        "select r.rolname, l.rolname from pg_roles r cross join pg_roles l where not pg_has_role(l.oid, r.oid, 'member')"
+        " and (r.rolname in ('pg_signal_backend', 'pg_read_all_stats', 'pg_use_reserved_connections')"
+        " and l.rolname = %s or r.rolname = 'pg_use_reserved_connections' and l.rolname = any(%s)) order by 1, 2",
+        [owner, list(SERVANTS)],
     ).fetchall():
-        yield _measure("database", "grant {} to {}", role, owner)
+        yield _measure("database" if login == owner else "server", "grant {} to {}", role, login)
 
 
 def _limits(conn: psycopg.Connection) -> Iterator[Measure]:
