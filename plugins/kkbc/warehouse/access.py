@@ -149,7 +149,7 @@ def _reserved(conn: psycopg.Connection) -> Iterator[Measure]:
     name = "superuser_reserved_connections" if superuser else "reserved_connections"
     row = conn.execute("select setting::int from pg_settings where name = %s", [name]).fetchone()
     if row is not None and row[0] < RESERVED_CONNECTIONS // 2:
-        yield Measure("configuration", f"alter system set {name} = {RESERVED_CONNECTIONS}; -- then restart the server")
+        yield Measure("configuration", f"alter system set {name} = {RESERVED_CONNECTIONS} /* then restart the server */")
 
 
 def _setting(conn: psycopg.Connection, name: str, role: str | None) -> str | None:
