@@ -56,10 +56,12 @@ def take(conn: psycopg.Connection, lock: Lock) -> None:
 
 def take_if_free(conn: psycopg.Connection, lock: Lock) -> bool:
     """The same without waiting; says whether it was free."""
+    # No block of psycopg's: the outermost of those would end the transaction, and the lock with it.
+    conn.execute("savepoint before_lock")
     try:
-        with conn.transaction():
-            conn.execute(sql.SQL("{} nowait").format(_exclusive(lock)))
+        conn.execute(sql.SQL("{} nowait").format(_exclusive(lock)))
     except psycopg.errors.LockNotAvailable:
+        conn.execute("rollback to savepoint before_lock")
         return False
     return True
 

@@ -125,7 +125,7 @@ begin
         -- What a publication that can be taken back was audited by.
         when 'expectation_results' then
             delete from ops.expectation_result where recorded_at < before and build_id not in
-                (select build_id from ops.publication order by publication_id desc limit kept);
+                (select build_id from ops.publication order by publication_id desc limit forget.kept);
         when 'notifications' then
             delete from ops.notification where created_at < before;
     end case;
