@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from kkbc import privacy
@@ -16,7 +15,7 @@ from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
 from kkbc.slices import Delivery, Entry
 from kkbc.sources import Manifest, Wanted
-from kkbc.warehouse import connect, conninfo, locks
+from kkbc.warehouse import connect, locks
 
 from .deliveries import deliver
 

@@ -10,7 +10,20 @@ from pathlib import Path
 import psycopg
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
-SCHEMAS = ("ops", "raw", "vault", "staging", "next", "audit", "bi", "bi_detail", "bi_kept", "readers", "locks", "public")
+SCHEMAS = (
+    "ops",
+    "raw",
+    "vault",
+    "staging",
+    "next",
+    "audit",
+    "bi",
+    "bi_detail",
+    "bi_kept",
+    "readers",
+    "locks",
+    "public",
+)
 LETTERS = {
     "SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d", "EXECUTE": "X", "USAGE": "U", "CREATE": "C",
     "TEMPORARY": "T", "CONNECT": "c", "TRUNCATE": "D", "REFERENCES": "x", "TRIGGER": "t", "MAINTAIN": "m",
@@ -28,7 +41,8 @@ from pg_namespace n where n.nspname = any(%(schemas)s)
 union all
 select case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass::text, c.relowner,
     coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))
-from pg_class c where c.relnamespace::regnamespace::text = any(%(schemas)s) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+from pg_class c
+where c.relnamespace::regnamespace::text = any(%(schemas)s) and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     -- but for those of identity columns, which nobody needs a right to
     and not (c.relkind = 'S' and exists (select from pg_depend i where i.objid = c.oid and i.deptype = 'i'))
     and not c.relispartition
@@ -44,10 +58,10 @@ select 'new tables of', d.defaclnamespace::regnamespace::text, d.defaclrole, d.d
 
 _GRANTS = f"""
 with objects (kind, name, owner, acl) as ({_OBJECTS})
-select o.kind, o.name, pg_get_userbyid(o.owner), case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee) end,
-    a.privilege_type
+select o.kind, o.name, pg_get_userbyid(o.owner),
+    case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee) end, a.privilege_type
 from objects o left join lateral aclexplode(o.acl) a on a.grantee <> o.owner
-"""  # noqa: S608 (a constant)
+"""
 
 _COLUMNS = """
 select c.oid::regclass::text, pg_get_userbyid(a.grantee), array_agg(t.attname::text order by t.attnum),

@@ -73,7 +73,9 @@ def test_whoever_waits_too_long_is_told_who_holds_it(impatient: None) -> None:
 def test_of_a_branch_too(impatient: None) -> None:
     with locks.held_branch("KC001", "visit of KC001", role="loader"):
         with (
-            pytest.raises(locks.Busy, match=r"'visit KC001' was not free within 0\.1 s: process \d+ \(kkbc visit of KC001"),
+            pytest.raises(
+                locks.Busy, match=r"'visit KC001' was not free within 0\.1 s: process \d+ \(kkbc visit of KC001"
+            ),
             locks.held_branch("KC001", "second", role="loader", seconds=0.1),
         ):
             pass
@@ -107,14 +109,15 @@ def test_a_killed_holder_lets_go(warehouse: str) -> None:
         pass
 
 
-def test_who_lost_a_lock_meanwhile_is_told(warehouse: str) -> None:
-    with (
-        pytest.raises(UserError, match="the lock for some work was lost meanwhile"),
-        locks.held(Lock.PUBLISH, "some work", role="transformer"),
-        connect(autocommit=True) as conn,
-    ):
+def lose_it() -> None:
+    with locks.held(Lock.PUBLISH, "some work", role="transformer"), connect(autocommit=True) as conn:
         conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kkbc some work'")
         wait_for(lambda: is_free(Lock.PUBLISH))
+
+
+def test_who_lost_a_lock_meanwhile_is_told(warehouse: str) -> None:
+    with pytest.raises(UserError, match="the lock for some work was lost meanwhile"):
+        lose_it()
 
 
 def test_a_tables_lock_holds_up_no_vacuum_and_is_under_no_limit_of_the_session(warehouse: str) -> None:

@@ -242,9 +242,7 @@ def test_advisory_locks_of_a_reader_hold_up_nothing(hostile: str, pg: server.Ser
 def test_queries_of_the_pipeline_are_not_shown_to_readers(hostile: str) -> None:
     with connect("loader") as own, psycopg.connect(hostile) as reader:
         own.execute("select 'a name'")
-        shown = reader.execute(
-            "select query from pg_stat_activity where pid = %s", [own.info.backend_pid]
-        ).fetchall()
+        shown = reader.execute("select query from pg_stat_activity where pid = %s", [own.info.backend_pid]).fetchall()
     assert shown == [("<insufficient privilege>",)]
 
 

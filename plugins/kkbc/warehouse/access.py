@@ -48,7 +48,7 @@ def apply(conn: psycopg.Connection, *, server: bool) -> list[Measure]:
     for measure in outstanding(conn):
         if measure.place == "database" or (measure.place == "server" and server):
             with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
-                conn.execute(sql.SQL(measure.statement))  # type: ignore[arg-type]
+                conn.execute(sql.SQL(measure.statement))
     # Asked anew, for PostgreSQL only warns of a revocation that revoked nothing.
     return outstanding(conn)
 
@@ -100,7 +100,7 @@ def _owner(conn: psycopg.Connection) -> Iterator[Measure]:
     """The owner sees and ends sessions of readers; it and Airflow come in when they have taken all connections."""
     owner = _owner_name(conn)
     for role, login in conn.execute(
-        "select r.rolname, l.rolname from pg_roles r cross join pg_roles l where not pg_has_role(l.oid, r.oid, 'member')"
+        "select r.rolname, l.rolname from pg_roles r, pg_roles l where not pg_has_role(l.oid, r.oid, 'member')"
         " and (r.rolname in ('pg_signal_backend', 'pg_read_all_stats', 'pg_use_reserved_connections')"
         " and l.rolname = %s or r.rolname = 'pg_use_reserved_connections' and l.rolname = any(%s)) order by 1, 2",
         [owner, list(SERVANTS)],
@@ -149,7 +149,9 @@ def _reserved(conn: psycopg.Connection) -> Iterator[Measure]:
     name = "superuser_reserved_connections" if superuser else "reserved_connections"
     row = conn.execute("select setting::int from pg_settings where name = %s", [name]).fetchone()
     if row is not None and row[0] < RESERVED_CONNECTIONS // 2:
-        yield Measure("configuration", f"alter system set {name} = {RESERVED_CONNECTIONS} /* then restart the server */")
+        yield Measure(
+            "configuration", f"alter system set {name} = {RESERVED_CONNECTIONS} /* then restart the server */"
+        )
 
 
 def _setting(conn: psycopg.Connection, name: str, role: str | None) -> str | None:
@@ -168,10 +170,10 @@ def _owner_name(conn: psycopg.Connection) -> str:
 
 
 def _value(conn: psycopg.Connection, query: str, parameters: list[Any] | None = None) -> Any:
-    row = conn.execute(query, parameters or []).fetchone()  # type: ignore[arg-type]
+    row = conn.execute(query, parameters or []).fetchone()
     assert row is not None
     return row[0]
 
 
 def _measure(place: Place, statement: str, *names: str) -> Measure:
-    return Measure(place, sql.SQL(statement).format(*map(sql.Identifier, names)).as_string())  # type: ignore[arg-type]
+    return Measure(place, sql.SQL(statement).format(*map(sql.Identifier, names)).as_string())

@@ -163,7 +163,10 @@ def _busy(lock: Lock | None, name: str | None, seconds: float) -> Busy:
     with connect("transformer") as conn:
         holders = conn.execute("select pid, what, since from locks.holders(%s, %s)", [lock, name]).fetchall()
     wanted = " or ".join(filter(None, [lock and f"the lock {lock!s}", name and f"{name!r}"]))
-    told = [f"process {pid} ({what}{f', since {since:%Y-%m-%d %H:%M:%S} UTC' if since else ''})" for pid, what, since in holders]
+    told = [
+        f"process {pid} ({what}{f', since {since:%Y-%m-%d %H:%M:%S} UTC' if since else ''})"
+        for pid, what, since in holders
+    ]
     ends = ", ".join(f"select pg_terminate_backend({pid})" for pid, *_ in holders)
     return Busy(
         f"{wanted} was not free within {seconds:g} s: {', '.join(told) or 'another session'} holds it",

@@ -28,8 +28,8 @@ begin
         return;
     end if;
     {alone};
-    foreach parent in array array['vault.registrations', 'vault.contributions', 'raw.registrations', 'raw.contributions',
-                                  'raw.activities', 'raw.targets'] loop
+    foreach parent in array array['vault.registrations', 'vault.contributions',
+            'raw.registrations', 'raw.contributions', 'raw.activities', 'raw.targets'] loop
         execute format('create table if not exists %s partition of %s for values from (%L) to (%L)',
                        parent || part, parent, first_day, (first_day + interval '1 month')::date);
     end loop;
