@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from kkbc import privacy
@@ -16,7 +15,7 @@ from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
 from kkbc.slices import Delivery, Entry
 from kkbc.sources import Manifest, Wanted
-from kkbc.warehouse import connect, conninfo
+from kkbc.warehouse import connect, locks
 
 from .deliveries import deliver
 
@@ -244,8 +243,7 @@ def test_the_branch_is_left_as_it_was(pull_kc001: Pull, root: Path) -> None:
 
 def test_while_another_session_pulls_the_branch_this_one_does_nothing(pull_kc001: Pull, root: Path) -> None:
     deliver(root, {"iuran": [{}]})
-    with psycopg.connect(conninfo()) as other:
-        other.execute("select pg_advisory_lock(hashtextextended('kkbc.pull.KC001', 0))")
+    with locks.held_branch("KC001", "another visit", role="loader"):
         assert pull_kc001().outcome == "nothing_new"
     assert pull_kc001().loaded == 1
 

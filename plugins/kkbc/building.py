@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,7 +20,8 @@ from psycopg import pq, sql
 from kkbc import built
 from kkbc.errors import UserError
 from kkbc.settings import get_settings
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, locks
+from kkbc.warehouse.locks import Lock
 
 DBT_PROJECT = built.DBT_PROJECT
 LAYERS = ("seeds", "models")
@@ -78,8 +79,7 @@ def build(
     """
     if layer not in LAYERS:
         raise UserError(f"unknown layer {layer!r}", f"layers are: {', '.join(LAYERS)}")
-    with connect("transformer", autocommit=True) as conn:
-        hold(conn)
+    with alone(f"{layer} of build {build_id}"), connect("transformer", autocommit=True) as conn:
         ready(conn)
         if layer == "seeds":
             digest = built.digest(DBT_PROJECT, (DBT_PROJECT / "seeds").iterdir())
@@ -102,9 +102,9 @@ def build(
     return results
 
 
-def hold(conn: psycopg.Connection) -> None:
-    """Keeps loads and other builds away until `conn` is closed."""
-    conn.execute("select pg_advisory_lock(hashtext('kkbc.build'))")
+def alone(what: str) -> AbstractContextManager[None]:
+    """Keeps loads and other builds away for the length of a block. Raises Busy."""
+    return locks.held(Lock.BUILD, what, role="transformer")
 
 
 def days(as_of: date, first_business_date: date) -> dict[str, Any]:

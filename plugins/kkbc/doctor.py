@@ -30,7 +30,7 @@ from kkbc.stack import configuration, states
 from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import COMPONENTS, DAGS
 from kkbc.validation import check_contract
-from kkbc.warehouse import connect, server
+from kkbc.warehouse import access, connect, server
 from kkbc.warehouse.schema import MIGRATIONS
 
 LOCK = PROJECT_ROOT / "requirements.lock"
@@ -197,6 +197,26 @@ def _warehouse() -> Iterator[Finding]:
         yield Finding("warehouse", "ok", f"PostgreSQL {product[0] if product else '?'}, schema {newest}")
 
 
+def _readers() -> Iterator[Finding]:
+    """What readers might hold up, in a warehouse that is up to date."""
+    settings = get_settings()
+    if not settings.database_url and server.find(settings.home) is None:
+        yield Finding("readers", "warn", "cannot be looked at while the warehouse is not running", START)
+        return
+    with connect() as conn:
+        try:
+            left = access.outstanding(conn)
+        except psycopg.errors.UndefinedObject:  # a role, in a database that was never migrated
+            yield Finding("readers", "warn", "the database was never migrated", "`kkbc migrate`")
+            return
+    if left:
+        found = f"{len(left)} things are open to them that could hold up a night"
+        remedy = "`kkbc reader limits` prints what the server's administrator runs; see docs/security.md"
+        yield Finding("readers", "warn", found, remedy)
+    else:
+        yield Finding("readers", "ok", "limited as docs/security.md says")
+
+
 def _airflow() -> Iterator[Finding]:
     """Its processes, its own word on their health, and whether both DAGs are there, awake and free of errors."""
     settings = get_settings()
@@ -246,5 +266,6 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "policies": _policies,
     "token key": _key,
     "warehouse": _warehouse,
+    "readers": _readers,
     "airflow": _airflow,
 }

@@ -7,7 +7,7 @@ What one step hands to the next lies in the warehouse under `run_id` and `build_
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -21,14 +21,16 @@ from kkbc.building import LAYERS, NodeResult, build
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
 from kkbc.publishing import publish_marts
+from kkbc.publishing.ending import end_overlong
 from kkbc.pulling import pull
 from kkbc.quality import audit, hold
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.validation import check_contract
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, locks
 from kkbc.warehouse.connection import Role, told
+from kkbc.warehouse.locks import Lock
 
 __all__ = [
     "LAYERS",
@@ -257,7 +259,7 @@ def open_build(run_id: str) -> int:
     that is still under way: the newest build alone may go on, see `_alone`.
     """
     with connect("transformer") as conn:
-        conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.open_build'))")
+        locks.take(conn, Lock.OPENING)
         row = conn.execute("select as_of from ops.run where run_id = %s", [run_id]).fetchone()
         if row is None:
             raise UserError(f"run {run_id!r} is not known to the warehouse", "open it first: the task open_run does")
@@ -366,8 +368,9 @@ def publish(build_id: int) -> dict[str, Any]:
     Raises UserError when a newer build was opened meanwhile, for the hidden schemas may hold that one's marts.
     """
     info = _build(build_id)
+    end_overlong()
     with _step(info.run_id, "publish", "publisher"), connect("publisher") as conn:
-        conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.publish'))")
+        locks.take(conn, Lock.PUBLISH)
         row = conn.execute(
             "select publication_id, tables from ops.publication where build_id = %s and restores is null", [build_id]
         ).fetchone()
@@ -401,26 +404,21 @@ def fail_build(build_id: int, reason: str, *, gate: bool = False) -> None:
             )
 
 
-@contextmanager
-def one_build(wait: Callable[[], None]) -> Iterator[None]:
+def one_build(wait: Callable[[], None]) -> AbstractContextManager[None]:
     """Keeps other nights that are built without Airflow from opening a build; `wait` is called where one is under way.
 
     Airflow sees to that by itself. A build of the one beside a build of the other is not kept waiting, but overtaken.
+    Raises Busy for another night that does not end.
     """
-    with connect("transformer", autocommit=True) as conn:
-        row = conn.execute("select pg_try_advisory_lock(hashtext('kkbc.night'))").fetchone()
-        if row is None or not row[0]:
-            wait()
-            conn.execute("select pg_advisory_lock(hashtext('kkbc.night'))")
-        yield
+    return locks.held(Lock.NIGHT, "night", role="transformer", wait=wait)
 
 
 @contextmanager
 def _alone(build_id: int) -> Iterator[None]:
     """Keeps other builds from being built or published meanwhile. Raises UserError when a newer one was opened."""
-    with connect("transformer", autocommit=True) as conn:
-        conn.execute("select pg_advisory_lock(hashtext('kkbc.publish'))")
-        _check_newest(conn, build_id)
+    with locks.held(Lock.PUBLISH, f"build {build_id}", role="transformer"):
+        with connect("transformer") as conn:
+            _check_newest(conn, build_id)
         yield
 
 

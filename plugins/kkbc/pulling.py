@@ -7,7 +7,7 @@ however old. What is there already is left alone, so that pulling again changes 
 import errno
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from kkbc.slices import Delivery, Entry, Slice
 from kkbc.sources import Manifest, Source, Wanted, open_source
 from kkbc.spool import spool_folder
 from kkbc.validation import Context
+from kkbc.warehouse import locks
 from kkbc.warehouse.load import Outcome, SliceRecord, load, reject
 
 # Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
@@ -216,23 +217,16 @@ def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
 
     Waits a moment before it says no: the session of a worker that was killed lasts until the server notices that.
     """
-    name = [f"kkbc.pull.{branch.branch_id}"]
     # Otherwise the server would not look for its client while that waits, say, for the end of a build.
-    with suppress(psycopg.errors.InvalidParameterValue):  # of a server on Windows, which cannot
-        conn.execute("set client_connection_check_interval = '1s'")
-    try:
-        with conn.transaction():
-            conn.execute("select set_config('lock_timeout', %s, true)", [f"{OTHERS_SECONDS}s"])
-            conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", name)
-        alone = True
-    except psycopg.errors.LockNotAvailable:
-        alone = False
-    try:
-        yield alone
-    finally:
-        if alone:
-            with suppress(psycopg.OperationalError):  # the lock went with the connection
-                conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
+    locks.end_with_client(conn)
+    with ExitStack() as stack:
+        try:
+            what = f"visit of {branch.branch_id}"
+            stack.enter_context(locks.held_branch(branch.branch_id, what, role="loader", seconds=OTHERS_SECONDS))
+        except locks.Busy:
+            yield False
+        else:
+            yield True
 
 
 def _settled_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[date, str], str]:

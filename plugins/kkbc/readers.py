@@ -15,7 +15,7 @@ import psycopg
 
 from kkbc.errors import UserError
 from kkbc.registry import load_registry
-from kkbc.warehouse import connect
+from kkbc.warehouse import access, connect
 
 Standing = Literal["login", "not in branch_bi", "no login"]
 
@@ -48,6 +48,8 @@ def grant(reader: str, branch_ids: Sequence[str], *, who: str) -> list[str]:
             " on conflict (reader, branch_id) where revoked_at is null do nothing returning branch_id",
             [reader, who, list(dict.fromkeys(branch_ids))],
         ).fetchall()
+        # A login that an administrator made has no limit of connections yet.
+        access.apply(conn, server=False)
     return sorted(branch_id for (branch_id,) in rows)
 
 

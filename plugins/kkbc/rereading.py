@@ -22,6 +22,7 @@ from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Entry, Slice
 from kkbc.validation import Context
+from kkbc.warehouse import locks
 from kkbc.warehouse.load import (
     SliceRecord,
     all_rows,
@@ -64,14 +65,13 @@ def reread(conn: psycopg.Connection, branch_id: str, since: date, until: date, d
 
     `conn` acts as role loader, in autocommit mode. Pulls of the branch wait meanwhile. Reading again changes nothing
     but what today's contracts, code lists and registry say differently; the next build covers the slices either way.
-    Raises UserError for a branch that is not in the registry, a broken contract, and a missing key.
+    Raises UserError for a branch that is not in the registry, a broken contract, and a missing key, Busy for another
+    that does not end.
     """
     zone = load_registry().get(branch_id).zone
     offices = frozenset(office.branch_id for office in load_registry().offices)
     landing, key, report = Landing(get_settings().landing), privacy.load_key(), RereadReport()
-    lock = [f"kkbc.pull.{branch_id}"]
-    conn.execute("select pg_advisory_lock(hashtextextended(%s, 0))", lock)
-    try:
+    with locks.held_branch(branch_id, f"re-read of {branch_id}", role="loader"):
         for record in _in_force(conn, branch_id, since, until):
             slice_ = record.slice
             context = Context(slice_, zone, record.sent_at, offices)
@@ -81,8 +81,6 @@ def reread(conn: psycopg.Connection, branch_id: str, since: date, until: date, d
                 report.failed[str(slice_)] = str(error)
             else:
                 report.slices.append(_replace(conn, record, intake, deed))
-    finally:
-        conn.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", lock)
     return report
 
 

@@ -45,6 +45,20 @@ class Settings(BaseSettings):
     """`fail`: a failed audit stops publication; `warn`: it is reported and the night is published."""
     publications_kept: PositiveInt = 14
     """Publications that can be taken back by `kkbc rollback`, the newest ones."""
+    lock_wait_minutes: PositiveInt = 120
+    """How long a step waits for another one, say a load for a build, before it tells who holds it up and ends."""
+    reader_patience_seconds: PositiveInt = 60
+    """How long a publication that must have a table for itself waits for its readers, before it ends their sessions."""
+    reader_statement_seconds: PositiveInt = 300
+    """How long a statement of a reader may take."""
+    reader_transaction_seconds: PositiveInt = 1800
+    """How long a reader's transaction may last; what reaches beyond is ended before a publication."""
+    reader_idle_seconds: PositiveInt = 300
+    """How long a reader's transaction may do nothing."""
+    reader_connections: PositiveInt = 40
+    """How many connections a login of readers may have at once."""
+    reader_temp_mb: PositiveInt = 2048
+    """How much a session of a reader may put into temporary files."""
     notify: str = "log"
     """Channels of the nightly message, with commas between: log, smtp:CONNECTION, webhook:CONNECTION; empty: none."""
     site_url: str = ""

@@ -138,7 +138,7 @@ union all
 _FAILED = """
 select r.checkpoint, r.suite, r.expectation, r.column_name, r.slice, r.observed, r.severity,
     coalesce(r.told, concat_ws(' ', r.suite, r.column_name, r.slice, r.observed)) as told
-from ops.expectation_result r join ops.build b using (build_id)
+from ops.audit_result r join ops.build b using (build_id)
 where b.run_id = %(run_id)s and not r.success
 order by array_position(array['fail', 'hold', 'warn'], r.severity), r.suite, r.column_name
 """

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc import built
-from kkbc.building import HIDDEN, LAYERS, check, days, hold, invoke
+from kkbc.building import HIDDEN, LAYERS, alone, check, days, invoke
 from kkbc.errors import UserError
 from kkbc.publishing import PublishedModel, published_models
 from kkbc.warehouse import connect
@@ -63,8 +63,7 @@ def verify_against_rebuild() -> list[Compared]:
     Raises UserError when nothing was built, when slices wait for a build (the marts then need not be the same), when
     the login may not create schemas, or when the rebuild fails. The schemas aside are dropped in any case.
     """
-    with connect("transformer", autocommit=True) as conn:
-        hold(conn)
+    with alone("rebuild aside"), connect("transformer", autocommit=True) as conn:
         standing = _standing(conn)
         with aside():
             for layer in LAYERS:

@@ -61,11 +61,12 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             world.write(conn)
         for layer in building.LAYERS:
             building.build(layer, as_of=AS_OF, first_business_date=FIRST)
-        with connect("publisher") as conn:
+        with connect("transformer") as conn:
             row = conn.execute(
                 "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
             ).fetchone()
             assert row is not None
+        with connect("publisher") as conn:
             publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
         told = CliRunner().invoke(app, ["docs"])
         folder = get_settings().home / "docs"

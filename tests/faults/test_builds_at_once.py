@@ -47,7 +47,7 @@ def test_publication_waits_for_the_layer_of_another_build(builds: tuple[int, int
         told.append(caught.value.problem)
 
     with connect() as layer:
-        layer.execute("select pg_advisory_xact_lock(hashtext('kkbc.publish'))")
+        layer.execute("lock table locks.publish in exclusive mode")
         thread = threading.Thread(target=publish)
         thread.start()
         thread.join(0.5)

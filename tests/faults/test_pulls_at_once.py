@@ -103,7 +103,7 @@ def test_the_session_of_a_killed_worker_holds_nobody_up(
 ) -> None:
     """A worker is killed while its session waits for the end of a build. The pull that follows does the work."""
     with psycopg.connect(home.database) as build:
-        build.execute("select pg_advisory_xact_lock(hashtext('kkbc.build'))")
+        build.execute("lock table locks.build in exclusive mode")
         pid = victims.start(home, "pull", *home.pull_arguments())
         wait_for_locks(home, 1)
         victims.kill(pid)
@@ -118,8 +118,8 @@ def test_the_session_of_a_killed_worker_holds_nobody_up(
 def wait_for_locks(home: Home, number: int, more: str = "") -> None:
     """Waits until so many sessions wait for the lock that a build holds."""
     statement = (
-        "select from pg_stat_activity where datname = current_database() and wait_event = 'advisory'"
-        f" and query like '%lock_shared%' {more}"
+        "select from pg_stat_activity where datname = current_database() and wait_event = 'relation'"
+        f" and query like '%lock table locks.build in share mode%' {more}"
     )
     until = time.monotonic() + 30
     while len(home.query(statement)) != number:

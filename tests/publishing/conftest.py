@@ -3,7 +3,6 @@
 from datetime import date
 from typing import Any
 
-import psycopg
 import pytest
 
 from kkbc.publishing import Publication, PublishedModel, models, publish_marts, roll_back
@@ -38,11 +37,12 @@ def marts(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
         conn.execute("insert into next.fct_y values ('a', 100), ('b', 9000000000000000000000)")
 
 
-def open_build(conn: psycopg.Connection) -> int:
+def open_build() -> int:
     """A build that could be published."""
-    row = conn.execute(
-        "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [DAY, DAY]
-    ).fetchone()
+    with connect("transformer") as conn:
+        row = conn.execute(
+            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [DAY, DAY]
+        ).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -50,7 +50,7 @@ def open_build(conn: psycopg.Connection) -> int:
 def publish() -> Publication:
     """Publishes what is in the hidden schema."""
     with connect("publisher") as conn:
-        return publish_marts(conn, build_id=open_build(conn), as_of=DAY)
+        return publish_marts(conn, build_id=open_build(), as_of=DAY)
 
 
 def undo(to: int | None = None, why: str = "wrong figures", **more: Any) -> Publication:

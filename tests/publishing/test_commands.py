@@ -40,7 +40,7 @@ def kkbc(*arguments: str) -> Any:
 def build(*, complete: bool = True) -> int:
     """A build that is not published."""
     with connect() as conn:
-        build_id = open_build(conn)
+        build_id = open_build()
         conn.execute(
             "insert into ops.built (complete, as_of, first_business_date, project, registry, build_id)"
             " values (%s, %s, %s, '', '', %s) on conflict (single) do update set complete = excluded.complete,"

@@ -9,7 +9,8 @@ import pytest
 from kkbc.errors import UserError
 from kkbc.publishing import ForeignKey, PublishedModel, publish_marts, roll_back
 from kkbc.settings import get_settings
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, locks
+from kkbc.warehouse.locks import Lock
 
 from .conftest import DAY, MODELS, change, contents, open_build, publish, publishes, read, undo
 
@@ -192,12 +193,12 @@ def test_a_build_under_way_is_waited_for(marts: None) -> None:
     change("update next.kpi_x set aktif = 99")
     publish()
     waited = []
-    with connect("transformer", autocommit=True) as builder:
-        builder.execute("select pg_advisory_lock(hashtext('kkbc.publish'))")
+    with connect("transformer") as builder:
+        locks.take(builder, Lock.PUBLISH)
 
         def wait() -> None:
             waited.append(read("bi", "select distinct aktif from bi.kpi_x"))
-            builder.execute("select pg_advisory_unlock_all()")
+            builder.rollback()
 
         undo(wait=wait)
     assert waited == [[(99,)]]
@@ -207,12 +208,12 @@ def test_two_that_mean_the_same_night_take_back_one(marts: None) -> None:
     for aktif in (1, 2, 3):
         change(f"update next.kpi_x set aktif = {aktif}")
         publish()
-    with connect("transformer", autocommit=True) as builder:
-        builder.execute("select pg_advisory_lock(hashtext('kkbc.publish'))")
+    with connect("transformer") as builder:
+        locks.take(builder, Lock.PUBLISH)
 
         def wait() -> None:
             # Another one was faster.
-            builder.execute("select pg_advisory_unlock_all()")
+            builder.rollback()
             undo()
 
         with pytest.raises(UserError, match="publication 2 is what readers see"):
@@ -274,7 +275,7 @@ def test_what_is_live_names_its_slices_and_its_audit(marts: None) -> None:
             " ('iuran', 'KC003', '2023-12-12', 1, 'loaded', 'x')"
         )
     with connect() as conn:
-        build_id = open_build(conn)
+        build_id = open_build()
         conn.execute("update ops.slice set build_id = %s where branch_id <> 'KC002'", [build_id])
         conn.execute(
             "insert into ops.expectation_result (build_id, checkpoint, suite, expectation, severity, success) values"

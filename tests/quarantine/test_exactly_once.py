@@ -15,7 +15,8 @@ import pytest
 
 from kkbc.errors import UserError
 from kkbc.quarantine import Deed, RetryReport, Selection, resolve
-from kkbc.warehouse import connect, conninfo
+from kkbc.warehouse import connect, conninfo, locks
+from kkbc.warehouse.locks import Lock
 from tests.deliveries import deliver
 from tests.quarantine.scene import (
     DAY,
@@ -67,11 +68,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def waiting(lock: str) -> int:
-    """Sessions of this warehouse that wait for a lock of that kind."""
+def waiting(what: str = "query like '%lock table locks.build in share mode%'") -> int:
+    """Sessions of this warehouse that wait: for the lock of a build or of a branch's slices, or for something else."""
     ((sessions,),) = query(
         "select count(*) from pg_stat_activity where datname = current_database()"
-        f" and wait_event_type = 'Lock' and wait_event = '{lock}'"
+        f" and wait_event_type = 'Lock' and {what}"
     )
     return int(sessions)
 
@@ -111,12 +112,12 @@ def test_a_revision_that_comes_while_rows_are_judged_wins(office: Office, rules:
     rules.correct()
     deliver(office.root, {"pendaftaran": [{"no_pendaftaran": "R-9"}]}, revision=2)
     with psycopg.connect(conninfo()) as gate:
-        gate.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [PLACE])
+        locks.take_slices(gate, "KC001")
         # Both read and judge, then queue for the slice: first the pull, then the retry.
         pull = Background(office.pull)
-        wait_for(lambda: waiting("advisory") == 1)
+        wait_for(lambda: waiting() == 1)
         retried = Background(retry_now)
-        wait_for(lambda: waiting("advisory") == 2)
+        wait_for(lambda: waiting() == 2)
     pull.join(30)
     assert sums(retried.result()) == (0, 0, 0, 0)
     assert accepted() == [("R-9", 2)]
@@ -131,9 +132,9 @@ def test_of_two_retries_at_once_one_does_the_work(office: Office, rules: Rules) 
     office.sends({**NEW}, {"no_pendaftaran": "R-2", **NEW})
     rules.correct()
     with psycopg.connect(conninfo()) as gate:
-        gate.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [PLACE])
+        locks.take_slices(gate, "KC001")
         both = [Background(retry_now), Background(retry_now)]
-        wait_for(lambda: waiting("advisory") == 2)
+        wait_for(lambda: waiting() == 2)
     assert sorted(sums(retried.result()) for retried in both) == [(0, 0, 0, 0), (2, 2, 0, 0)]
     assert accepted() == [("R-1", 2), ("R-2", 3)]
     assert [event for _, event, *_ in events()] == ["accepted", "accepted"]
@@ -143,9 +144,9 @@ def test_a_retry_waits_for_a_build_that_is_reading(office: Office, rules: Rules)
     office.sends({**NEW})
     rules.correct()
     with psycopg.connect(conninfo()) as build:
-        build.execute("select pg_advisory_xact_lock(hashtext('kkbc.build'))")
+        locks.take(build, Lock.BUILD)
         retried = Background(retry_now)
-        wait_for(lambda: waiting("advisory") == 1)
+        wait_for(lambda: waiting() == 1)
         assert accepted() == []
     assert sums(retried.result()) == (1, 1, 0, 0)
 
@@ -154,9 +155,9 @@ def test_a_row_that_is_resolved_while_it_is_judged_stays_resolved(office: Office
     office.sends({**NEW}, {"no_pendaftaran": "R-2", **NEW})
     rules.correct()
     with psycopg.connect(conninfo()) as gate:
-        gate.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [PLACE])
+        locks.take_slices(gate, "KC001")
         retried = Background(retry_now)
-        wait_for(lambda: waiting("advisory") == 1)
+        wait_for(lambda: waiting() == 1)
         assert resolve_now(Selection(line=2)) == 1
     assert sums(retried.result()) == (1, 1, 0, 0)
     assert accepted() == [("R-2", 3)]
@@ -179,14 +180,14 @@ def test_a_retry_that_is_killed_in_the_middle_changes_nothing(office: Office, ru
         # The slice's row is the last thing that a retry writes: by then all others are written, and not committed.
         holder.execute("select from ops.slice for update")
         process = subprocess.Popen([sys.executable, "-c", RETRY], env=dict(os.environ))
-        wait_for(lambda: waiting("transactionid") == 1)
+        wait_for(lambda: waiting("wait_event = 'transactionid'") == 1)
         process.send_signal(signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
         query(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and wait_event = 'transactionid'"
         )
-    wait_for(lambda: waiting("transactionid") == 0)
+    wait_for(lambda: waiting("wait_event = 'transactionid'") == 0)
     assert versions() == before
     assert sums(retry_now()) == (2, 1, 1, 1)
     assert accepted() == [("R-1", 3)]

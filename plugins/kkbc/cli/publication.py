@@ -190,6 +190,16 @@ def revoke_reader(
     out.print(f"{escape(name)} no longer sees {', '.join(readers.revoke(name, branches or [], who=who()))}")
 
 
+@reader.command("limits", epilog="Example: kkbc reader limits | psql -U postgres -d kkbc")
+def reader_limits() -> None:
+    """Prints, as SQL for the server's administrator, what is left to do before no reader can hold up a night."""
+    from kkbc.warehouse import access, connect
+
+    with connect() as conn:
+        for measure in access.outstanding(conn):
+            print(f"{measure.statement};")
+
+
 @reader.command("list", epilog="Example: kkbc reader list --json")
 def list_readers(json: JsonOption = False) -> None:
     """Lists who sees the rows of which branch."""

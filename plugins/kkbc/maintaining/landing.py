@@ -20,7 +20,8 @@ from kkbc.errors import UserError
 from kkbc.landing import Landing, writing
 from kkbc.maintaining.policy import Policy
 from kkbc.settings import get_settings
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, locks
+from kkbc.warehouse.locks import Lock
 
 KINDS = ("accepted-", "quarantined-")
 
@@ -148,7 +149,7 @@ def _pack(conn: psycopg.Connection, folder: Path, kinds: list[str]) -> int:
             if _rows([made]) != _rows(parts):
                 raise UserError(f"the packed rows of {folder} are not those that were there", "check the disk")
         with conn.transaction():
-            conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.build'))")
+            locks.take(conn, Lock.BUILD)
             shutil.rmtree(earlier, ignore_errors=True)
             folder.rename(earlier)
             aside.rename(folder)

@@ -1,7 +1,6 @@
 """Maintenance of the warehouse: partitions ahead, rows past their time, statistics, old publications."""
 
 from datetime import date
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -12,28 +11,8 @@ from kkbc.settings import get_settings
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import Role
 
-# What stays: visits since the last good one of a branch, which tell since when it fails; dbt's last results of each
-# layer, which status shows; results that a publication which can be taken back was audited by; what is under way.
-_PAST: dict[str, LiteralString] = {
-    "attempts": """
-        delete from ops.attempt a where finished_at < now() - make_interval(days => %(days)s) and exists (
-            select from ops.attempt later where later.branch_id = a.branch_id and later.attempt_id > a.attempt_id
-                and later.outcome in ('loaded', 'nothing_new'))
-    """,
-    "steps": "delete from ops.step where finished_at < now() - make_interval(days => %(days)s)",
-    "dbt_results": """
-        delete from ops.dbt_result where recorded_at < now() - make_interval(days => %(days)s)
-            and (layer, build_id) not in
-                (select layer, max(build_id) from ops.dbt_result where build_id is not null group by layer)
-    """,
-    "expectation_results": """
-        delete from ops.expectation_result where recorded_at < now() - make_interval(days => %(days)s)
-            and build_id not in (select build_id from ops.publication order by publication_id desc limit %(kept)s)
-    """,
-    "notifications": """
-        delete from ops.notification where created_at < now() - make_interval(days => %(days)s)
-    """,
-}
+# Kinds of rows that ops.forget knows, which also says what of them stays.
+_PAST = ("attempts", "steps", "dbt_results", "expectation_results", "notifications")
 
 
 def partitions(policy: Policy, dry_run: bool) -> dict[str, int]:
@@ -52,9 +31,9 @@ def rows(policy: Policy, dry_run: bool) -> dict[str, int]:
     days = {"dbt_results": policy.results, "expectation_results": policy.results}
     gone = {}
     with connect("loader") as conn:
-        for name, statement in _PAST.items():
-            values = {"days": days.get(name) or getattr(policy, name), "kept": get_settings().publications_kept}
-            gone[name] = conn.execute(statement, values).rowcount
+        for name in _PAST:
+            values = [name, days.get(name) or getattr(policy, name), get_settings().publications_kept]
+            ((gone[name],),) = conn.execute("select ops.forget(%s, %s, %s)", values).fetchall()
         if dry_run:
             conn.rollback()
     return gone

@@ -173,7 +173,7 @@ select build_id, run_id, outcome from ops.build where as_of = %(day)s order by b
 _RAN: LiteralString = "select from ops.run where as_of = %(day)s limit 1"
 
 _EXPECTATIONS: LiteralString = """
-select coalesce(told, concat_ws(' ', suite, column_name, slice, observed)) as told from ops.expectation_result
+select coalesce(told, concat_ws(' ', suite, column_name, slice, observed)) as told from ops.audit_result
 where build_id = %(build_id)s and not success and severity = 'fail' order by suite, expectation, slice
 """
 

@@ -80,7 +80,7 @@ def publication(number: int | None = None) -> dict[str, Any]:
         audit = _all(
             conn,
             "select checkpoint, suite, severity, count(*) as expectations,"
-            " count(*) filter (where not success) as not_met from ops.expectation_result"
+            " count(*) filter (where not success) as not_met from ops.audit_result"
             " where build_id = %(build)s group by 1, 2, 3 order by 1, 2, 3",
             build=listed.build_id,
         )

@@ -2,6 +2,7 @@
 
 from psycopg import sql
 
+from kkbc.publishing.switching import keep_readers_out
 from kkbc.publishing.work import Work, name
 
 READERS = {"bi": ("bi", "analyst", "auditor", "branch_bi"), "bi_detail": ("analyst", "auditor")}
@@ -32,15 +33,19 @@ def protect(work: Work, schema: str, table: str, aside: str | None = None) -> No
             work.do("grant select on {table} to {role}", table=relation, role=sql.Identifier(role))
     if schema != "bi":
         return
+    there = {found for (found,) in work.rows("select polname::text from pg_policy where polrelid = %s", [oid])}
+    wanted = (ALL_READERS, OWN_BRANCHES if by_branch else NO_BRANCH)
+    lacking = [policy for policy in wanted if policy[0] not in there]
+    if not (work.dry or aside) and (lacking or not secured):
+        # Of a table that is published already: what follows would wait for its readers as long as they like.
+        keep_readers_out(work, [(schema, table)])
     if not secured:
         work.do("alter table {table} enable row level security", table=relation)
-    there = {found for (found,) in work.rows("select polname::text from pg_policy where polrelid = %s", [oid])}
-    for policy, roles, rows in (ALL_READERS, OWN_BRANCHES if by_branch else NO_BRANCH):
-        if policy not in there:
-            work.do(
-                "create policy {policy} on {table} for select to {roles} using ({rows})",
-                policy=sql.Identifier(policy),
-                table=relation,
-                roles=sql.SQL(roles),
-                rows=sql.SQL(rows),
-            )
+    for policy, roles, rows in lacking:
+        work.do(
+            "create policy {policy} on {table} for select to {roles} using ({rows})",
+            policy=sql.Identifier(policy),
+            table=relation,
+            roles=sql.SQL(roles),
+            rows=sql.SQL(rows),
+        )

@@ -8,6 +8,8 @@ from psycopg.types.json import Jsonb
 
 from kkbc.publishing.switching import Change, State
 from kkbc.publishing.work import Work
+from kkbc.warehouse import locks
+from kkbc.warehouse.locks import Lock
 
 Table = tuple[str, str]
 
@@ -22,8 +24,11 @@ class Publication:
 
 
 def alone(conn: psycopg.Connection) -> None:
-    """Keeps other publications and builds away to the end of the transaction; rows become text in one way only."""
-    conn.execute("select pg_advisory_xact_lock(hashtext('kkbc.publish'))")
+    """Keeps other publications and builds away to the end of the transaction; rows become text in one way only.
+
+    Raises Busy.
+    """
+    locks.take(conn, Lock.PUBLISH)
     conn.execute(
         "select set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, MDY', true),"
         " set_config('intervalstyle', 'postgres', true), set_config('extra_float_digits', '1', true)"

@@ -20,6 +20,8 @@ from kkbc.publishing.record import Publication, Table, alone, live, record, stat
 from kkbc.publishing.switching import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
 from kkbc.publishing.work import Work
 from kkbc.settings import get_settings
+from kkbc.warehouse import locks
+from kkbc.warehouse.locks import Lock
 
 REMEDY = "choose a later publication; nothing was changed"
 
@@ -44,8 +46,7 @@ def roll_back(
         raise UserError("a rollback needs a reason", "give it: --why 'targets of December were loaded twice'")
     # Settled before anything is waited for: two who ask at once mean the same publication, and one of them comes late.
     to = to if to is not None else _before_live(_history(Work(conn)))
-    ((free,),) = conn.execute("select pg_try_advisory_xact_lock(hashtext('kkbc.publish'))").fetchall()
-    if not free:
+    if not locks.take_if_free(conn, Lock.PUBLISH):
         wait()
     alone(conn)
     work = Work(conn)

@@ -12,14 +12,17 @@ import psycopg
 from psycopg import sql
 
 from kkbc.errors import UserError
+from kkbc.publishing.ending import ending_blockers
 from kkbc.publishing.keeping import SCHEMA, Kept, forget, keep, put_in_place, set_aside
 from kkbc.publishing.models import PublishedModel
 from kkbc.publishing.work import Work, name, names, same_key
+from kkbc.settings import get_settings
 
-# An attempt to get a table for itself, the pause after one that failed, and the time after which it is given up.
+# An attempt to get a table for itself, and the pause after one that failed.
 ATTEMPT = "60ms"
 PAUSE = 0.2
-PATIENCE = 60
+# The last attempt, in which readers that are in the way are ended.
+LAST_ATTEMPT = "10s"
 
 
 @dataclass(frozen=True)
@@ -195,29 +198,38 @@ def keep_readers_out(work: Work, tables: Iterable[tuple[str, str]]) -> None:
     """Waits until nobody reads these tables, and lets no reader in until the transaction ends.
 
     New readers queue behind a waiting lock, so that each attempt is short, and between two of them all are let in. An
-    attempt is shorter than the server's wait for deadlocks too, which might end a reader.
-    Raises UserError when readers have not let go after some time.
+    attempt is shorter than the server's wait for deadlocks too, which might end a reader. Readers who have not let go
+    after `reader_patience_seconds` lose their sessions, which is logged.
+    Raises UserError when the tables are kept by someone else, who may publish as well.
     """
     found = [name(*table) for table in tables]
     there = [table for table in found if work.rows("select 1 where to_regclass(%s) is not null", [table.as_string()])]
     if not there:
         return
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with work.conn.transaction():
-                work.conn.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(ATTEMPT)))
-                work.do("lock table {tables} in access exclusive mode", tables=sql.SQL(", ").join(there))
-                work.conn.execute("set local lock_timeout = 0")
-        except psycopg.errors.LockNotAvailable:
-            if time.monotonic() > until:
-                raise UserError(
-                    f"readers hold {', '.join(t.as_string() for t in there)}, of which one has a new shape",
-                    "end their transactions (pg_stat_activity tells whose), then try again",
-                ) from None
+    until = time.monotonic() + get_settings().reader_patience_seconds
+    while not _lock(work, there, ATTEMPT):
+        if time.monotonic() < until:
             time.sleep(PAUSE)
-        else:
-            return
+            continue
+        with ending_blockers(work.conn):
+            if _lock(work, there, LAST_ATTEMPT):
+                return
+        raise UserError(
+            f"readers hold {', '.join(t.as_string() for t in there)}, of which one has a new shape",
+            "end their transactions (pg_stat_activity tells whose), then try again",
+        )
+
+
+def _lock(work: Work, tables: Iterable[sql.Identifier], timeout: str) -> bool:
+    """Whether the tables could be had within the time."""
+    try:
+        with work.conn.transaction():
+            work.conn.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout)))
+            work.do("lock table {tables} in access exclusive mode", tables=sql.SQL(", ").join(tables))
+            work.conn.execute("set local lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
 
 
 def primary_key(work: Work, schema: str, table: str) -> tuple[str, ...]:

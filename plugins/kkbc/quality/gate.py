@@ -127,7 +127,7 @@ class AuditResult:
 def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
     """Runs `checkpoint` of the expectations on build `build_id`, as role auditor.
 
-    A row an expectation goes to ops.expectation_result, in place of those of an earlier run. Validation results and
+    A row an expectation goes to ops.expectation_result, beside those of an earlier run. Validation results and
     Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is for
     the caller: `raise_if_failed`, `to_hold`.
     Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
@@ -143,9 +143,7 @@ def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
             "build all layers before it, and keep the queries of expectations/great_expectations.yml to the marts",
         ) from error
     with connect("auditor") as conn, conn.cursor() as cursor:
-        cursor.execute(
-            "delete from ops.expectation_result where build_id = %s and checkpoint = %s", [build_id, checkpoint]
-        )
+        # All of one moment: ops.audit_result shows those of the last one.
         cursor.executemany(
             "insert into ops.expectation_result"
             " (build_id, checkpoint, suite, expectation, column_name, severity, success, observed, slice, told)"

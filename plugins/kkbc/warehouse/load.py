@@ -17,6 +17,7 @@ from psycopg import sql
 from kkbc.contracts import Contract
 from kkbc.errors import UserError
 from kkbc.slices import Slice
+from kkbc.warehouse import locks
 from kkbc.warehouse.connection import told
 
 Outcome = Literal["loaded", "superseded", "rejected", "known"]
@@ -137,10 +138,8 @@ def reject(conn: psycopg.Connection, record: SliceRecord, reason: str, detail: s
 
 
 def lock_slice(conn: psycopg.Connection, slice_: Slice) -> int | None:
-    """Keeps builds and other loads of the same slice away until commit; returns the revision in force."""
-    place = f"{slice_.feed}/{slice_.branch_id}/{slice_.business_date}"
-    conn.execute("select pg_advisory_xact_lock_shared(hashtext('kkbc.build'))")
-    conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [place])
+    """Keeps builds and other loads of the branch away until commit; returns the revision in force. Raises Busy."""
+    locks.take_slices(conn, slice_.branch_id)
     row = conn.execute(
         "select revision from ops.slice"
         " where feed = %s and branch_id = %s and business_date = %s and status = 'loaded'",

@@ -6,16 +6,18 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from psycopg import sql
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import IntegrityError
 
 from kkbc.errors import UserError
-from kkbc.warehouse import connection, server
+from kkbc.settings import get_settings
+from kkbc.warehouse import access, connection, server
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate() -> None:
-    """Brings the warehouse to the newest schema; does nothing when it is there already. Needs the owner's login.
+    """Brings the warehouse to the newest schema, and readers under their limits. Needs the owner's login.
 
     Raises UserError when the database cannot be reached or the login may not create roles and schemas.
     """
@@ -25,10 +27,12 @@ def migrate() -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     try:
         with engine.begin() as conn:
-            # Two migrating at once: the second waits, then finds nothing to do.
-            conn.exec_driver_sql("select pg_advisory_xact_lock(hashtext('kkbc.migrate'))")
+            lock_migrations(conn)
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
+        with connection.connect() as plain:
+            plain.execute("lock table locks.migration in exclusive mode")
+            access.apply(plain, server=not get_settings().database_url)
     except Exception as error:
         cause = error.__cause__ or error
         if isinstance(cause, psycopg.errors.InsufficientPrivilege):
@@ -36,9 +40,32 @@ def migrate() -> None:
                 f"the login of KKBC_DATABASE_URL may not migrate: {cause.diag.message_primary}",
                 "migrate with the owner of the database, who needs CREATEROLE",
             ) from error
+        if isinstance(cause, psycopg.errors.LockNotAvailable):
+            raise UserError(
+                f"a table that the migration changes is kept by others: {cause.diag.message_primary}",
+                "end their transactions (pg_stat_activity tells whose), then migrate again",
+            ) from error
         raise
     finally:
         engine.dispose()
+
+
+def lock_migrations(conn: Connection) -> None:
+    """Keeps others from migrating to the end of the transaction: the second waits, then finds nothing to do.
+
+    Makes what is locked where it is not there yet; two who do that at once wait for each other as well.
+    """
+    # Readers of a view that a migration replaces may keep it for as long as they like.
+    conn.exec_driver_sql("set local lock_timeout = '10min'")
+    while conn.exec_driver_sql("select to_regclass('locks.migration')").scalar() is None:
+        try:
+            with conn.begin_nested():
+                conn.exec_driver_sql("create schema if not exists locks")
+                conn.exec_driver_sql("create table if not exists locks.migration ()")
+        except IntegrityError:
+            continue
+    conn.exec_driver_sql("lock table locks.migration in exclusive mode")
+    conn.exec_driver_sql("set local lock_timeout = '60s'")
 
 
 def create_database(running: server.Server, name: str, *, template: str | None = None) -> None:

@@ -33,6 +33,9 @@ CONFIGURATION: Mapping[str, str] = {
     "listen_addresses": "'127.0.0.1'",
     "unix_socket_permissions": "0700",
     "max_connections": "300",
+    # Kept for the pipeline, which is a superuser here, and for Airflow, however many readers come.
+    "superuser_reserved_connections": "100",
+    "reserved_connections": "60",
     "shared_buffers": "'256MB'",
     "work_mem": "'32MB'",
     "maintenance_work_mem": "'128MB'",

@@ -21,6 +21,8 @@ _CONFIGURATION = {
     "max_wal_senders": "0",
     "shared_buffers": "'32MB'",
     "max_connections": "100",
+    "superuser_reserved_connections": "3",
+    "reserved_connections": "0",
     "min_wal_size": "'32MB'",
     "max_wal_size": "'128MB'",
 }
