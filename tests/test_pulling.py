@@ -281,7 +281,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     source = Recorder()
-    monkeypatch.setattr("kkbc.pulling.open_source", lambda branch, root: source)
+    monkeypatch.setattr("kkbc.pulling.open_source", lambda *_: source)
     return source
 
 

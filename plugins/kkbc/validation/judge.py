@@ -42,6 +42,7 @@ class Context:
     zone: ZoneInfo
     sent_at: datetime | None
     branch_ids: frozenset[str]
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True)
