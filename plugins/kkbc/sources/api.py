@@ -226,7 +226,7 @@ class Api:
                 )
             case httpx.ConnectError():
                 return BranchUnavailable(f"{self.place} cannot be reached")
-        return _Again(BranchUnavailable(f"{self.place} broke off ({kind})"))
+        return _Again(OneUnavailable(f"{self.place} broke off ({kind})"))
 
 
 class _TimedNetwork(httpcore.NetworkBackend):

@@ -11,7 +11,7 @@ from kkbc.connections import Connection
 from kkbc.errors import BranchRefused, BranchUnavailable, SliceRejected
 from kkbc.registry import Branch
 from kkbc.slices import Delivery, Entry
-from kkbc.sources.api import Api, Expired, Failing, NotThere, Patience, Unintelligible, Unwilling
+from kkbc.sources.api import Api, Expired, NotThere, Patience, Unintelligible, Unwilling
 from kkbc.sources.base import Manifest, OneRefused, OneUnavailable, Wanted
 from kkbc.sources.bounds import Bounds
 from kkbc.sources.manifest import Place, parse_answer
@@ -51,7 +51,7 @@ class HttpSource:
             place = Place(self.branch.branch_id, day, f"deliveries/{day}", self.branch.zone)
             try:
                 content = None if day in wanted.skip else self._manifest(place)
-            except (Failing, Unwilling, OneRefused) as status:
+            except (OneUnavailable, Unwilling, OneRefused) as status:
                 failure = self._failure(status, place)
                 if aside is not None:
                     raise failure from None

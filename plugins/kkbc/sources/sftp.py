@@ -250,11 +250,8 @@ class _Pipeline(paramiko.SFTPClient):  # type: ignore[misc]
                 case sftp.CMD_HANDLE if path not in handles:
                     handles[path], found[path] = answer.get_binary(), []
                 case sftp.CMD_NAME if path in handles:
-                    kept, more = found[path], list(filter(None, map(keep, _names(answer.get_remainder()))))
-                    assert isinstance(kept, list)
-                    kept += more
-                    if len(kept) > MOST_FILES:
-                        found[path] = Hidden.CROWDED
+                    found[path] = listing = _longer(found[path], keep, answer.get_remainder())
+                    if isinstance(listing, Hidden):
                         self._ask(sftp.CMD_CLOSE, handles[path])
                         continue
                 case sftp.CMD_STATUS:
@@ -395,6 +392,16 @@ def _refusal(answer: paramiko.Message) -> FileGone | FileForbidden | None:
         case paramiko.SFTP_PERMISSION_DENIED:
             return FileForbidden()
     raise _Failure(code)
+
+
+def _longer(listing: Listing, keep: Keep, content: bytes) -> Listing:
+    """A listing with what `keep` makes of the names in one more answer."""
+    assert isinstance(listing, list)
+    try:
+        listing += filter(None, map(keep, _names(content)))
+    except struct.error:
+        return Hidden.GARBLED
+    return Hidden.CROWDED if len(listing) > MOST_FILES else listing
 
 
 def _names(content: bytes) -> Iterator[_Named]:

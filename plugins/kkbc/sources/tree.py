@@ -50,6 +50,7 @@ class Hidden(Enum):
     """Why the files of a day are not known."""
 
     FORBIDDEN = "does not let its folder of {day} be read"
+    GARBLED = "answers nonsense for its folder of {day}"
     CROWDED = f"has more than {MOST_FILES} files in its folder of {{day}}"
 
 
