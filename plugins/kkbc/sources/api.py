@@ -199,7 +199,7 @@ class Api:
         seconds = max(seconds, self.patience.pause_seconds)
         self._waited += seconds
         if self._waited > self.patience.wait_seconds:
-            raise BranchUnavailable(
+            raise OneUnavailable(
                 f"{self.place} asks to be left alone for {seconds:g} s more,"
                 f" of {self.patience.wait_seconds:g} s that a visit waits"
             )
