@@ -109,6 +109,7 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
                 _bury_killed_attempts(conn, branch, attempt_id)
                 bounds = Bounds()
                 with closing(open_source(branch, root, bounds)) as source:
+                    bounds.deadline.begin()  # looking the connection up may have taken Airflow's seconds
                     _Visit(conn, source, branch, run_id, report, bounds).run(until)
             else:
                 report.note("another pull of this branch is under way; left to it")

@@ -20,8 +20,7 @@ __all__ = ["Bounds", "Manifest", "OneRefused", "OneUnavailable", "Source", "Want
 def open_source(branch: Branch, root: Path | None, bounds: Bounds | None = None) -> Source:
     """The source of `branch`. `root` holds the deliveries of branches of kind `file` whose connection names no folder.
 
-    `bounds` are those of the visit, which begins now; None: those of the settings.
-
+    `bounds` are those of the visit; None: those of the settings. It connects when it is first asked for something.
     Raises BranchRefused when the branch's folder or connection is not configured.
     """
     bounds = bounds or Bounds()

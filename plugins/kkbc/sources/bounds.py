@@ -26,7 +26,11 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._until = time.monotonic() + seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Counts from now on: what comes before a connection is made is no matter of the branch's."""
+        self._until = time.monotonic() + self.seconds
 
     @property
     def left(self) -> float:
