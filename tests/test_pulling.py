@@ -618,3 +618,20 @@ def test_when_a_manifest_was_first_seen_is_kept_with_its_slices(
     pull_kc001()
     assert query("select first_seen_at from ops.manifest") == [(seen + timedelta(days=3),)]
     assert query("select distinct manifest_seen_at from ops.slice") == [(seen,)]
+
+
+def test_rows_are_judged_by_when_their_manifest_was_first_seen(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(root, {"iuran": [{}]})
+    seen = datetime(2023, 12, 12, 1, tzinfo=UTC)
+    contexts = []
+
+    def take_in(landed: Any, entry: Entry, contract: Any, context: Any, *others: Any) -> Any:
+        contexts.append(context)
+        return intake.take_in(landed, entry, contract, context, *others)
+
+    monkeypatch.setattr("kkbc.clock.now", lambda: seen)
+    monkeypatch.setattr("kkbc.pulling.take_in", take_in)
+    pull_kc001()
+    assert [context.seen_at for context in contexts] == [seen]
