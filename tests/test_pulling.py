@@ -2,19 +2,23 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import psycopg
 import pytest
 
-from kkbc import privacy
-from kkbc.errors import BranchUnavailable
+from kkbc import disk, intake, privacy
+from kkbc.errors import BranchUnavailable, UserError
 from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
 from kkbc.slices import Delivery, Entry
 from kkbc.sources import Manifest, Wanted
+from kkbc.sources.manifest import parse_manifest
 from kkbc.warehouse import connect, locks
 
 from .deliveries import deliver
@@ -279,7 +283,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     source = Recorder()
-    monkeypatch.setattr("kkbc.pulling.open_source", lambda branch, root: source)
+    monkeypatch.setattr("kkbc.pulling.open_source", lambda *_: source)
     return source
 
 
@@ -367,3 +371,266 @@ def test_targets_of_head_office(pull_kc001: Pull, root: Path) -> None:
         (3, ["CODE_UNKNOWN"]),
         (5, ["NEGATIVE"]),
     ]
+
+
+# --- what goes wrong with one slice ---
+
+
+DAY, NEXT_DAY = date(2023, 12, 11), date(2023, 12, 12)
+KTP = "1171011203909001"
+GRAVE = [
+    ValueError(KTP),
+    RecursionError(KTP),
+    MemoryError(KTP),
+    OverflowError(KTP),
+    AssertionError(KTP),
+    UnicodeEncodeError("utf-8", KTP + "\ud800", 16, 17, "surrogates not allowed"),
+    pl.exceptions.PanicException(KTP),
+    psycopg.DataError(KTP),
+]
+
+
+def spoil_iuran(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Lets `error` come up while contributions are read."""
+
+    def raising(landed: Any, entry: Entry, *others: Any) -> Any:
+        if entry.feed == "iuran":
+            raise error
+        return intake.take_in(landed, entry, *others)
+
+    monkeypatch.setattr("kkbc.pulling.take_in", raising)
+
+
+def three_feeds(root: Path) -> None:
+    """A delivery of each feed on two days."""
+    for day in (DAY, NEXT_DAY):
+        deliver(root, {"pendaftaran": [{}], "iuran": [{}], "kegiatan": [{}]}, day=day)
+
+
+@pytest.mark.parametrize("error", GRAVE, ids=lambda error: type(error).__name__)
+def test_whatever_goes_wrong_with_a_slice_rejects_that_slice(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    three_feeds(root)
+    spoil_iuran(monkeypatch, error)
+    report = pull_kc001()
+    assert (report.loaded, report.rejected) == (4, 2)
+    assert query("select distinct status, reason, detail, landed_uri is null from ops.slice where feed = 'iuran'") == [
+        ("rejected", "UNREADABLE", f"{type(error).__name__} while it was taken in", False)
+    ]
+    assert KTP not in str(report.notes)
+    monkeypatch.setattr("kkbc.pulling.take_in", intake.take_in)
+    assert pull_kc001().loaded == 2
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), UserError("no key"), psycopg.OperationalError("gone"), BranchUnavailable("down")]
+)
+def test_what_concerns_more_than_a_slice_ends_the_visit(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    three_feeds(root)
+    spoil_iuran(monkeypatch, error)
+    with pytest.raises(type(error)):
+        pull_kc001()
+    assert query("select count(*) from ops.slice where status = 'rejected'") == [(0,)]
+
+
+def test_rows_that_the_warehouse_does_not_take_reject_their_slice(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_feeds(root)
+    with connect() as conn:
+        conn.execute("alter table raw.contributions add constraint none check (total_amount < 0)")
+    report = pull_kc001()
+    assert (report.loaded, report.rejected) == (4, 2)
+    assert query("select distinct reason, detail from ops.slice where status = 'rejected'") == [
+        ("UNREADABLE", "CheckViolation while it was taken in")
+    ]
+
+
+def test_a_manifest_that_cannot_be_read_is_told_and_leaves_the_other_days(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_feeds(root)
+
+    def parse(content: bytes, branch_id: str, day: date, *others: Any) -> Delivery:
+        if day == DAY:
+            raise RecursionError(KTP)
+        return parse_manifest(content, branch_id, day, *others)
+
+    monkeypatch.setattr("kkbc.sources.tree.parse_manifest", parse)
+    report = pull_kc001()
+    assert report.loaded == 3
+    assert report.notes == ["2023-12-11 manifest.json: the manifest cannot be read (RecursionError)"]
+
+
+def test_names_that_no_store_can_hold_are_escaped(pull_kc001: Pull, root: Path) -> None:
+    folder = deliver(root, {"iuran": [{}]})
+    document = json.loads((folder / "manifest.json").read_text())
+    document["files"] += [{"feed": "gaji\0\ud800", "name": "x"}]
+    (folder / "manifest.json").write_text(json.dumps(document))
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.csv")).touch()
+    Path(os.fsdecode(os.fsencode(folder) + b"/manifest.r\xff.json")).touch()
+    report = pull_kc001()
+    assert report.loaded == 1
+    assert query("select cardinality(notes) from ops.attempt") == [(len(report.notes),)]
+    assert len(report.notes) == 3
+    # The one that is taken for a manifest is told once.
+    assert pull_kc001().notes == []
+
+
+def test_names_without_number_are_told_in_part(pull_kc001: Pull, root: Path) -> None:
+    folder = deliver(root, {"iuran": [{}]})
+    for number in range(100):
+        (folder / f"{number}.txt").touch()
+    notes = pull_kc001().notes
+    assert len(notes) == 21
+    assert "and 80 more" in notes[-1]
+
+
+# --- the disk ---
+
+
+def test_a_slice_that_would_eat_into_the_reserve_is_rejected_alone(
+    pull_kc001: Pull, root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_feeds(root)
+    deliver(root, {"iuran": [{"id_bayar": f"P-{number}"} for number in range(100)]}, revision=2)
+    monkeypatch.setattr(disk, "_free_and_reserve", lambda path: (1_000_000, 997_000))
+    report = pull_kc001()
+    assert (report.loaded, report.rejected) == (6, 1)
+    rejected = (
+        "select revision, reason, split_part(detail, ':', 1), landed_uri from ops.slice where status = 'rejected'"
+    )
+    assert query(rejected) == [(2, "UNREADABLE", "NoSpace", None)]
+    assert not list((home / "landing").rglob("iuran.r2.csv"))
+    monkeypatch.setattr(disk, "_free_and_reserve", lambda path: (10_000_000, 997_000))
+    assert pull_kc001().loaded == 1
+
+
+def test_a_disk_that_was_full_before_is_no_slices_fault(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_feeds(root)
+    monkeypatch.setattr(disk, "_free_and_reserve", lambda path: (100, 1_000_000))
+    with pytest.raises(UserError, match="No space left on device"):
+        pull_kc001()
+    assert slices() == []
+
+
+def test_rows_that_landing_has_no_room_for_cost_their_slice(
+    pull_kc001: Pull, root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_feeds(root)
+    spoil_iuran(monkeypatch, disk.NoSpace("landing cannot be written"))
+    report = pull_kc001()
+    assert (report.loaded, report.rejected) == (4, 2)
+    assert not list((home / "landing").rglob("iuran.csv"))
+
+
+# --- revisions, clocks, names ---
+
+
+def test_a_date_is_no_revision(pull_kc001: Pull, root: Path) -> None:
+    folder = deliver(root, {"iuran": [{}]})
+    respelt(folder / "manifest.json", revision=20231211)
+    deliver(root, {"iuran": [{}, {"id_bayar": "P-2"}]}, revision=2)
+    for name in ("manifest.r0.json", "manifest.r20231212.json"):
+        (folder / name).write_bytes((folder / "manifest.json").read_bytes())
+    report = pull_kc001()
+    assert slices() == [("iuran", 2, "loaded", None, 2, 2, 0)]
+    told = [note for note in report.notes if "from 1 to 999" in note]
+    assert [note.split(":")[0] for note in told] == [
+        "2023-12-11 manifest.json",
+        "2023-12-11 manifest.r0.json",
+        "2023-12-11 manifest.r20231212.json",
+    ]
+
+
+def test_a_lower_revision_that_comes_later_is_told(pull_kc001: Pull, root: Path) -> None:
+    deliver(root, {"iuran": [{}]}, revision=3)
+    pull_kc001()
+    deliver(root, {"iuran": [{}]}, revision=2)
+    assert "iuran/KC001/2023-12-11/r2 came after a higher revision: it is kept, and superseded" in pull_kc001().notes
+
+
+def respelt(path: Path, **said: Any) -> None:
+    """Says something else in a manifest."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+
+
+def test_a_manifest_and_its_files_are_found_in_any_case(pull_kc001: Pull, root: Path) -> None:
+    folder = deliver(root, {"iuran": [{}], "kegiatan": [{}]})
+    deliver(root, {"iuran": [{}, {"id_bayar": "P-2"}]}, revision=2)
+    (folder / "manifest.json").rename(folder / "Manifest.JSON")
+    (folder / "manifest.r2.json").rename(folder / "MANIFEST.R2.Json")
+    (folder / "iuran.r2.csv").rename(folder / "Iuran.R2.CSV")
+    report = pull_kc001()
+    assert (report.loaded, report.rejected, report.notes) == (3, 0, [])
+    assert [row[:3] for row in slices()] == [
+        ("iuran", 1, "superseded"),
+        ("iuran", 2, "loaded"),
+        ("kegiatan", 1, "loaded"),
+    ]
+
+
+def test_where_two_names_fit_none_is_taken_but_the_exact_one(pull_kc001: Pull, root: Path) -> None:
+    folder = deliver(root, {"iuran": [{}], "kegiatan": [{}]})
+    if (folder / "IURAN.CSV").exists():
+        pytest.skip("this file system takes both for one")
+    (folder / "IURAN.CSV").write_bytes(b"another")
+    content = (folder / "kegiatan.csv").read_bytes()
+    (folder / "kegiatan.csv").unlink()
+    for name in ("Kegiatan.csv", "KEGIATAN.csv"):
+        (folder / name).write_bytes(content)
+    deliver(root, {"iuran": [{}]}, day=NEXT_DAY)
+    other = root / "KC001" / str(NEXT_DAY)
+    (other / "Manifest.json").write_bytes((other / "manifest.json").read_bytes())
+    (other / "manifest.json").rename(other / "MANIFEST.json")
+    report = pull_kc001()
+    assert slices() == [
+        ("iuran", 1, "loaded", None, 1, 1, 0),
+        ("kegiatan", 1, "rejected", "FILE_MISSING", 0, 0, 0),
+    ]
+    assert len([note for note in report.notes if "several manifests of that name" in note]) == 2
+
+
+def test_when_a_manifest_was_first_seen_is_kept_with_its_slices(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = deliver(root, {"iuran": [{}], "kegiatan": [{}]})
+    respelt(folder / "manifest.json", sent_at="2031-01-01T00:00:00+07:00")
+    (folder / "kegiatan.csv").rename(folder / "later")
+    seen = datetime(2023, 12, 12, 1, tzinfo=UTC)
+    monkeypatch.setattr("kkbc.clock.now", lambda: seen)
+    report = pull_kc001()
+    assert [note for note in report.notes if "first seen: the branch's clock is wrong" in note]
+    # The file comes after all, and the same manifest is seen again.
+    (folder / "later").rename(folder / "kegiatan.csv")
+    monkeypatch.setattr("kkbc.clock.now", lambda: seen + timedelta(days=3))
+    assert pull_kc001().loaded == 1
+    assert query("select first_seen_at, settled from ops.manifest") == [(seen, True)]
+    assert query("select distinct manifest_seen_at from ops.slice") == [(seen,)]
+    # Another content is another manifest.
+    respelt(folder / "manifest.json", sent_at="2023-12-16T00:00:00+07:00")
+    pull_kc001()
+    assert query("select first_seen_at from ops.manifest") == [(seen + timedelta(days=3),)]
+    assert query("select distinct manifest_seen_at from ops.slice") == [(seen,)]
+
+
+def test_rows_are_judged_by_when_their_manifest_was_first_seen(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(root, {"iuran": [{}]})
+    seen = datetime(2023, 12, 12, 1, tzinfo=UTC)
+    contexts = []
+
+    def take_in(landed: Any, entry: Entry, contract: Any, context: Any, *others: Any) -> Any:
+        contexts.append(context)
+        return intake.take_in(landed, entry, contract, context, *others)
+
+    monkeypatch.setattr("kkbc.clock.now", lambda: seen)
+    monkeypatch.setattr("kkbc.pulling.take_in", take_in)
+    pull_kc001()
+    assert [context.seen_at for context in contexts] == [seen]

@@ -5,11 +5,12 @@ of it in `rows/`, as `accepted-00000.parquet`, `quarantined-00000.parquet` and s
 slice. Nothing in it is ever changed: other content makes another folder. The root is a folder or any fsspec URI.
 """
 
+import errno
 import hashlib
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from typing import Any
 import fsspec
 import polars as pl
 
+from kkbc import disk
+from kkbc.disk import FULL, NoSpace
 from kkbc.errors import UserError
 from kkbc.slices import Slice
 from kkbc.spool import private_folder, spool_folder
 
 _BLOCK = 1 << 20
-_SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error \d+\)")  # as Polars tells of a full disk
+_SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error (\d+)\)")  # as Polars tells of a full disk
+# What a name may be at fault for, and the place not.
+_OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,16 @@ class Landing:
         if self.is_local:
             private_folder(Path(self.path))
 
+    def check_disk(self) -> None:
+        """Raises UserError when the disk below is full before anything is written to it, where that can be told."""
+        if self.is_local:
+            disk.check_disk(Path(self.path), f"landing {self.root}")
+
+    def make_room(self, size: int) -> None:
+        """Raises NotKept when `size` more bytes would eat into the reserve of the disk below."""
+        if self.is_local:
+            disk.make_room(Path(self.path), size)
+
     def land(self, slice_: Slice, name: str, spooled: Path) -> Landed:
         """Keeps the bytes of `spooled`, delivered as `name`; the spooled file moves away where landing is local.
 
@@ -73,8 +88,12 @@ class Landing:
                 # By way of another name, for a move between file systems is a copy, and may be cut off.
                 partial, readable = Path(folder) / "sent.partial", Path(target)
                 readable.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(spooled, partial)
-                partial.replace(readable)
+                try:
+                    shutil.move(spooled, partial)
+                    partial.replace(readable)
+                except OSError:
+                    partial.unlink(missing_ok=True)
+                    raise
             else:
                 self.fs.put_file(str(spooled), target)
                 readable = spooled
@@ -84,14 +103,15 @@ class Landing:
     def open(self, uri: str, name: str | None = None) -> Iterator[Landed]:
         """What was landed in the folder `uri` before, to be read again; a copy of remote bytes goes with the block.
 
-        `name` is that of the file as delivered; None: the only one there. Raises UserError when there is no such file.
+        `name` is that of the file as delivered, which is looked for first; else the only one there is taken, for what
+        is on record may be no more than a mark of the name. Raises UserError when there is no such file.
         """
         folder = self._folder(uri)
         try:
             names = sorted(path.rpartition("/")[2] for path in self.fs.ls(f"{folder}/sent", detail=False))
         except FileNotFoundError:
             names = []
-        found = next((there for there in names if name in (None, there)), None)
+        found = name if name in names else names[0] if len(names) == 1 else None
         if found is None:
             raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", "restore landing from its backup")
         if self.is_local:
@@ -138,6 +158,11 @@ class Landing:
                 for path in sorted(workspace.iterdir()):
                     self.fs.put_file(str(path), f"{target}/{path.name}")
 
+    def remove(self, landed: Landed) -> None:
+        """Takes away what was landed just now, and the rows made of it: there is no room for it."""
+        with suppress(OSError):
+            self.fs.rm(self._folder(landed.uri), recursive=True)
+
     def rows(self, uri: str, kind: str) -> Frames:
         """The `accepted` or `quarantined` rows that are kept beside the bytes landed in the folder `uri`."""
         return Frames(self.fs, tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet"))))
@@ -148,15 +173,19 @@ class Landing:
 
 @contextmanager
 def writing(place: object) -> Iterator[None]:
-    """Raises UserError, naming `place`, when what the block writes there cannot be written."""
+    """Raises UserError, naming `place`, when what the block writes there cannot be written: NoSpace on a full disk."""
     try:
         yield
     except (OSError, pl.exceptions.ComputeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else _SYSTEM_ERROR.search(str(error))
-        if cause is None:
+        if isinstance(error, OSError):
+            cause, number = error.strerror, error.errno
+        else:
+            match = _SYSTEM_ERROR.search(str(error))
+            cause, number = (match[1], int(match[2])) if match else (None, None)
+        if cause is None or number in _OF_THE_NAME:
             raise
-        cause = cause if isinstance(cause, str) else cause[1]
-        raise UserError(f"landing {place} cannot be written: {cause}", "free disk space there") from error
+        kind = NoSpace if number in FULL else UserError
+        raise kind(f"landing {place} cannot be written: {cause}", "free disk space there") from error
 
 
 def _landed(uri: str, name: str, readable: Path) -> Landed:

@@ -4,26 +4,26 @@ Outstanding is whatever the warehouse does not hold yet: due, missing before, re
 however old. What is there already is left alone, so that pulling again changes nothing.
 """
 
-import errno
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
 from kkbc import clock, privacy
 from kkbc.contracts import load_contract
-from kkbc.errors import SliceRejected, UserError
+from kkbc.disk import FULL, NoSpace, NotKept, check_disk, make_room
+from kkbc.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.intake import take_in
 from kkbc.landing import Landed, Landing
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
-from kkbc.sources import Manifest, Source, Wanted, open_source
+from kkbc.sources import Bounds, Manifest, OneRefused, OneUnavailable, Source, Wanted, open_source
 from kkbc.spool import spool_folder
 from kkbc.validation import Context
 from kkbc.warehouse import locks
@@ -34,6 +34,23 @@ RECENT_DAYS = 7
 ASK_AGAIN_HOURS = 20
 # How long a visit waits for another one of the same branch to end, before it leaves the branch to that one.
 OTHERS_SECONDS = 3
+# A manifest that says that it was sent so long after it was seen was sent by a clock that is wrong (Exchange rule 30).
+CLOCKS_APART = timedelta(days=1)
+# What a report holds of one kind, of a branch that has no end of things to be told.
+MOST_NAMES = 20
+MOST_NOTES = 500
+NOTE_CHARACTERS = 500
+
+# What concerns more than the slice that was at work: the set-up, the branch as a whole, the warehouse. All else that
+# goes wrong with one slice is that slice's (Exchange rule 38).
+CONCERNS_MORE = (
+    UserError,
+    BranchUnavailable,
+    BranchTimeout,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.ProgrammingError,
+)
 
 
 @dataclass
@@ -54,6 +71,13 @@ class PullReport:
     reason: str | None = None
     notes: list[str] = field(default_factory=list)
 
+    def note(self, text: str) -> None:
+        """Adds a line, as far as a report has room for lines, and whatever characters are in it."""
+        if len(self.notes) < MOST_NOTES:
+            self.notes.append(storable(text)[:NOTE_CHARACTERS])
+        elif len(self.notes) == MOST_NOTES:
+            self.notes.append("there are more notes than these")
+
     def summary(self) -> dict[str, Any]:
         """The report as JSON values."""
         values = asdict(self)
@@ -62,11 +86,18 @@ class PullReport:
         return values
 
 
+def storable(text: str) -> str:
+    """A text as every store can hold it: NUL and lone surrogates are escaped (Exchange rule 38)."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+
+
 def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, root: Path | None) -> PullReport:
     """Pulls and loads what is outstanding of `branch` with a business date of `until` or before.
 
     `conn` acts as role loader, in autocommit mode; `root` is the folder of kind `file`. Every slice commits by itself:
-    after a failure half way, what was loaded stays and the next pull goes on from there. While another pull of the
+    after a failure half way, what was loaded stays and the next pull goes on from there; what goes wrong with one
+    manifest or slice leaves the others be (Exchange rule 38). The visit takes no longer than the settings allow, from
+    connecting to the last byte (Exchange rule 35). While another pull of the
     branch is under way, this one does nothing. The visit is a row of ops.attempt from its first moment on.
     Raises UserError for a set-up that cannot work; BranchRefused, BranchUnavailable or BranchTimeout for a branch that
     cannot be visited.
@@ -77,14 +108,17 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
         with _alone(conn, branch) as alone:
             if alone:
                 _bury_killed_attempts(conn, branch, attempt_id)
-                with closing(open_source(branch, root)) as source:
-                    _pull_outstanding(conn, source, branch, run_id, until, report)
+                bounds = Bounds()
+                with closing(open_source(branch, root, bounds)) as source:
+                    bounds.deadline.begin()  # looking the connection up may have taken Airflow's seconds
+                    _Visit(conn, source, branch, run_id, report, bounds).run(until)
             else:
-                report.notes.append("another pull of this branch is under way; left to it")
+                report.note("another pull of this branch is under way; left to it")
         if report.loaded or report.rejected or report.superseded:
             report.outcome = "loaded"
     except BaseException as error:
-        report.outcome, report.reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        report.outcome = "failed"
+        report.reason = storable(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
         # Where the connection itself is what failed, the error on its way up says more.
         with suppress(psycopg.OperationalError):
             _close_attempt(conn, attempt_id, report)
@@ -93,26 +127,94 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
     return report
 
 
-def _pull_outstanding(
-    conn: psycopg.Connection, source: Source, branch: Branch, run_id: str, until: date, report: PullReport
-) -> None:
-    settled = _settled_manifests(conn, branch)
-    loader = _SliceLoader(conn, source, branch, run_id, report)
-    unchanged = []
-    for manifest in source.manifests(_wanted(conn, branch, until)):
-        if settled.get((manifest.business_date, manifest.name)) == manifest.stamp:
-            unchanged.append(manifest.business_date)
-            continue
-        delivery = manifest.read()
-        place = f"{delivery.business_date} {delivery.manifest_name}"
-        report.notes += [f"{place}: unknown feed {feed!r} ignored" for feed in delivery.unknown_feeds]
-        report.notes += [f"{place}: {name!r} is not listed, ignored" for name in delivery.unlisted]
-        outcomes = [loader.take(delivery, entry) for entry in delivery.entries]
-        _remember(conn, branch, manifest, delivery, settled="rejected" not in outcomes)
-    conn.execute(
-        "update ops.manifest set checked_at = now() where branch_id = %s and business_date = any(%s)",
-        [branch.branch_id, unchanged],
-    )
+class _Visit:
+    """One visit to a branch: its manifests one after the other, and of each what is outstanding."""
+
+    def __init__(
+        self,
+        conn: psycopg.Connection,
+        source: Source,
+        branch: Branch,
+        run_id: str,
+        report: PullReport,
+        bounds: Bounds,
+    ) -> None:
+        self.conn = conn
+        self.source = source
+        self.branch = branch
+        self.report = report
+        self.bounds = bounds
+        self.loader = _SliceLoader(conn, source, branch, run_id, report)
+        self._aside: OneRefused | OneUnavailable | None = None
+
+    def run(self, until: date) -> None:
+        """Takes what is outstanding up to `until`. What could not be had, of one day or slice, is raised at the end."""
+        settled = _settled_manifests(self.conn, self.branch)
+        unchanged = []
+        for manifest in self.source.manifests(_wanted(self.conn, self.branch, until)):
+            self.bounds.deadline.check(f"branch {self.branch.branch_id}")
+            if settled.get((manifest.business_date, storable(manifest.name))) == storable(manifest.stamp):
+                unchanged.append(manifest.business_date)
+                continue
+            delivery = self._read(manifest)
+            if delivery is not None:
+                self._take(manifest, delivery)
+        self.conn.execute(
+            "update ops.manifest set checked_at = now() where branch_id = %s and business_date = any(%s)",
+            [self.branch.branch_id, unchanged],
+        )
+        if self._aside is not None:
+            raise self._aside
+
+    def _read(self, manifest: Manifest) -> Delivery | None:
+        """The delivery that a manifest announces; None for one that cannot be read, which is reported."""
+        try:
+            return manifest.read()
+        except (OneRefused, OneUnavailable) as error:
+            self._set_aside(error)
+        except CONCERNS_MORE:
+            raise
+        except Exception as error:
+            self.report.note(f"{_place(manifest)}: the manifest cannot be read ({type(error).__name__})")
+        return None
+
+    def _take(self, manifest: Manifest, delivery: Delivery) -> None:
+        place = _place(manifest)
+        self._report(place, "unknown feed {!r} ignored", delivery.unknown_feeds)
+        self._report(place, "{!r} is not listed, ignored", delivery.unlisted)
+        self._report(place, "{}", delivery.notes)
+        seen_at = _see(self.conn, self.branch, manifest, delivery)
+        sent = [entry.sent_at or delivery.sent_at for entry in delivery.entries]
+        if any(sent_at is not None and sent_at > seen_at + CLOCKS_APART for sent_at in sent):
+            self.report.note(
+                f"{place}: sent_at is more than a day after it was first seen: the branch's clock is wrong"
+            )
+        settled = True
+        for entry in delivery.entries:
+            self.bounds.deadline.check(f"branch {self.branch.branch_id}")
+            try:
+                settled &= self.loader.take(delivery, entry, seen_at) != "rejected"
+            except (OneRefused, OneUnavailable) as error:
+                self._set_aside(error)
+                settled = False
+        if settled:
+            _settle(self.conn, self.branch, manifest)
+
+    def _set_aside(self, error: OneRefused | OneUnavailable) -> None:
+        """Keeps an error for the end. A second failure to answer is taken for one of the branch itself."""
+        if isinstance(error, OneUnavailable) and isinstance(self._aside, OneUnavailable):
+            raise error
+        self._aside = self._aside or error
+
+    def _report(self, place: str, form: str, names: tuple[str, ...]) -> None:
+        for name in names[:MOST_NAMES]:
+            self.report.note(f"{place}: {form.format(name)}")
+        if len(names) > MOST_NAMES:
+            self.report.note(f"{place}: {form.format(f'and {len(names) - MOST_NAMES} more')}")
+
+
+def _place(manifest: Manifest) -> str:
+    return f"{manifest.business_date} {manifest.name}"
 
 
 def _wanted(conn: psycopg.Connection, branch: Branch, until: date) -> Wanted:
@@ -140,47 +242,85 @@ class _SliceLoader:
         self.run_id = run_id
         self.report = report
         self.landing = Landing(get_settings().landing)
+        self.slice_bytes = get_settings().slice_bytes
         self.key = privacy.load_key()
         self.branch_ids = frozenset(office.branch_id for office in load_registry().offices)
 
-    def take(self, delivery: Delivery, entry: Entry) -> Outcome:
-        """Lands one slice and loads or rejects it; does nothing for one that is known (Exchange rule 21)."""
+    def take(self, delivery: Delivery, entry: Entry, seen_at: datetime) -> Outcome:
+        """Lands one slice and loads or rejects it; does nothing for one that is known (Exchange rule 21).
+
+        `seen_at` is when its manifest was first seen. Whatever goes wrong with the slice alone rejects it (Exchange
+        rule 38); raises what concerns more than that, OneRefused and OneUnavailable included.
+        """
         slice_ = delivery.slice_of(entry)
         known = self._known(slice_)
         if known is not None and known["status"] != "rejected":
             # Ways that send no files announce a number of rows and no checksum to compare.
             same = known["sha256"] == entry.sha256 if entry.sha256 else known["manifest_rows"] == entry.rows
             if known["manifest_sha256"] != delivery.manifest_sha256 and not same:
-                self.report.notes.append(f"{slice_} came again with other bytes, ignored: what was accepted stays")
+                self.report.note(f"{slice_} came again with other bytes, ignored: what was accepted stays")
             return "known"
-        sent_at = entry.sent_at or delivery.sent_at
-        record = SliceRecord(slice_, self.run_id, delivery.manifest_sha256, entry.rows, sent_at, file_name=entry.name)
+        taking = _Taking(
+            SliceRecord(
+                slice_,
+                self.run_id,
+                delivery.manifest_sha256,
+                entry.rows,
+                entry.sent_at or delivery.sent_at,
+                manifest_seen_at=seen_at,
+                file_name=entry.name,
+            )
+        )
+        try:
+            return self._load(delivery, entry, taking)
+        except BaseException as error:
+            rejected = _rejection(error)
+            if rejected is None:
+                raise
+            return self._reject(taking.record, rejected, known)
+
+    def _load(self, delivery: Delivery, entry: Entry, taking: "_Taking") -> Outcome:
+        slice_ = taking.record.slice
         with spool_folder(slice_.branch_id) as folder:
             landed, failure = self._land(slice_, delivery, entry, folder / "sent")
             if landed is not None:
-                record = replace(record, bytes=landed.bytes, sha256=landed.sha256, landed_uri=landed.uri)
+                taking.record = replace(taking.record, bytes=landed.bytes, sha256=landed.sha256, landed_uri=landed.uri)
+            if failure is not None or landed is None:
+                raise failure or SliceRejected("FILE_MISSING", "nothing was fetched")
+            contract = load_contract(slice_.feed)
+            record = taking.record
+            context = Context(
+                slice_, self.branch.zone, record.sent_at, self.branch_ids, seen_at=record.manifest_seen_at
+            )
             try:
-                if failure is not None or landed is None:
-                    raise failure or SliceRejected("FILE_MISSING", "nothing was fetched")
-                contract = load_contract(slice_.feed)
-                context = Context(slice_, self.branch.zone, sent_at, self.branch_ids)
                 intake = take_in(landed, entry, contract, context, self.landing, self.key)
-            except SliceRejected as rejected:
-                same = {"manifest_sha256": delivery.manifest_sha256, "sha256": record.sha256, "reason": rejected.reason}
-                if known is not None and same.items() <= known.items():
-                    return "rejected"
-                outcome = reject(self.conn, record, rejected.reason, rejected.detail)
-                self.report.rejected += outcome == "rejected"
-                self.report.notes.append(f"{slice_} rejected: {rejected}")
-                return outcome
-        record = replace(record, file_format=intake.format, drift=intake.found)
+            except NoSpace:
+                # The bytes are what others need the room for; the branch has them still.
+                self.landing.remove(landed)
+                taking.record = replace(record, landed_uri=None)
+                raise
+        taking.record = replace(taking.record, file_format=intake.format, drift=intake.found)
         began = time.perf_counter()
-        outcome = load(self.conn, contract, record, intake.rows)
+        outcome = load(self.conn, contract, taking.record, intake.rows)
         self.report.load_seconds += time.perf_counter() - began
         self.report.loaded += outcome == "loaded"
-        self.report.superseded += outcome == "superseded"
+        if outcome == "superseded":
+            self.report.superseded += 1
+            self.report.note(f"{slice_} came after a higher revision: it is kept, and superseded")
         self.report.rows += intake.rows.sent
         self.report.bytes += landed.bytes
+        return outcome
+
+    def _reject(self, record: SliceRecord, rejected: SliceRejected, known: dict[str, Any] | None) -> Outcome:
+        """Records the rejection, unless it is on record."""
+        if self.conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self.conn.rollback()
+        same = {"manifest_sha256": record.manifest_sha256, "sha256": record.sha256, "reason": rejected.reason}
+        if known is not None and same.items() <= known.items():
+            return "rejected"
+        outcome = reject(self.conn, replace(record, file_format=None, drift={}), rejected.reason, rejected.detail)
+        self.report.rejected += outcome == "rejected"
+        self.report.note(f"{record.slice} rejected: {rejected}")
         return outcome
 
     def _land(
@@ -188,16 +328,19 @@ class _SliceLoader:
     ) -> tuple[Landed | None, SliceRejected | None]:
         """Fetches and lands the bytes; those of a slice or delivery that is condemned too, as far as they came."""
         failure = SliceRejected(*delivery.rejection) if delivery.rejection is not None else None
+        check_disk(spooled.parent, "the spool")
+        self.landing.check_disk()
+        make_room(spooled.parent, min(entry.bytes or 0, self.slice_bytes))
         try:
             self.source.fetch(delivery, entry, spooled)
+        except NotKept:
+            spooled.unlink(missing_ok=True)
+            raise
         except SliceRejected as rejected:
             failure = failure or rejected
             if not spooled.is_file() or spooled.stat().st_size == 0:
                 return None, failure
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(f"no space left in {spooled.parent.parent}", "free disk space there") from error
-            raise
+        self.landing.make_room(spooled.stat().st_size)
         name = entry.name or f"{entry.feed}.jsonl"
         return self.landing.land(slice_, name, spooled), failure
 
@@ -209,6 +352,30 @@ class _SliceLoader:
             [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
         ).fetchone()
         return None if row is None else dict(zip(columns, row, strict=True))
+
+
+@dataclass
+class _Taking:
+    """What is known by now of the slice that is being taken."""
+
+    record: SliceRecord
+
+
+def _rejection(error: BaseException) -> SliceRejected | None:
+    """What it means for a slice that `error` came up while it was taken; None for an error that concerns more.
+
+    Of the error its kind is told, for its text may hold what the branch wrote.
+    """
+    if isinstance(error, SliceRejected):
+        return error
+    if isinstance(error, NoSpace) or (isinstance(error, OSError) and error.errno in FULL):
+        return SliceRejected("UNREADABLE", "NoSpace: the disk took no more of it")
+    # A library that panics does so past all that is an Exception.
+    is_panic = type(error).__module__ == "pyo3_runtime"
+    if isinstance(error, CONCERNS_MORE) or not (is_panic or isinstance(error, Exception)):
+        return None
+    of_database = error.__context__ if isinstance(error.__context__, psycopg.Error) else error
+    return SliceRejected("UNREADABLE", f"{type(of_database).__name__} while it was taken in")
 
 
 @contextmanager
@@ -236,22 +403,33 @@ def _settled_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[d
     return {(day, name): stamp for day, name, stamp in rows}
 
 
-def _remember(
-    conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery: Delivery, *, settled: bool
-) -> None:
-    conn.execute(
-        "insert into ops.manifest (branch_id, business_date, name, stamp, sha256, settled)"
-        " values (%s, %s, %s, %s, %s, %s)"
+def _see(conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery: Delivery) -> datetime:
+    """Notes a manifest that is about to be taken; returns when it was first seen with that content."""
+    row = conn.execute(
+        "insert into ops.manifest as known (branch_id, business_date, name, stamp, sha256, settled, first_seen_at)"
+        " values (%s, %s, %s, %s, %s, false, %s)"
         " on conflict (branch_id, business_date, name) do update"
-        " set stamp = excluded.stamp, sha256 = excluded.sha256, settled = excluded.settled, seen_at = now()",
+        " set stamp = excluded.stamp, sha256 = excluded.sha256, settled = false, seen_at = now(), first_seen_at ="
+        " case when known.sha256 = excluded.sha256 then known.first_seen_at else excluded.first_seen_at end"
+        " returning first_seen_at",
         [
             branch.branch_id,
             manifest.business_date,
-            manifest.name,
-            manifest.stamp,
+            storable(manifest.name),
+            storable(manifest.stamp),
             delivery.manifest_sha256,
-            settled,
+            clock.now(),
         ],
+    ).fetchone()
+    assert row is not None
+    return cast("datetime", row[0])
+
+
+def _settle(conn: psycopg.Connection, branch: Branch, manifest: Manifest) -> None:
+    """Notes that nothing of a manifest is left to do."""
+    conn.execute(
+        "update ops.manifest set settled = true where branch_id = %s and business_date = %s and name = %s",
+        [branch.branch_id, manifest.business_date, storable(manifest.name)],
     )
 
 

@@ -74,7 +74,7 @@ def reread(conn: psycopg.Connection, branch_id: str, since: date, until: date, d
     with locks.held_branch(branch_id, f"re-read of {branch_id}", role="loader"):
         for record in _in_force(conn, branch_id, since, until):
             slice_ = record.slice
-            context = Context(slice_, zone, record.sent_at, offices)
+            context = Context(slice_, zone, record.sent_at, offices, seen_at=record.manifest_seen_at)
             try:
                 intake = _judge(landing, record, context, key)
             except (UserError, SliceRejected) as error:
@@ -87,7 +87,7 @@ def reread(conn: psycopg.Connection, branch_id: str, since: date, until: date, d
 def _in_force(conn: psycopg.Connection, branch_id: str, since: date, until: date) -> list[SliceRecord]:
     rows = conn.execute(
         "select feed, business_date, revision, run_id, manifest_sha256, manifest_rows, sent_at, file_name, file_format,"
-        " bytes, sha256, landed_uri from ops.slice"
+        " bytes, sha256, landed_uri, manifest_seen_at from ops.slice"
         " where status = 'loaded' and branch_id = %s and business_date between %s and %s order by business_date, feed",
         [branch_id, since, until],
     ).fetchall()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     """First day of the daily marts; None: the one kept in the warehouse, else the earliest delivery found."""
     history_days: NonNegativeInt = 31
     """Days before the first business date that a branch is asked for whose way cannot list what is there."""
+    visit_seconds: PositiveFloat = 480
+    """How long one visit to a branch may take, from connecting to the last byte; Airflow ends a task after 600."""
+    slice_bytes: PositiveInt = 4 << 30
+    """How many bytes one slice may have; a longer one is rejected."""
+    disk_reserve: NonNegativeInt = 1 << 30
+    """Bytes that slices leave free on the disks of spool and landing; of a small disk a tenth."""
     gate: Literal["fail", "warn"] = "fail"
     """`fail`: a failed audit stops publication; `warn`: it is reported and the night is published."""
     publications_kept: PositiveInt = 14

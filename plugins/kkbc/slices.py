@@ -87,7 +87,8 @@ class Delivery:
     """One manifest as read from a branch.
 
     `branch_id` and `business_date` are those of the place it was found in, whatever the manifest says of itself.
-    `rejection` is set when the manifest condemns all its slices. `unknown_feeds` and `unlisted` are for the report.
+    `rejection` is set when the manifest condemns all its slices. `unknown_feeds`, `unlisted` and `notes`, which are
+    lines without anything that the branch wrote, are for the report.
     """
 
     branch_id: str
@@ -100,6 +101,7 @@ class Delivery:
     rejection: tuple[RejectionReason, str] | None = None
     unknown_feeds: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = ()
 
     def slice_of(self, entry: Entry) -> Slice:
         """The slice that `entry` announces."""

@@ -170,9 +170,18 @@ PULLED = {
     "raw.targets": LINEAGE,
     "vault.registrations": LINEAGE,
     "vault.contributions": LINEAGE,
-    "ops.slice": ("first_seen_at", "loaded_at", "load_id", "retry_load_ids", "run_id", "build_id", "landed_uri"),
+    "ops.slice": (
+        "first_seen_at",
+        "manifest_seen_at",
+        "loaded_at",
+        "load_id",
+        "retry_load_ids",
+        "run_id",
+        "build_id",
+        "landed_uri",
+    ),
     "ops.quarantine": ("first_seen_at", "closed_at", "load_id"),
-    "ops.manifest": ("seen_at", "checked_at"),
+    "ops.manifest": ("seen_at", "checked_at", "first_seen_at"),
     "ops.branch": ("synced_at",),
 }
 

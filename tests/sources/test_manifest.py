@@ -47,7 +47,17 @@ def test_a_good_manifest() -> None:
         ("manifest.json", 1),
         ("manifest.r2.json", 2),
         ("manifest.r12.json", 12),
+        ("Manifest.JSON", 1),
+        ("MANIFEST.R2.json", 2),
+        ("manifest.r007.json", 7),
+        ("manifest.r999.json", 999),
         ("manifest.rx.json", None),
+        ("manifest.r.json", None),
+        ("manifest.r0.json", None),
+        ("manifest.r1000.json", None),
+        ("manifest.r20231211.json", None),
+        ("manifest.r\u0663.json", None),
+        ("manife\u017ft.json", None),
         ("m.json", None),
     ],
 )
@@ -178,11 +188,28 @@ def test_an_answer_may_list_two_revisions_of_a_feed() -> None:
     assert [(entry.revision, entry.rows) for entry in delivery.entries] == [(2, 152), (1, 3)]
 
 
-@pytest.mark.parametrize("revision", [0, -1, "2", 2**31, True, 1.5])
-def test_a_revision_that_is_none_condemns_its_slice_alone(revision: Any) -> None:
+@pytest.mark.parametrize("revision", [0, -1, "2", 1000, 20231211, 2**31, True, 1.5, [], {}])
+def test_a_slice_whose_revision_is_none_is_not_taken_and_told(revision: Any) -> None:
     delivery = answer(ANSWER | {"slices": [SLICES[0], SLICES[1] | {"revision": revision}]})
     assert delivery.rejection is None
-    assert [(entry.revision, entry.rows) for entry in delivery.entries] == [(2, 152), (None, -1)]
+    assert [(entry.revision, entry.rows) for entry in delivery.entries] == [(2, 152)]
+    assert delivery.notes == ("iuran: its revision is no whole number from 1 to 999: it is not taken",)
+
+
+@pytest.mark.parametrize("revision", [0, -1, "2", 1000, 20231211, 2**31, True, 1.5, [], {}])
+@pytest.mark.parametrize("judged", [parse, answer])
+def test_a_manifest_whose_revision_is_none_is_not_taken_and_told(judged: Any, revision: Any) -> None:
+    delivery = judged((GOOD if judged is parse else ANSWER) | {"revision": revision})
+    assert (delivery.entries, delivery.rejection) == ((), None)
+    assert delivery.notes == ("its revision is no whole number from 1 to 999: it is not taken",)
+
+
+def test_lists_as_deep_as_json_allows_are_no_names() -> None:
+    deep = b"[" * 900 + b"]" * 900
+    for content in (b'{"feed": %b}' % deep, b'{"feed": "iuran", "name": %b}' % deep):
+        listed = b'"files": [%b, %b]' % (content, content)
+        delivery = parse(json.dumps(GOOD | {"files": None}).encode().replace(b'"files": null', listed))
+        assert delivery.rejection == ("UNREADABLE", "the manifest lists a feed twice")
 
 
 def test_rows_of_a_database_are_judged_as_a_manifest_file_is() -> None:

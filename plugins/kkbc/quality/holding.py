@@ -75,7 +75,7 @@ _RESTORE = (
 
 _RECORD = (
     "select run_id, manifest_sha256, rows_sent, sent_at, file_name, file_format, bytes, sha256, landed_uri,"  # noqa: S608 (a constant)
-    f" load_id, rows_accepted from ops.slice where {_SLICE}"
+    f" manifest_seen_at, load_id, rows_accepted from ops.slice where {_SLICE}"
 )
 
 _MOVED = f"""
@@ -209,7 +209,7 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
 def _on_record(conn: psycopg.Connection, slice_: Slice) -> tuple[SliceRecord, int, int]:
     row = conn.execute(_RECORD, _place(slice_)).fetchone()
     assert row is not None
-    return SliceRecord(slice_, *row[:9]), row[9], row[10]
+    return SliceRecord(slice_, *row[:10]), row[10], row[11]
 
 
 def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, dict[int, list[int]]]:
@@ -226,7 +226,8 @@ def _judged_anew(landing: Landing, record: SliceRecord, lines: list[int]) -> Ite
     """Rows that a retry accepted, read once more: beside the landed bytes lies only what was accepted at first."""
     registry, contract = load_registry(), load_contract(record.slice.feed)
     offices = frozenset(office.branch_id for office in registry.offices)
-    context = Context(record.slice, registry.get(record.slice.branch_id).zone, record.sent_at, offices)
+    zone = registry.get(record.slice.branch_id).zone
+    context = Context(record.slice, zone, record.sent_at, offices, seen_at=record.manifest_seen_at)
     assert record.landed_uri is not None
     with landing.open(record.landed_uri, record.file_name) as landed, spool_folder("held") as folder:
         rows = read_lines(landed, contract, record.manifest_rows, lines)

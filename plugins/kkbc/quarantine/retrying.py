@@ -144,7 +144,7 @@ class _Retrier:
         slice_ = record.slice
         contract = load_contract(slice_.feed)
         zone = load_registry().get(slice_.branch_id).zone
-        context = Context(slice_, zone, record.sent_at, self.branch_ids)
+        context = Context(slice_, zone, record.sent_at, self.branch_ids, seen_at=record.manifest_seen_at)
         assert record.landed_uri is not None
         with self.landing.open(record.landed_uri, record.file_name) as landed:
             if landed.sha256 != record.sha256:
@@ -418,7 +418,8 @@ class _Transaction:
 def _record(conn: psycopg.Connection, slice_: Slice) -> SliceRecord | None:
     """What is on record of a slice in force; None when it is not in force any more."""
     row = conn.execute(
-        "select run_id, manifest_sha256, rows_sent, sent_at, file_name, file_format, bytes, sha256, landed_uri"
+        "select run_id, manifest_sha256, rows_sent, sent_at, file_name, file_format, bytes, sha256, landed_uri,"
+        " manifest_seen_at"
         " from ops.slice where status = 'loaded'"
         " and feed = %s and branch_id = %s and business_date = %s and revision = %s",
         [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],

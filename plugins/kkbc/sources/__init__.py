@@ -9,20 +9,23 @@ from pathlib import Path
 from kkbc.connections import Connection, get_connection
 from kkbc.errors import BranchRefused
 from kkbc.registry import Branch
-from kkbc.sources.base import Manifest, Source, Wanted
+from kkbc.sources.base import Manifest, OneRefused, OneUnavailable, Source, Wanted
+from kkbc.sources.bounds import Bounds
 from kkbc.sources.folder import FolderTree
 from kkbc.sources.tree import TreeSource
 
-__all__ = ["Manifest", "Source", "Wanted", "open_source"]
+__all__ = ["Bounds", "Manifest", "OneRefused", "OneUnavailable", "Source", "Wanted", "open_source"]
 
 
-def open_source(branch: Branch, root: Path | None) -> Source:
+def open_source(branch: Branch, root: Path | None, bounds: Bounds | None = None) -> Source:
     """The source of `branch`. `root` holds the deliveries of branches of kind `file` whose connection names no folder.
 
+    `bounds` are those of the visit; None: those of the settings. It connects when it is first asked for something.
     Raises BranchRefused when the branch's folder or connection is not configured.
     """
+    bounds = bounds or Bounds()
     if branch.kind == "file":
-        return TreeSource(branch, FolderTree(branch, _folder(branch, root)))
+        return TreeSource(branch, FolderTree(branch, _folder(branch, root), bounds.deadline), bounds)
     if branch.connection is None:
         raise BranchRefused(f"branch {branch.branch_id} of kind {branch.kind} has no connection", "name one")
     connection = get_connection(branch.connection)
@@ -31,19 +34,19 @@ def open_source(branch: Branch, root: Path | None) -> Source:
         case "s3":
             from kkbc.sources.s3 import S3Tree
 
-            return TreeSource(branch, S3Tree(branch, connection))
+            return TreeSource(branch, S3Tree(branch, connection, deadline=bounds.deadline), bounds)
         case "sftp":
             from kkbc.sources.sftp import SftpTree
 
-            return TreeSource(branch, SftpTree(branch, connection))
+            return TreeSource(branch, SftpTree(branch, connection, deadline=bounds.deadline), bounds)
         case "http":
             from kkbc.sources.http import HttpSource
 
-            return HttpSource(branch, connection)
+            return HttpSource(branch, connection, bounds=bounds)
         case "postgres":
             from kkbc.sources.postgres import PostgresSource
 
-            return PostgresSource(branch, connection)
+            return PostgresSource(branch, connection, bounds=bounds)
 
 
 def _folder(branch: Branch, root: Path | None) -> Path:

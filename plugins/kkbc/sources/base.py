@@ -6,7 +6,16 @@ from datetime import date
 from pathlib import Path
 from typing import Protocol
 
+from kkbc.errors import BranchRefused, BranchUnavailable
 from kkbc.slices import Delivery, Entry
+
+
+class OneRefused(BranchRefused):
+    """One manifest or slice is kept from us; the others can be had."""
+
+
+class OneUnavailable(BranchUnavailable):
+    """One manifest or slice cannot be had just now, though the branch answers; the others may be."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,8 @@ class Source(Protocol):
         """The manifests that are there, by date and revision.
 
         Reading them is left to the caller, who knows which ones are settled.
-        Raises BranchRefused, BranchUnavailable or BranchTimeout, as every call of a source may.
+        Raises BranchRefused, BranchUnavailable or BranchTimeout, as every call of a source may; OneRefused and
+        OneUnavailable concern the manifest that is read or the slice that is fetched, and no other.
         """
         ...
 

@@ -11,21 +11,33 @@ from kkbc.connections import Connection
 from kkbc.errors import BranchRefused, BranchUnavailable, SliceRejected
 from kkbc.registry import Branch
 from kkbc.slices import Delivery, Entry
-from kkbc.sources.api import Api, Expired, Failing, NotThere, Patience, Unintelligible, Unwilling
-from kkbc.sources.base import Manifest, Wanted
+from kkbc.sources.api import Api, Expired, NotThere, Patience, Unintelligible, Unwilling
+from kkbc.sources.base import Manifest, OneRefused, OneUnavailable, Wanted
+from kkbc.sources.bounds import Bounds
 from kkbc.sources.manifest import Place, parse_answer
 from kkbc.sources.pages import parse_page
+from kkbc.sources.tree import MANIFEST_BYTES
 
 _PAGE_ROWS = 1000
+# A page may be empty and name the next one. So many in a row lead nowhere.
+_EMPTY_PAGES = 100
+_CURSOR_BYTES = 4096
 
 
 class HttpSource:
     """Deliveries of `branch` behind the API that `connection` names (see Api). Read only."""
 
-    def __init__(self, branch: Branch, connection: Connection, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        branch: Branch,
+        connection: Connection,
+        patience: Patience | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         self.branch = branch
         self.patience = patience or Patience()
-        self._api = Api(f"branch {branch.branch_id}", connection, self.patience)
+        self.bounds = bounds or Bounds()
+        self._api = Api(f"branch {branch.branch_id}", connection, self.patience, self.bounds.deadline)
 
     def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
         """See Source. One question for each day.
@@ -39,7 +51,7 @@ class HttpSource:
             place = Place(self.branch.branch_id, day, f"deliveries/{day}", self.branch.zone)
             try:
                 content = None if day in wanted.skip else self._manifest(place)
-            except (Failing, Unwilling) as status:
+            except (OneUnavailable, Unwilling, OneRefused) as status:
                 failure = self._failure(status, place)
                 if aside is not None:
                     raise failure from None
@@ -72,7 +84,7 @@ class HttpSource:
                 raise SliceRejected("FILE_MISSING", "the manifest lists it, the API does not know it") from None
             except Unwilling as status:
                 raise SliceRejected("UNREADABLE", f"the API answers {status}") from None
-        raise BranchUnavailable(f"{self._api.place}: the cursor of {entry.feed} expires each time before its last page")
+        raise OneUnavailable(f"{self._api.place}: the cursor of {entry.feed} expires each time before its last page")
 
     def close(self) -> None:
         """See Source."""
@@ -81,14 +93,14 @@ class HttpSource:
     def _manifest(self, place: Place) -> bytes | None:
         """The manifest as it came, even when it is none; None when there is no such delivery (any more)."""
         try:
-            return self._api.ask(place.name, {}, _checked)
+            return self._api.ask(place.name, {}, _checked, MANIFEST_BYTES)
         except (NotThere, Expired):
             return None
         except Unintelligible as answer:
             return answer.content
 
     def _failure(self, status: Exception, place: Place) -> BranchRefused | BranchUnavailable:
-        if isinstance(status, Failing):
+        if isinstance(status, BranchRefused | BranchUnavailable):
             return status
         return BranchRefused(f"{self._api.place} answers {status} for {place.name}", "check the address of its API")
 
@@ -100,24 +112,27 @@ class HttpSource:
         }
         # Where the manifest is true this is never reached; an API whose pages have no end is not followed further.
         most = 2 * entry.rows + _PAGE_ROWS
-        came, total, cursors = 0, None, set[str]()
-        with target.open("wb") as file:
+        came, empty, total, cursors = 0, 0, None, set[bytes]()
+        with self.bounds.writing(target) as file:
             while True:
                 try:
                     page = self._api.ask(entry.feed, query, parse_page)
                 except Unintelligible as answer:
                     file.write(answer.content)
                     raise SliceRejected("UNREADABLE", str(answer)) from None
-                file.writelines(f"{item}\n".encode() for item in page.items)
+                for item in page.items:
+                    file.write(f"{item}\n".encode())
                 came += len(page.items)
+                empty = 0 if page.items else empty + 1
                 total = page.total if total is None else total
                 if page.total not in (None, total):
                     raise _WrongTotal(f"total is {total} on one page and {page.total} on another")
                 if page.next_cursor is None or came > most or (total is not None and came > total):
                     break
-                if page.next_cursor in cursors or len(cursors) > most:
+                mark = _mark(page.next_cursor)
+                if mark in cursors or empty > _EMPTY_PAGES:
                     raise _WrongTotal(f"the pages have no end: {came} rows came, total is {total}")
-                cursors.add(page.next_cursor)
+                cursors.add(mark)
                 query["cursor"] = page.next_cursor
         if total is not None and came != total:
             raise _WrongTotal(f"total is {total}, {came} rows came")
@@ -125,6 +140,17 @@ class HttpSource:
 
 class _WrongTotal(Exception):
     """What came is not what the API says there is."""
+
+
+def _mark(cursor: str) -> bytes:
+    """What tells a cursor from others. Raises SliceRejected for one that cannot be sent back."""
+    try:
+        content = cursor.encode()
+    except UnicodeEncodeError:
+        raise SliceRejected("UNREADABLE", "the API gives a cursor that cannot be written") from None
+    if len(content) > _CURSOR_BYTES:
+        raise SliceRejected("UNREADABLE", f"the API gives a cursor of more than {_CURSOR_BYTES} bytes")
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _checked(content: bytes) -> bytes:

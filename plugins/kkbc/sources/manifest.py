@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 from kkbc.slices import Delivery, Entry, RejectionReason, feeds_of
 
 SCHEMA_VERSION = 1
-_NAME = re.compile(r"^manifest(?:\.r(\d{1,6}))?\.json$")
+_NAME = re.compile(r"manifest(?:\.r(.*))?\.json", re.IGNORECASE | re.ASCII | re.DOTALL)
 _LISTS = ("files", "slices", "feeds")
-_MAX_REVISION = 2**31
+MAX_REVISION = 999
+NOT_TAKEN = f"its revision is no whole number from 1 to {MAX_REVISION}: it is not taken"
 _MOST = 2**63
 _FIRST_YEAR, _LAST_YEAR = 1900, 9000
 
@@ -36,10 +37,29 @@ class Place:
     revision: int = 1
 
 
+def is_manifest_name(name: str) -> bool:
+    """Whether a file is called like a manifest, in any case and of whatever revision."""
+    return _NAME.fullmatch(name) is not None
+
+
 def revision_of_name(name: str) -> int | None:
-    """Revision that a file name stands for: manifest.json 1, manifest.r3.json 3; None for any other file."""
-    match = _NAME.match(name)
-    return None if match is None else int(match[1] or 1)
+    """Revision that a file name stands for: manifest.json 1, manifest.r3.json 3, in any case.
+
+    None for any other file, and for a manifest of another revision than 1 to 999 (Exchange rule 33).
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    said = match[1]
+    if said is None:
+        return 1
+    return _revision(int(said)) if re.fullmatch("[0-9]{1,6}", said) else None
+
+
+def refused_manifest(branch_id: str, business_date: date, name: str, why: str) -> Delivery:
+    """What there is to report of a manifest that is not taken: nothing is delivered by it."""
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    return Delivery(branch_id, business_date, 1, None, (), name, digest, notes=(why,))
 
 
 def parse_manifest(content: bytes, branch_id: str, business_date: date, name: str, zone: ZoneInfo) -> Delivery:
@@ -90,12 +110,22 @@ def _judge(document: Any, content: bytes, place: Place, *, each_its_own: bool = 
     if not isinstance(document, dict):
         return condemned("UNREADABLE", f"{name} is no JSON object")
 
-    revision = _revision(document.get("revision")) or revision
+    said = document.get("revision")
+    if said is not None and _revision(said) is None:
+        return Delivery(branch_id, business_date, revision, None, (), name, digest, notes=(NOT_TAKEN,))
+    revision = _revision(said) or revision
     sent_at = _instant(document.get("sent_at"), place.zone)
     files = document.get("files")
     listed = [item for item in files if isinstance(item, dict)] if isinstance(files, list) else []
-    entries = tuple(_entry(item, place.zone, each_its_own) for item in listed if item.get("feed") in feeds)
-    unknown = tuple(sorted({str(item.get("feed"))[:40] for item in listed if item.get("feed") not in feeds}))
+    known = [item for item in listed if item.get("feed") in feeds]
+    not_taken = {item["feed"] for item in known if each_its_own and not _may_be_taken(item.get("revision"))}
+    entries = tuple(
+        _entry(item, place.zone, each_its_own)
+        for item in known
+        if not each_its_own or _may_be_taken(item.get("revision"))
+    )
+    unknown = tuple(sorted({str(_scalar(item.get("feed")))[:40] for item in listed if item.get("feed") not in feeds}))
+    notes = tuple(f"{feed}: {NOT_TAKEN}" for feed in sorted(not_taken))
 
     if document.get("schema_version") != SCHEMA_VERSION:
         detail = f"schema_version is not {SCHEMA_VERSION}"
@@ -106,20 +136,26 @@ def _judge(document: Any, content: bytes, place: Place, *, each_its_own: bool = 
         return condemned("MANIFEST_DATE", "the manifest is of another business date", _once(entries), sent_at)
     if not isinstance(files, list) or len(listed) != len(files):
         return condemned("UNREADABLE", "the manifest lists no files, or something that is none", sent_at=sent_at)
-    twice = _twice(listed, revision, each_its_own)
-    if twice:
-        return condemned("UNREADABLE", f"the manifest lists {twice[:80]} twice", sent_at=sent_at)
-    return Delivery(branch_id, business_date, revision, sent_at, entries, name, digest, None, unknown)
+    if twice := _twice(listed, revision, each_its_own):
+        return condemned("UNREADABLE", f"the manifest lists a {twice} twice", sent_at=sent_at)
+    return Delivery(branch_id, business_date, revision, sent_at, entries, name, digest, None, unknown, notes=notes)
 
 
 def _twice(listed: list[dict[str, Any]], revision: int, each_its_own: bool) -> str | None:
     """What is listed a second time: a feed or a file, or a revision of a feed where slices have revisions."""
     if each_its_own:
-        said = Counter((str(item.get("feed")), str(item.get("revision") or revision)) for item in listed)
+        said = Counter(
+            ("slice", _scalar(item.get("feed")), _scalar(item.get("revision")) or revision) for item in listed
+        )
     else:
-        said = Counter((str(item.get("feed")), "feed") for item in listed)
-        said.update((str(item["name"]), "name") for item in listed if item.get("name") is not None)
-    return next((what for (what, _), n in said.items() if n > 1), None)
+        said = Counter(("feed", _scalar(item.get("feed")), 0) for item in listed)
+        said.update(("file", _scalar(item["name"]), 0) for item in listed if item.get("name") is not None)
+    return next((what for (what, _, _), n in said.items() if n > 1), None)
+
+
+def _scalar(value: object) -> str | int | float | None:
+    """A value of JSON that can be compared and written down; of lists and objects, however deep, the kind."""
+    return value if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _load(content: bytes) -> Any:
@@ -152,10 +188,8 @@ def _entry(item: dict[str, Any], zone: ZoneInfo, each_its_own: bool) -> Entry:
     feed, said_rows = str(item["feed"]), item.get("rows")
     rows = said_rows if _is_whole(said_rows) else -1
     if each_its_own:
-        said = item.get("revision")
-        revision = _revision(said)
         sent_at = _instant(item.get("sent_at"), zone)
-        return Entry(feed, rows if revision or said is None else -1, revision=revision, sent_at=sent_at)
+        return Entry(feed, rows, revision=_revision(item.get("revision")), sent_at=sent_at)
     name, size, digest = item.get("name"), item.get("bytes"), item.get("sha256")
     return Entry(
         feed,
@@ -177,7 +211,12 @@ def _is_text(value: str) -> bool:
 
 
 def _revision(value: object) -> int | None:
-    return value if _is_whole(value) and 1 <= value < _MAX_REVISION else None
+    return value if _is_whole(value) and 1 <= value <= MAX_REVISION else None
+
+
+def _may_be_taken(revision: object) -> bool:
+    """Whether a revision is lawful, or left out (Exchange rule 33)."""
+    return revision is None or _revision(revision) is not None
 
 
 def _instant(value: object, zone: ZoneInfo) -> datetime | None:

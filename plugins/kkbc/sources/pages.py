@@ -8,6 +8,8 @@ from kkbc.reading.text import CONTROL_CHARACTERS
 
 _decode = json.JSONDecoder().raw_decode
 _BLANKS = " \t\r\n"
+# Of which a thousand are asked for.
+_MOST_ITEMS = 100_000
 _ONE_LINE = str.maketrans("\r\n", "  ")
 
 
@@ -31,6 +33,8 @@ def parse_page(content: bytes) -> Page:
 
     def item(at: int) -> int:
         _, end = _decode(text, at)
+        if len(page.items) == _MOST_ITEMS:
+            raise ValueError("items without measure")
         # Within JSON, line breaks that are not escaped can only be blanks between its parts.
         page.items.append(text[at:end].translate(_ONE_LINE))
         return end
@@ -46,7 +50,7 @@ def parse_page(content: bytes) -> Page:
         if key == "data" and value is None:
             has_data = True
         elif key == "next_cursor":
-            page.next_cursor = None if value in (None, "") else str(value)
+            page.next_cursor = None if value in (None, "") else _cursor(value)
         elif key == "total" and value is not None:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError("total is no whole number")
@@ -57,6 +61,12 @@ def parse_page(content: bytes) -> Page:
     if _skip(text, end) != len(text) or not has_data:
         raise ValueError("no page")
     return page
+
+
+def _cursor(value: object) -> str:
+    if not isinstance(value, str | int | float):
+        raise ValueError("next_cursor is no text")
+    return str(value)
 
 
 def _text(content: bytes) -> str:

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -26,14 +26,18 @@ from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRe
 from kkbc.registry import Branch
 from kkbc.slices import Delivery, Entry
 from kkbc.sources.base import Manifest, Wanted
-from kkbc.sources.manifest import Place, judge_rows
+from kkbc.sources.bounds import Bounds, Deadline
+from kkbc.sources.manifest import MAX_REVISION, NOT_TAKEN, Place, judge_rows, refused_manifest
 
 _T = TypeVar("_T")
 
 SCHEMA = "ekspor"
 _OWN_COLUMNS = ("tgl_data", "revisi")
-_MAX_REVISION = 2**31
-_ROWS_AT_ONCE = 1000
+# Rows that travel together, and what one may have: no more than that is in memory, twice over.
+_ROWS_AT_ONCE = 200
+_ROW_BYTES = 256 << 10
+# Of what pengiriman announces, the latest.
+_MOST_ANNOUNCED = 60_000
 _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 # What only a person can mend, in the words of servers and of libpq: while connecting there are no codes to go by.
@@ -50,11 +54,17 @@ _REFUSALS = (
 )
 
 # As JSON, so that a time out of any calendar, or a number that is none, is judged here and not by the driver.
+# What is longer than anything lawful stays where it is.
 _PENGIRIMAN = """
-    select tgl_data::date, to_json(revisi),
-        json_build_object('feed', rtrim(umpan::text), 'rows', jumlah_baris, 'sent_at', dikirim_pada)
+    select tgl_data::date, case when octet_length(revisi::text) <= 40 then to_json(revisi) else '"?"' end,
+        json_build_object(
+            'feed', rtrim(left(umpan::text, 200)),
+            'rows', case when octet_length(jumlah_baris::text) <= 40 then jumlah_baris end,
+            'sent_at', case when octet_length(dikirim_pada::text) <= 100 then dikirim_pada end
+        )
     from ekspor.pengiriman where tgl_data between %s and %s
-    order by tgl_data, revisi, umpan, dikirim_pada
+    order by tgl_data desc, revisi desc, umpan desc, dikirim_pada desc
+    limit %s
 """
 
 _SETTINGS = """
@@ -95,9 +105,16 @@ class PostgresSource:
     `schema` is the name of the database; sslmode, sslrootcert, sslcert and sslkey may stand in its extra. Read only.
     """
 
-    def __init__(self, branch: Branch, connection: Connection, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        branch: Branch,
+        connection: Connection,
+        limits: Limits | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         connection.need("host", "login", "schema")
         self.branch = branch
+        self.bounds = bounds or Bounds()
         self.limits = limits or Limits()
         self.place = f"branch {branch.branch_id} at {connection.host}, database {connection.schema}"
         self._connection = connection
@@ -106,9 +123,15 @@ class PostgresSource:
 
     def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
         """See Source. What ekspor.pengiriman announces, all in one query: each revision of a day is a manifest."""
-        for (day, revision), rows in self._announced(date.min, wanted.until).items():
+        announced = self._announced(date.min, wanted.until)
+        for (day, revision), rows in announced.items():
             stamp = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
             yield Manifest(day, _name(revision), stamp, partial(self._read, day, revision))
+        if sum(map(len, announced.values())) >= _MOST_ANNOUNCED:
+            raise BranchRefused(
+                f"{self.place}: {SCHEMA}.pengiriman has more than {_MOST_ANNOUNCED} rows, the latest were read",
+                "have the branch clear away what is old",
+            )
 
     def fetch(self, delivery: Delivery, entry: Entry, target: Path) -> None:
         """Writes the rows of a slice to `target` as JSON lines, in the snapshot in which its delivery was read.
@@ -127,11 +150,16 @@ class PostgresSource:
         with self._answering() as session, session.transaction():
             try:
                 query = _query(session, slice_.feed)
-                with session.cursor(name="kkbc") as cursor, target.open("wb") as file:
+                with session.cursor(name="kkbc") as cursor, self.bounds.writing(target) as file:
                     cursor.adapters.register_loader("text", _AsBytes)
                     cursor.itersize = _ROWS_AT_ONCE
-                    cursor.execute(query, [slice_.business_date, slice_.revision])
+                    # Another number than announced is ROW_COUNT: how many more there are need not be known.
+                    cursor.execute(
+                        query, [slice_.business_date, slice_.revision, min(2 * entry.rows + _ROWS_AT_ONCE, 2**62)]
+                    )
                     for (row,) in cursor:
+                        if row is None:
+                            raise SliceRejected("UNREADABLE", f"a row has more than {_ROW_BYTES} bytes")
                         # Columns of type json may hold line breaks: in JSON they are nothing but blanks.
                         file.write(row.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
             except errors.InsufficientPrivilege:
@@ -150,13 +178,11 @@ class PostgresSource:
 
     def _read(self, day: date, revision: int | None) -> Delivery:
         """The delivery as announced in the snapshot that begins here, and in which its slices are fetched."""
-        rows = self._announced(day, day, keep=True).get((day, revision), [])
-        place = Place(self.branch.branch_id, day, _name(revision), self.branch.zone, revision or 1)
-        self._read_last = (day, place.revision)
-        delivery = judge_rows(rows, place)
         if revision is None:
-            return replace(delivery, rejection=("UNREADABLE", "revisi in pengiriman is no whole number from 1 on"))
-        return delivery
+            return refused_manifest(self.branch.branch_id, day, _name(revision), NOT_TAKEN)
+        rows = self._announced(day, day, keep=True).get((day, revision), [])
+        self._read_last = (day, revision)
+        return judge_rows(rows, Place(self.branch.branch_id, day, _name(revision), self.branch.zone, revision))
 
     def _announced(
         self, since: date, until: date, *, keep: bool = False
@@ -169,7 +195,7 @@ class PostgresSource:
         with self._answering() as session:
             session.rollback()
             try:
-                found = session.execute(_PENGIRIMAN, [since, until]).fetchall()
+                found = session.execute(_PENGIRIMAN, [since, until, _MOST_ANNOUNCED]).fetchall()
             except psycopg.Error as error:
                 if not _is_of_the_query(error, session):
                     raise
@@ -179,19 +205,21 @@ class PostgresSource:
                 ) from None
             if not keep:
                 session.rollback()
-        for day, revision, row in found:
-            is_lawful = isinstance(revision, int) and 1 <= revision < _MAX_REVISION
+        for day, revision, row in reversed(found):
+            is_lawful = isinstance(revision, int) and not isinstance(revision, bool) and 1 <= revision <= MAX_REVISION
             announced.setdefault((day, revision if is_lawful else None), []).append(row)
         return announced
 
     @contextmanager
     def _answering(self) -> Iterator["_Session"]:
         """A session for the block; what becomes of the connection in it is told in words of ours."""
+        self.bounds.deadline.check(self.place)
         if self._session is None:
             self._session = self._connect()
         try:
             yield self._session
         except (errors.QueryCanceled, errors.LockNotAvailable, _Silent):
+            self.bounds.deadline.check(self.place)
             raise BranchTimeout(f"{self.place} does not answer in {self.limits.statement:g} s") from None
         except psycopg.Error as error:
             raise BranchUnavailable(f"{self.place} broke off ({type(error).__name__})") from None
@@ -205,7 +233,7 @@ class PostgresSource:
                 user=named.login,
                 password=named.password or None,
                 dbname=named.schema,
-                connect_timeout=round(limits.connect),
+                connect_timeout=max(1, round(self.bounds.deadline.within(limits.connect).left)),
                 client_encoding="UTF8",
                 application_name="kkbc",
                 **{name: str(value) for name, value in named.extra.items() if name in _TLS},
@@ -223,6 +251,7 @@ class PostgresSource:
             raise BranchUnavailable(f"{self.place} cannot be reached") from None
         self._session = session
         session.seconds = limits.statement + limits.grace
+        session.deadline = self.bounds.deadline
         with self._answering():
             session.execute(
                 _SETTINGS, [self.branch.timezone, *map(_milliseconds, (limits.statement, limits.lock, limits.idle))]
@@ -234,14 +263,18 @@ class PostgresSource:
 
 
 class _Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which no answer is waited for longer than `seconds`, even from a server that is frozen."""
+    """A connection on which no answer is waited for longer than `seconds`, nor beyond the visit's `deadline`, even from
+    a server that is frozen.
+    """
 
     seconds: float = 60
+    deadline: Deadline
 
     def wait(self, gen: Generator[Any, Any, _T], *args: Any, **kwargs: Any) -> _T:
         """See psycopg.Connection.wait. Raises _Silent, and the connection is of no use any more."""
         try:
-            return super().wait(_until(gen, time.monotonic() + self.seconds), *args, **kwargs)
+            seconds = self.deadline.within(self.seconds).left if hasattr(self, "deadline") else self.seconds
+            return super().wait(_until(gen, time.monotonic() + seconds), *args, **kwargs)
         except _Silent:
             self.close()
             raise
@@ -273,11 +306,18 @@ class _AsBytes(Loader):
 
 def _is_of_the_query(error: psycopg.Error, session: _Session) -> bool:
     """Whether the branch's schema or its rows are to blame, and not the server or the way to it."""
-    return not session.broken and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    # A row that no server can put together counts among the errors of operation.
+    computed = not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or isinstance(
+        error, errors.ProgramLimitExceeded | errors.OutOfMemory
+    )
+    return computed and not session.broken
 
 
 def _query(session: _Session, feed: str) -> sql.Composed:
-    """One row of JSON text for each row of the table, given tgl_data and revisi. Raises SliceRejected, see fetch."""
+    """One row of JSON text for each row of the table, given tgl_data, revisi and a limit; null for one too long.
+
+    Raises SliceRejected, see fetch.
+    """
     table = f"{SCHEMA}.{feed}"
     found = session.execute(_COLUMNS, [SCHEMA, feed]).fetchall()
     if not found:
@@ -295,11 +335,13 @@ def _query(session: _Session, feed: str) -> sql.Composed:
         if column.wire in types
     ]
     has_places = found[0][3]
-    order.append(sql.SQL("s.tableoid, s.ctid" if has_places else 'row_to_json(r)::text collate "C"'))  # type: ignore[arg-type]
+    order.append(sql.SQL("s.tableoid, s.ctid" if has_places else 't.line collate "C"'))  # type: ignore[arg-type]
     return sql.SQL(
-        "select row_to_json(r)::text from {} s, lateral (select {}) r"
-        " where s.tgl_data = %s and s.revisi = %s order by {}"
+        "select case when octet_length(t.line) <= {} then t.line end from {} s, lateral (select {}) r,"
+        " lateral (select row_to_json(r)::text as line offset 0) t"
+        " where s.tgl_data = %s and s.revisi = %s order by {} limit %s"
     ).format(
+        sql.Literal(_ROW_BYTES),
         sql.Identifier(SCHEMA, feed),
         sql.SQL(", ").join(_column(name, kind) for name, kind in types.items()),
         sql.SQL(", ").join(order),

@@ -7,19 +7,21 @@ machine's metadata service may hold for somebody else's access is never looked a
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from aiohttp import ClientError as TransferError
 from botocore.exceptions import (
     BotoCoreError,
     ConnectTimeoutError,
     EndpointProviderError,
+    HTTPClientError,
     ParamValidationError,
     ReadTimeoutError,
     SSLError,
@@ -30,11 +32,19 @@ from s3fs import S3FileSystem
 from kkbc.connections import Connection
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.registry import Branch
-from kkbc.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Item, day_of
+from kkbc.sources.bounds import MOST_DAYS, MOST_FILES, Bounds, Deadline
+from kkbc.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item, day_of
+
+_T = TypeVar("_T")
 
 _ROOT = re.compile(r"^s3://([^/]+)/?(.*)$")
 # A request is tried once more before the branch counts as down; the run itself tries again later.
 _ATTEMPTS = 2
+# Of an answer that is no file: a thousand keys of the greatest length, and then some.
+_ANSWER_BYTES = 4 << 20
+_TOKEN_CHARACTERS = 8192
+# Requests for one listing: twenty million files.
+_PAGES = 20_000
 
 
 class S3Tree:
@@ -50,7 +60,9 @@ class S3Tree:
         connection: Connection,
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
+        deadline: Deadline | None = None,
     ) -> None:
+        self.deadline = deadline or Bounds().deadline
         connection.need("login", "password", "extra.root")
         match = _ROOT.match(str(connection.extra["root"]))
         if match is None:
@@ -84,6 +96,7 @@ class S3Tree:
                 },
                 # Not every store knows the newer checksums; the manifest has one of its own.
                 "response_checksum_validation": "when_required",
+                "http_session_cls": _BoundedSession,
             },
             session=_blind_session(),
             asynchronous=True,
@@ -93,17 +106,25 @@ class S3Tree:
         self._fs.retries = 1  # those of the file system come on top of the client's
         self._runner = asyncio.Runner()
 
-    def days(self, until: date) -> Iterator[tuple[date, list[Item] | None]]:
+    def days(self, until: date) -> Iterator[tuple[date, list[Item] | Hidden]]:
         """See Tree. One listing, a thousand files a request, up to the last day that is wanted."""
+        found = 0
         for name, keys in groupby(self._keys(until), key=lambda key: key[0]):
-            if (day := day_of(name)) is not None:
-                yield day, [Item(file, stamp) for _, file, stamp in keys if file and "/" not in file]
+            if (day := day_of(name)) is None:
+                continue
+            found += 1
+            if found > MOST_DAYS:
+                raise BranchRefused(f"{self.place} has more than {MOST_DAYS} days", "have the branch clear them away")
+            items = [Item(file, stamp) for _, file, stamp in keys if file and "/" not in file]
+            yield day, Hidden.CROWDED if len(items) > MOST_FILES else items
 
-    def read(self, day: date, name: str) -> Iterator[bytes]:
+    def read(self, day: date, name: str, most: int) -> Iterator[bytes]:
         """See Tree."""
+        if not most:
+            return
         with self._told():
             try:
-                answer = self._call("get_object", Key=f"{self.prefix}{day}/{name}")
+                answer = self._call("get_object", Key=f"{self.prefix}{day}/{name}", Range=f"bytes=0-{most - 1}")
             except FileNotFoundError as error:
                 if _code(error) == "NoSuchBucket":
                     raise
@@ -112,13 +133,18 @@ class S3Tree:
                 if _code(error) not in ("AccessDenied", "InvalidObjectState", "403"):
                     raise
                 raise FileForbidden from error
+            except OSError as error:
+                if _code(error) not in ("InvalidRange", "416"):
+                    raise
+                return  # of nothing there is no first byte
         body = answer["Body"]
         try:
-            while True:
+            while most:
                 with self._told():
-                    block = self._runner.run(_fill(body))
+                    block = self._run(_fill(body, min(BLOCK, most)))
                 if not block:
                     return
+                most -= len(block)
                 yield block
         finally:
             body.close()
@@ -131,28 +157,56 @@ class S3Tree:
         self._runner.close()
 
     def _keys(self, until: date) -> Iterator[tuple[str, str, str]]:
-        """Day folder, rest of the name, and stamp of each object of the branch; a store lists them in order."""
+        """Day folder, rest of the name, and stamp of each object of the branch; a store lists them in order.
+
+        Of a folder no more than one beyond MOST_FILES are listed, the next folder comes then.
+        """
         more: dict[str, str] = {}
-        while True:
+        last, count = "", 0
+        for _ in range(_PAGES):
             with self._told():
                 page = self._call("list_objects_v2", Prefix=self.prefix, **more)
+            more = {"ContinuationToken": str(page.get("NextContinuationToken"))}
             for item in page.get("Contents", ()):
-                folder, _, file = item["Key"].removeprefix(self.prefix).partition("/")
+                folder, _, file = str(item.get("Key", "")).removeprefix(self.prefix).partition("/")
                 if folder > until.isoformat():
                     return
-                yield folder, file, f"{item['Size']}:{item['ETag']}"
-            if not page.get("IsTruncated"):
+                if folder < last:
+                    raise BranchUnavailable(f"{self.place} lists its files in no order")
+                last, count = folder, count + 1 if folder == last else 1
+                if count > MOST_FILES + 1:
+                    more = {"StartAfter": f"{self.prefix}{folder}0"}  # the character behind the slash
+                    break
+                yield folder, file, f"{item.get('Size')}:{item.get('ETag')}"
+            if not page.get("IsTruncated") and "StartAfter" not in more:
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            if len(more.get("ContinuationToken", "")) > _TOKEN_CHARACTERS:
+                break
+        raise BranchUnavailable(f"{self.place} lists its files without an end")
 
     def _call(self, operation: str, **arguments: str) -> Any:
-        return self._runner.run(self._fs._call_s3(operation, Bucket=self.bucket, **arguments))
+        return self._run(self._fs._call_s3(operation, Bucket=self.bucket, **arguments))
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """What comes of it, in the time that the visit has left. Raises BranchTimeout."""
+
+        async def in_time() -> _T:
+            async with asyncio.timeout(self.deadline.left):
+                return await work
+
+        try:
+            return self._runner.run(in_time())
+        except TimeoutError:
+            self.deadline.check(self.place)
+            raise
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         mend = f"mend Airflow connection {self.connection.conn_id!r}, or have the branch permit listing and reading"
         try:
             yield
+        except (BranchTimeout, BranchUnavailable, FileGone, FileForbidden):
+            raise
         except FileNotFoundError as error:
             raise BranchRefused(f"{self.place} does not exist", mend) from error
         except (PermissionError, SSLError) as error:
@@ -171,10 +225,25 @@ class S3Tree:
             raise BranchUnavailable(f"{self.place} cannot be read ({_code(error)})") from error
 
 
-async def _fill(body: Any) -> bytes:
+class _BoundedSession(AIOHTTPSession):  # type: ignore[misc]
+    """Takes no answer in whole that is longer than a listing can be; files come in blocks."""
+
+    async def send(self, request: Any) -> Any:
+        """See AIOHTTPSession. Raises HTTPClientError for an answer without measure."""
+        is_file, request.stream_output = request.stream_output, True  # else all of it is read there
+        answer = await super().send(request)
+        if not is_file or answer.status_code >= 300:
+            answer._content = await _fill(answer.raw.content, _ANSWER_BYTES + 1)
+            if len(answer._content) > _ANSWER_BYTES:
+                answer.raw.close()
+                raise HTTPClientError(error="an answer without measure")
+        return answer
+
+
+async def _fill(body: Any, size: int) -> bytes:
     """The next block of an answer, empty at its end. Raises when the end comes before the length announced."""
     block = bytearray()
-    while len(block) < BLOCK and (piece := await body.read(BLOCK - len(block))):
+    while len(block) < size and (piece := await body.read(size - len(block))):
         block += piece
     return bytes(block)
 

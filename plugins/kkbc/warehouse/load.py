@@ -39,6 +39,7 @@ class SliceRecord:
     bytes: int | None = None
     sha256: str | None = None
     landed_uri: str | None = None
+    manifest_seen_at: datetime | None = None
     drift: dict[str, Any] = field(default_factory=dict)
 
 
@@ -325,6 +326,7 @@ def _record(
         "reason": reason,
         "detail": detail,
         "sent_at": record.sent_at,
+        "manifest_seen_at": record.manifest_seen_at,
         "loaded_at": None if counts is None else datetime.now().astimezone(),
         "manifest_sha256": record.manifest_sha256,
         "manifest_rows": record.manifest_rows,

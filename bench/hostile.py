@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""What a visit to a hostile branch costs: seconds, peak memory, and what comes of it.
+
+    .venv/bin/python bench/hostile.py [--visit-seconds 30] [NAME ...]
+
+Every hostile branch of tests/sources/hostile.py is visited by one process of its own, by `kkbc.pulling.pull`, into a
+warehouse of its own; it has good deliveries on the day before and the day after. The branch itself is another process.
+Bounds are those of the settings, but for the visit's time (--visit-seconds), so that what would last for eight minutes
+ends sooner, and for the length of a slice where the table says so. `disk-full` has a disk of 64 MB, which needs root.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+# Name, attack, and settings that differ.
+ATTACKS: dict[str, tuple[str, dict[str, str]]] = {
+    "good": ("good_folder", {}),
+    "sparse 40 GiB, folder": ("sparse_folder", {}),
+    "sparse 40 GiB, SFTP": ("sparse_sftp", {}),
+    "sparse 40 GiB, S3": ("sparse_s3", {}),
+    "rows 10**15, API": ("rows_without_end", {"KKBC_SLICE_BYTES": str(64 << 20)}),
+    "manifest of 128 MiB, API": ("manifest_that_unfolds", {}),
+    "page of 8 MiB of lists, API": ("page_of_lists", {}),
+    "cursor of 8 MB, API": ("cursor_of_ten_megabytes", {}),
+    "header in drips, API": ("header_in_drips", {}),
+    "100 Continue for ever, API": ("continue_for_ever", {}),
+    "103 for ever, API": ("early_hints_for_ever", {}),
+    "1,000 rows of 2 MB, database": ("rows_of_two_megabytes", {}),
+    "listing without end, SFTP": ("endless_sftp_listing", {}),
+    "NAME count 2**32 - 1, SFTP": ("names_without_number", {}),
+    "attributes 2**32 - 1, SFTP": ("attributes_without_number", {}),
+    "packet of 4 GiB, SSH": ("packet_of_four_gigabytes", {}),
+    "listing without end, S3": ("endless_s3_listing", {}),
+    "listing of 100 MB, S3": ("listing_of_a_hundred_megabytes", {}),
+    "disk full, folder": ("disk_full", {}),
+}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"of: {', '.join(ATTACKS)}")
+    parser.add_argument("--visit-seconds", type=float, default=30)
+    parser.add_argument("--visit", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.visit:
+        print(json.dumps(_visit(json.loads(arguments.visit))))
+        return
+    print("| hostile branch | peak RSS MB | seconds | slices loaded | rejected | the visit |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory(prefix="kkbc-hostile-") as folder:
+        Path(folder).chmod(0o755)
+        with _warehouse(Path(folder) / "home") as server:
+            for name in arguments.names or ATTACKS:
+                attack, settings = ATTACKS[name]
+                found = _measured(attack, settings, Path(folder), server, arguments.visit_seconds)
+                print(
+                    f"| {name} | {found['peak_mb']:.0f} | {found['seconds']:.1f} | {found['loaded']} |"
+                    f" {found['rejected']} | {found['outcome']} |",
+                    flush=True,
+                )
+
+
+@contextmanager
+def _warehouse(home: Path) -> Iterator[Any]:
+    os.environ["KKBC_HOME"] = str(home)
+    from kkbc import privacy
+    from kkbc.warehouse import migrate, schema, server
+
+    running = server.start(home)
+    try:
+        schema.create_database(running, "bench")
+        os.environ["KKBC_DATABASE_URL"] = running.conninfo("bench")
+        migrate()
+        privacy.ensure_key(home)
+        yield running
+    finally:
+        server.stop(home)
+
+
+def _measured(attack: str, settings: dict[str, str], folder: Path, server: Any, seconds: float) -> dict[str, Any]:
+    """What a process that visits this branch says of itself."""
+    from tests.sources import hostile
+
+    from kkbc.warehouse import connect
+
+    with connect() as conn:
+        conn.execute(
+            "truncate raw.registrations, raw.contributions, raw.activities, vault.registrations, vault.contributions,"
+            " ops.quarantine, ops.slice, ops.manifest, ops.attempt, ops.run cascade"
+        )
+        conn.execute("insert into ops.run (run_id, as_of, mode) values ('bench', '2023-12-12', 'plain')")
+    environment = os.environ | {"KKBC_VISIT_SECONDS": str(seconds)} | settings
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        root = Path(name)
+        if attack == "disk_full":
+            made = _small_disk(root, environment)
+        elif attack == "good_folder":
+            made = _good(root)
+        elif attack == "rows_of_two_megabytes":
+            made = hostile.rows_of_two_megabytes(root, server)
+        else:
+            made = getattr(hostile, attack)(root)
+        with made as there:
+            asked = json.dumps({"kind": there.kind, "fields": there.fields})
+            command = [sys.executable, __file__, "--visit", asked]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"peak_mb": 0, "seconds": 0, "loaded": 0, "rejected": 0, "outcome": f"died: {done.stderr[-300:]!r}"}
+    return dict(json.loads(done.stdout))
+
+
+@contextmanager
+def _good(root: Path) -> Iterator[Any]:
+    from tests.sources import hostile
+
+    hostile.deliveries(root)
+    yield hostile.Attack("file", {"extra": {"root": str(root)}})
+
+
+@contextmanager
+def _small_disk(root: Path, environment: dict[str, str]) -> Iterator[Any]:
+    """A contribution file of 100 MB, and landing and spool on a disk of 64 MB."""
+    from tests.deliveries import as_csv, deliver
+    from tests.sources import hostile
+
+    (root / "branches").mkdir()
+    hostile.deliveries(root / "branches")
+    content = as_csv("iuran", [{}])
+    line = content.splitlines(keepends=True)[1]
+    deliver(root / "branches", {"iuran": [{}]}, day=hostile.DAY, revision=2)
+    path = root / "branches" / "KC001" / str(hostile.DAY) / "iuran.r2.csv"
+    path.write_bytes(content + line * ((100 << 20) // len(line)))
+    manifest = path.with_name("manifest.r2.json")
+    manifest.write_text(
+        json.dumps(
+            json.loads(manifest.read_text())
+            | {
+                "files": [
+                    {"feed": "iuran", "name": path.name, "rows": 1, "bytes": path.stat().st_size, "sha256": "ab" * 32}
+                ]
+            }
+        )
+    )
+    disk = root / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0755", "tmpfs", str(disk)], check=True)
+    keys = Path(environment["KKBC_HOME"]) / "keys"
+    home = disk / "home"
+    (home / "keys").mkdir(parents=True, mode=0o700)
+    for key in keys.iterdir():
+        (home / "keys" / key.name).write_bytes(key.read_bytes())
+        (home / "keys" / key.name).chmod(0o600)
+    environment["KKBC_HOME"] = str(home)
+    try:
+        yield hostile.Attack("file", {"extra": {"root": str(root / "branches")}})
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def _visit(attack: dict[str, Any]) -> dict[str, Any]:
+    """One visit, in this process."""
+    from datetime import date
+
+    from tests.sources.pulled import keep_connection
+
+    from kkbc.pulling import pull
+    from kkbc.registry import Branch
+    from kkbc.warehouse import connect
+
+    keep_connection("hostile", attack["kind"], **attack["fields"])
+    branch = Branch.model_validate({"branch_id": "KC001", "kind": attack["kind"], "connection": "hostile"})
+    outcome = "ends well"
+    began = time.perf_counter()
+    with connect("loader", autocommit=True) as conn:
+        try:
+            pull(conn, branch, run_id="bench", until=date(2023, 12, 12), root=None)
+        except Exception as error:
+            outcome = type(error).__name__
+        seconds = time.perf_counter() - began
+        rows = conn.execute("select status, reason from ops.slice where status in ('loaded', 'rejected')").fetchall()
+    reasons = sorted({reason for status, reason in rows if status == "rejected"})
+    with suppress(FileNotFoundError):
+        (Path(os.environ["KKBC_HOME"]) / "keys" / "connections.json").unlink()
+    return {
+        "peak_mb": _peak_mb(),
+        "seconds": seconds,
+        "loaded": sum(status == "loaded" for status, _ in rows),
+        "rejected": " ".join([str(sum(status == "rejected" for status, _ in rows)), *reasons]),
+        "outcome": outcome,
+    }
+
+
+def _peak_mb() -> float:
+    """The peak of this process. What getrusage tells may be that of the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+if __name__ == "__main__":
+    main()
