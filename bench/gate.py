@@ -25,10 +25,10 @@ ROWS = {
     "pendaftaran": (
         REGISTRATIONS,
         "insert into raw.registrations (_business_date, _branch_id, _revision, _line, _load_id, participant_token,"
-        " registration_no, branch_id, registered_at, birth_year, sex, district_code, occupation_code, declared_income,"
+        " registration_no, branch_id, registered_at, birth_year, sex, district_code, occupation_code,"
         " program_code, months_covered, channel_code, segment_code, record_status, updated_at)"
         " select d, b, 1, n, l, md5(b || 'p' || d || n), 'R' || d || '-' || n, b, d + time '09:00', 1990, 'P',"
-        " '317206', 'NELAYAN', 1000000, 'JKK_JKM', 1, (array['KANTOR', 'PASAR', 'RADIO', 'JMO'])[n %% 4 + 1],"
+        " '317206', 'NELAYAN', 'JKK_JKM', 1, (array['KANTOR', 'PASAR', 'RADIO', 'JMO'])[n %% 4 + 1],"
         " 'MANDIRI', 'BARU', d + time '09:00'",
     ),
     "iuran": (
@@ -43,8 +43,8 @@ ROWS = {
     "kegiatan": (
         ACTIVITIES,
         "insert into raw.activities (_business_date, _branch_id, _revision, _line, _load_id, activity_code, branch_id,"
-        " activity_type, activity_name, started_at, ended_at, contacts, record_status, updated_at)"
-        " select d, b, 1, n, l, 'A' || d || '-' || n, b, 'PASAR', 'Pasar', d + time '08:00', d + time '11:00', 40,"
+        " activity_type, started_at, ended_at, contacts, record_status, updated_at)"
+        " select d, b, 1, n, l, 'A' || d || '-' || n, b, 'PASAR', d + time '08:00', d + time '11:00', 40,"
         " 'BARU', d + time '11:00'",
     ),
 }
@@ -57,7 +57,7 @@ BY_HAND = [
     " and e.business_date = any (array(select s.business_date - 7 * w from generate_series(1, 8) w)))"
     " from ops.slice s where build_id = %(build)s",
     "select _branch_id, count(*), count(distinct registration_no), count(*) filter (where district_code is null),"
-    " count(*) filter (where channel_code is null), count(*) filter (where declared_income < 0), "
+    " count(*) filter (where channel_code is null), count(*) filter (where months_covered < 0), "
     " array_agg(distinct sex), array_agg(distinct program_code), array_agg(distinct channel_code),"
     " max(registered_at), max(updated_at)"
     " from raw.registrations where _business_date = %(day)s group by 1",

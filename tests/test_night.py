@@ -12,6 +12,7 @@ import pytest
 from kkbc import clock, night, plain, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
+from kkbc.masking import shown_name
 from kkbc.night import Wishes
 from kkbc.pulling import PullReport
 from kkbc.registry import Branch
@@ -65,7 +66,7 @@ def test_folders_that_are_not_pulled_are_named(warehouse: str, home: Path, root:
     assert open_run(root).notes == [
         "folder 'KC002/11-12-2023' is no business date, it is not pulled: name it YYYY-MM-DD",
         "folder 'KC999' has no registry entry, its deliveries are not pulled: add it to config/branches.yml",
-        "folder 'archive' is no branch, it is not pulled: branches are KC001, KC002, ... and HQ",
+        f"folder '{shown_name('archive')}' is no branch, it is not pulled: branches are KC001, KC002, ... and HQ",
     ]
 
 

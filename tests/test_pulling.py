@@ -14,6 +14,7 @@ import pytest
 
 from kkbc import disk, intake, privacy
 from kkbc.errors import BranchUnavailable, UserError
+from kkbc.masking import shown_name
 from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
 from kkbc.slices import Delivery, Entry
@@ -218,9 +219,16 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(pull_kc001: Pull, r
 def test_unlisted_files_are_ignored_and_reported(pull_kc001: Pull, root: Path) -> None:
     folder = deliver(root, {"iuran": [{}]})
     (folder / "catatan.txt").write_text("x")
+    (folder / "iuran.old.r2.csv").write_text("x")
+    (folder / "iuran.r2.csv").write_text("x")
     report = pull_kc001()
     assert report.loaded == 1
-    assert [note for note in report.notes if "catatan.txt" in note]
+    place = "2023-12-11 manifest.json"
+    assert report.notes == [
+        f"{place}: {name} is not listed, ignored"
+        for name in (shown_name("catatan.txt"), shown_name("iuran.old.r2.csv"), "iuran.r2.csv")
+    ]
+    assert not [note for note in report.notes if "catatan" in note or "old" in note]
 
 
 def test_deliveries_after_the_business_date_wait(pull_kc001: Pull, root: Path) -> None:

@@ -13,6 +13,7 @@ from croniter import croniter
 from kkbc import clock, night, plain
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
+from kkbc.masking import without_texts
 from kkbc.night import Wishes, check_key
 from kkbc.quarantine import Deed
 from kkbc.registry import load_registry
@@ -58,6 +59,7 @@ def open_backfill(
     return [name for (name,) in rows]
 
 
+@without_texts()
 def reread_branch(branch_id: str, since: date, until: date, deed: Deed) -> dict[str, Any]:
     """Reads one branch's slices of these days again; see kkbc.rereading.reread. Returns the summary.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from psycopg import pq, sql
 
 from kkbc import built
 from kkbc.errors import UserError
+from kkbc.masking import without_values
 from kkbc.settings import get_settings
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.locks import Lock
@@ -148,6 +150,7 @@ def invoke(
         *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
         *_folders(schema),
     ]
+    _hush()
     with exported({**environment(conn), "DBT_SCHEMA": schema}):
         outcome = dbtRunner(manifest=_parsed(schema)).invoke(arguments)
     if outcome.exception is not None or outcome.result is None:
@@ -164,6 +167,28 @@ def invoke(
         )
         for node in outcome.result
     ]
+
+
+@cache
+def _hush() -> None:
+    """Lets no error of PostgreSQL into dbt with the values that it quotes.
+
+    From there they would go to its log, its run_results.json, the lineage and ops.dbt_result.
+    """
+    from dbt.adapters.postgres.connections import PostgresConnectionManager
+    from dbt_common.exceptions import DbtDatabaseError
+
+    handle = PostgresConnectionManager.exception_handler
+
+    @contextmanager
+    def discreet(self: Any, query: str) -> Iterator[Any]:
+        try:
+            with handle(self, query) as handled:
+                yield handled
+        except DbtDatabaseError as error:
+            raise DbtDatabaseError(without_values(error.msg)) from None
+
+    PostgresConnectionManager.exception_handler = discreet
 
 
 def _parsed(schema: str) -> Any:
@@ -202,7 +227,7 @@ def cause(message: str) -> str:
     """The line of a dbt message that says what is wrong; later ones may hold rows, the first may but name the model."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     told = [line for line in lines if not line.endswith(")") or " Error in " not in line]
-    return (told or lines or ["no message"])[0]
+    return without_values((told or lines or ["no message"])[0])
 
 
 def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:

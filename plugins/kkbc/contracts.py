@@ -44,7 +44,8 @@ class Column:
 
     `personal` columns live in landing and vault only. `lawful` are tokens for a missing value that are values here.
     `identifier` says that it is a key, a code or another identifier, `max_length` how many characters a value may have
-    at most (Exchange rules 24, 26).
+    at most (Exchange rules 24, 26), `mark_digits` the length of the mark that stands for a person typed into it (None:
+    that of kkbc.masking).
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     lawful: tuple[str, ...] = ()
     identifier: bool = False
     max_length: int = TEXT_LENGTH
+    mark_digits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Contract:
             if column.name == name:
                 return column
         raise KeyError(f"contract {self.feed} has no column {name}")
+
+    @property
+    def has_persons(self) -> bool:
+        """Whether the rows hold anything personal, so that they have a part in the vault."""
+        return any(column.personal for column in self.columns)
 
     @property
     def has_nik(self) -> bool:
@@ -158,6 +165,7 @@ def _column(prop: SchemaProperty) -> Column:
         lawful=tuple(custom.get("lawful") or ()),
         identifier=identifier,
         max_length=_max_length(prop, IDENTIFIER_LENGTH if identifier else TEXT_LENGTH),
+        mark_digits=custom.get("mark_digits"),
     )
 
 

@@ -21,6 +21,7 @@ import polars as pl
 from kkbc import disk
 from kkbc.disk import FULL, NoSpace
 from kkbc.errors import UserError
+from kkbc.masking import shown_name
 from kkbc.slices import Slice
 from kkbc.spool import private_folder, spool_folder
 
@@ -103,15 +104,15 @@ class Landing:
     def open(self, uri: str, name: str | None = None) -> Iterator[Landed]:
         """What was landed in the folder `uri` before, to be read again; a copy of remote bytes goes with the block.
 
-        `name` is that of the file as delivered, which is looked for first; else the only one there is taken, for what
-        is on record may be no more than a mark of the name. Raises UserError when there is no such file.
+        `name` is that of the file as delivered, or as it is told of (kkbc.masking); None: the only one there. Raises
+        UserError when there is no such file.
         """
         folder = self._folder(uri)
         try:
             names = sorted(path.rpartition("/")[2] for path in self.fs.ls(f"{folder}/sent", detail=False))
         except FileNotFoundError:
             names = []
-        found = name if name in names else names[0] if len(names) == 1 else None
+        found = next((there for there in names if name in (None, there, shown_name(there))), None)
         if found is None:
             raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", "restore landing from its backup")
         if self.is_local:

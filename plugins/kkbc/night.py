@@ -20,6 +20,7 @@ from kkbc import built, clock, lineage, privacy
 from kkbc.building import LAYERS, NodeResult, build
 from kkbc.contracts import load_contract
 from kkbc.errors import UserError
+from kkbc.masking import shown_name, without_texts
 from kkbc.publishing import publish_marts
 from kkbc.publishing.ending import end_overlong
 from kkbc.pulling import pull
@@ -181,7 +182,8 @@ def pull_branch(run_id: str, branch_id: str) -> dict[str, Any]:
         as_of, root, ways = row
         branch = _by_its_way(branch, ways)
         try:
-            return pull(conn, branch, run_id=run_id, until=as_of, root=Path(root) if root else None).summary()
+            with without_texts():
+                return pull(conn, branch, run_id=run_id, until=as_of, root=Path(root) if root else None).summary()
         except psycopg.errors.DiskFull as error:
             raise told(error) from error
 
@@ -524,7 +526,7 @@ def _strangers(root: str | None) -> list[str]:
     for item in sorted(path for path in folder.iterdir() if path.is_dir()):
         if item.name in known:
             notes += [
-                f"folder '{item.name}/{day.name}' is no business date, it is not pulled: name it YYYY-MM-DD"
+                f"folder '{item.name}/{shown_name(day.name)}' is no business date, it is not pulled: name it YYYY-MM-DD"
                 for day in sorted(item.iterdir())
                 if day.is_dir() and not _is_date(day.name)
             ]
@@ -534,7 +536,8 @@ def _strangers(root: str | None) -> list[str]:
                 " add it to config/branches.yml"
             )
         else:
-            notes.append(f"folder {item.name!r} is no branch, it is not pulled: branches are KC001, KC002, ... and HQ")
+            shown = shown_name(item.name)
+            notes.append(f"folder '{shown}' is no branch, it is not pulled: branches are KC001, KC002, ... and HQ")
     return notes
 
 

@@ -9,6 +9,7 @@ import psycopg
 
 from kkbc import clock, night, telemetry
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, GateFailed, UserError
+from kkbc.masking import told_error
 from kkbc.night import Wishes
 from kkbc.notifying import notify_of_night
 from kkbc.settings import get_settings
@@ -136,6 +137,6 @@ def _build_and_publish(run_id: str, progress: Progress) -> dict[str, Any]:
         published = night.publish(build_id)
         progress("publish", 1, 1)
     except Exception as error:
-        night.fail_build(build_id, f"{type(error).__name__}: {error}", gate=isinstance(error, GateFailed))
+        night.fail_build(build_id, told_error(error), gate=isinstance(error, GateFailed))
         raise
     return published

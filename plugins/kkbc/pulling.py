@@ -20,6 +20,7 @@ from kkbc.disk import FULL, NoSpace, NotKept, check_disk, make_room
 from kkbc.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.intake import take_in
 from kkbc.landing import Landed, Landing
+from kkbc.masking import shown_names, told_error
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
@@ -117,8 +118,7 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
         if report.loaded or report.rejected or report.superseded:
             report.outcome = "loaded"
     except BaseException as error:
-        report.outcome = "failed"
-        report.reason = storable(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        report.outcome, report.reason = "failed", storable(told_error(error))
         # Where the connection itself is what failed, the error on its way up says more.
         with suppress(psycopg.OperationalError):
             _close_attempt(conn, attempt_id, report)
@@ -180,9 +180,9 @@ class _Visit:
 
     def _take(self, manifest: Manifest, delivery: Delivery) -> None:
         place = _place(manifest)
-        self._report(place, "unknown feed {!r} ignored", delivery.unknown_feeds)
-        self._report(place, "{!r} is not listed, ignored", delivery.unlisted)
-        self._report(place, "{}", delivery.notes)
+        self._report(place, "unknown feed {} ignored", shown_names(delivery.unknown_feeds))
+        self._report(place, "{} is not listed, ignored", shown_names(delivery.unlisted))
+        self._report(place, "{}", list(delivery.notes))
         seen_at = _see(self.conn, self.branch, manifest, delivery)
         sent = [entry.sent_at or delivery.sent_at for entry in delivery.entries]
         if any(sent_at is not None and sent_at > seen_at + CLOCKS_APART for sent_at in sent):
@@ -206,7 +206,7 @@ class _Visit:
             raise error
         self._aside = self._aside or error
 
-    def _report(self, place: str, form: str, names: tuple[str, ...]) -> None:
+    def _report(self, place: str, form: str, names: list[str]) -> None:
         for name in names[:MOST_NAMES]:
             self.report.note(f"{place}: {form.format(name)}")
         if len(names) > MOST_NAMES:

@@ -12,7 +12,7 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from kkbc import privacy
+from kkbc import masking, privacy
 from kkbc.contracts import load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import Intake, take_in
@@ -131,7 +131,9 @@ def _replace(conn: psycopg.Connection, record: SliceRecord, intake: Intake, deed
         passed, found = _settle_quarantine(conn, intake, values)
         conn.execute(
             _COUNT,
-            values | asdict(counts) | {"format": intake.format, "drift": Jsonb(intake.found) if intake.found else None},
+            values
+            | asdict(counts)
+            | {"format": intake.format, "drift": Jsonb(masking.safe_findings(intake.found)) if intake.found else None},
         )
     return Reread(slice_, intake.rows.sent, counts.accepted, passed, found)
 

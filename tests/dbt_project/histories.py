@@ -182,7 +182,8 @@ def _rows(conn: psycopg.Connection, statement: str) -> list[Row]:
 
 def _frame(contract: Contract, rows: list[Row]) -> pl.DataFrame:
     """The rows as validation would hand them over, with made-up persons."""
-    person = {"nik": "0" * 16, "full_name": "N", "birth_place": "B", "birth_date": date(1990, 5, 1)}
+    person: Row = {"nik": "0" * 16, "full_name": "N", "birth_place": "B", "birth_date": date(1990, 5, 1)}
+    person |= {"activity_name": "A", "declared_income": 1_000_000}
     schema: dict[str, Any] = {"_line": pl.Int64, "_warnings": pl.List(pl.String)}
     schema |= {column.name: POLARS.get(column.type, pl.String) for column in contract.columns}
     if contract.has_nik:

@@ -40,16 +40,16 @@ select ops.ensure_partitions('2023-12-10');
 
 -- Participant 1 registered and paid, 2 registered and paid what was voided, 3 registered twice, 4 paid only.
 insert into raw.registrations (_business_date, _branch_id, _revision, _line, _load_id, participant_token,
-    registration_no, branch_id, registered_at, birth_year, sex, occupation_code, declared_income, program_code,
+    registration_no, branch_id, registered_at, birth_year, sex, occupation_code, program_code,
     months_covered, channel_code, segment_code, record_status, updated_at)
 values
-('2023-12-10', 'KC001', 1, 2, 1, lpad('1', 32, '0'), 'R1', 'KC001', '2023-12-10 02:00Z', 1990, 'L', '9510', 1500000,
+('2023-12-10', 'KC001', 1, 2, 1, lpad('1', 32, '0'), 'R1', 'KC001', '2023-12-10 02:00Z', 1990, 'L', '9510',
  'JKK_JKM', 1, 'PASAR', 'MANDIRI', 'BARU', '2023-12-10 02:00Z'),
-('2023-12-10', 'KC001', 1, 3, 1, lpad('2', 32, '0'), 'R2', 'KC001', '2023-12-10 03:00Z', 1991, 'P', '9510', 1500000,
+('2023-12-10', 'KC001', 1, 3, 1, lpad('2', 32, '0'), 'R2', 'KC001', '2023-12-10 03:00Z', 1991, 'P', '9510',
  'JKK_JKM_JHT', 1, 'KANTOR', 'MANDIRI', 'BARU', '2023-12-10 03:00Z'),
-('2023-12-11', 'KC001', 1, 2, 2, lpad('3', 32, '0'), 'R3', 'KC001', '2023-12-11 02:00Z', 1992, 'P', '9510', 1500000,
+('2023-12-11', 'KC001', 1, 2, 2, lpad('3', 32, '0'), 'R3', 'KC001', '2023-12-11 02:00Z', 1992, 'P', '9510',
  'JKK_JKM', 1, 'RADIO', 'PKL', 'BARU', '2023-12-11 02:00Z'),
-('2023-12-10', 'KC044', 1, 2, 8, lpad('3', 32, '0'), 'R1', 'KC044', '2023-12-10 02:00Z', 1992, 'P', '9510', 1500000,
+('2023-12-10', 'KC044', 1, 2, 8, lpad('3', 32, '0'), 'R1', 'KC044', '2023-12-10 02:00Z', 1992, 'P', '9510',
  'JKK_JKM', 1, 'JMO', 'MANDIRI', 'BARU', '2023-12-10 02:00Z');
 
 insert into raw.contributions (_business_date, _branch_id, _revision, _line, _load_id, participant_token, payment_id,
@@ -64,9 +64,9 @@ values
  'JKK_JKM_JHT', 10000, 6800, 20000, 36800, 'BARU', '2023-12-11 04:00Z');
 
 insert into raw.activities (_business_date, _branch_id, _revision, _line, _load_id, activity_code, branch_id,
-    activity_type, activity_name, started_at, ended_at, contacts, cost, record_status, updated_at)
+    activity_type, started_at, ended_at, contacts, cost, record_status, updated_at)
 values
-('2023-12-10', 'KC001', 1, 2, 6, 'A1', 'KC001', 'PASAR', 'Pasar Senin', '2023-12-10 02:00Z', '2023-12-10 05:00Z', 40,
+('2023-12-10', 'KC001', 1, 2, 6, 'A1', 'KC001', 'PASAR', '2023-12-10 02:00Z', '2023-12-10 05:00Z', 40,
  null, 'BARU', '2023-12-10 05:00Z');
 
 insert into raw.targets (_business_date, _branch_id, _revision, _line, _load_id, branch_id, month, target_new,

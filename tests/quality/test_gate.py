@@ -30,7 +30,7 @@ BROKEN_SLICES = [
     "insert into raw.registrations select * from raw.registrations where registration_no in ('X1', 'X2')",
     # 17:00 UTC is 24:00 in Jakarta, which is future.
     "update raw.registrations set _load_id = 4, branch_id = 'KC002', registered_at = '2023-12-10 17:00Z',"
-    f" declared_income = -1, participant_token = '{NIK}', updated_at = '2023-12-12', sex = '{NAME}',"
+    f" months_covered = -1, participant_token = '{NIK}', updated_at = '2023-12-12', sex = '{NAME}',"
     " program_code = 'JKP', channel_code = 'TOKO', record_status = 'LAMA' where registration_no = 'X1'",
     "update raw.registrations set registration_no = '' where registration_no = 'X3'",
     "insert into raw.contributions select (r).* from (select jsonb_populate_record(r, jsonb_build_object("

@@ -150,11 +150,13 @@ def test_export_leaves_persons_out(office: Office, kkbc: Kkbc, tmp_path: Path, e
     # What a spreadsheet makes of a row: values in the column beside their own.
     office.sends(
         {},
-        {**BAD, "kode_petugas": NIK, "lokasi_pekerjaan": "081234567890", "kode_kegiatan": "a@b.id", "kanal": "pasar "},
-        {"no_pendaftaran": "R-3", "nik": "456"},
+        {**BAD, "kode_petugas": NIK, "segmen": "081234567890", "kode_kegiatan": "a@b.id", "kanal": "pasar "},
+        {"no_pendaftaran": "SITI", "nik": "456", "tgl_pendaftaran": "1990-03-12", "jml_bulan": "81234567890"},
+        # A delimiter was lost: what is behind it stands one column to the left.
+        {"no_pendaftaran": "31710112", "nik": "7", "kode_pekerjaan": "Budi", "kode_program": "Jl. Mawar 5"},
     )
     path = tmp_path / f"rows.{ending}"
-    assert kkbc.json("export", "--branch", "KC001", "--out", str(path))["rows"] == 2
+    assert kkbc.json("export", "--branch", "KC001", "--out", str(path))["rows"] == 3
     rows = pl.read_csv(path, infer_schema=False) if ending == "csv" else pl.read_parquet(path)
     personal = {column.wire for column in load_contract("pendaftaran").columns if column.personal}
     assert {"nik", "nama_lengkap", "no_hp", "tgl_lahir", "alamat"} <= personal
@@ -165,8 +167,13 @@ def test_export_leaves_persons_out(office: Office, kkbc: Kkbc, tmp_path: Path, e
     assert [str(first[name]) for name in names] == ["pendaftaran", "KC001", "2023-12-11", "1", "3"]
     assert first["file"] == "pendaftaran.csv"
     assert first["errors"] == ("NIK_FORMAT" if ending == "csv" else ["NIK_FORMAT"])
-    assert (first["no_pendaftaran"], first["kanal"], first["penghasilan"]) == ("R-2", "pasar ", "1000000")
-    assert (first["kode_petugas"], first["lokasi_pekerjaan"], first["kode_kegiatan"]) == ("***", "***", "***")
+    assert (first["no_pendaftaran"], first["kanal"], first["jml_bulan"]) == ("R-2", "pasar ", "1")
+    assert (first["tgl_pendaftaran"], first["kode_wilayah"]) == ("2023-12-11 09:00", "117101")
+    assert (first["kode_petugas"], first["segmen"], first["kode_kegiatan"]) == ("***", "***", "***")
+    second, third = rows.row(1, named=True), rows.row(2, named=True)
+    hidden = ("no_pendaftaran", "tgl_pendaftaran", "jml_bulan")
+    assert [second[name] for name in hidden] == ["***", "***", "***"]
+    assert [third[name] for name in ("kode_pekerjaan", "kode_program")] == ["***", "***"]
     assert NAME.encode() not in path.read_bytes()
 
 

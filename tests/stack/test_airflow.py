@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
+from kkbc import searching
 from kkbc.doctor import examine
 from kkbc.errors import GateFailed, UserError
 from kkbc.night import Wishes
@@ -26,11 +29,13 @@ from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import DAGS
 from kkbc.stack.nights import run_in_airflow
 from kkbc.warehouse import connect
+from tests.canary import FORMATS, STEMS, grep, in_tables, plant
 from tests.stack.conftest import REGISTRY, at
 
 pytestmark = pytest.mark.airflow
 
 FIRST = date(2023, 12, 11)
+CANARIES = date(2024, 3, 4)  # which no other test plays
 TINY = Scale(registrations=60, contributions=150, opening=300)
 
 
@@ -225,6 +230,42 @@ def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
         run_in_airflow(Wishes(FIRST, tmp_path / "nowhere"))
     assert not isinstance(caught.value, GateFailed)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gate", ["fail", "warn"])
+def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, gate: Literal["fail", "warn"]) -> None:
+    """Exchange rule 39, with task logs, XCom and all of Airflow's metadata, after a night that went well or not."""
+    day = CANARIES + timedelta(days=gate == "warn")
+    plant(tmp_path, day)
+    try:
+        told = str(run_in_airflow(Wishes(day, tmp_path, first_business_date=day, gate=gate), lambda *_: None))
+        assert "is not listed, ignored" in told
+    except UserError as error:  # what the branches sent is so bad that the gate may stop it
+        told = str(error)
+    assert grep(told.encode()) == []
+    places = searching.search(list(STEMS.values()), lawful=True)
+    assert sorted({place.place for place in places if not place.lawful}) == []
+    landing = str(running / "landing")
+    assert {place.value for place in places if place.place.startswith(landing)} == set(range(1, len(STEMS) + 1))
+    if gate == "warn":  # what the gate holds is in landing alone
+        assert {place.value for place in places if "vault." in place.place} == set(range(1, len(STEMS) + 1))
+    logs = [path.read_text(errors="replace") for path in (running / "airflow" / "logs").rglob("*.log")]
+    assert any("is not listed, ignored" in text for text in logs)
+    assert [text for text in logs if grep(text.encode())] == []
+    uri = configuration.metadata_uri(get_settings())
+    assert uri is not None
+    with psycopg.connect(uri, autocommit=True) as conn:
+        assert dict(in_tables(conn)) == {}
+        assert conn.execute("select count(*) > 0 from xcom").fetchone() == (True,)
+    airflow = configuration.find(get_settings())
+    assert airflow is not None
+    browser = httpx.Client(base_url=airflow.url)
+    login = browser.post("/auth/token", json={"username": configuration.ADMIN, "password": airflow.password})
+    browser.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+    for branch_id in FORMATS:
+        page = browser.get(f"/kkbc/branches/{branch_id}", params={"day": day.isoformat()})
+        assert page.status_code == 200
+        assert grep(page.content) == []
 
 
 def test_what_was_killed_comes_back(running: Path) -> None:

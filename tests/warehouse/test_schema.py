@@ -2,6 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,8 +12,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from kkbc import privacy
 from kkbc.contracts import load_contract
+from kkbc.masking import mark
 from kkbc.warehouse import connect, migrate, schema
+from kkbc.warehouse.remarking import remark
 
 LINEAGE = {"_business_date", "_branch_id", "_revision", "_file", "_line", "_load_id", "_warnings"}
 WAREHOUSE_TYPE = {
@@ -50,7 +56,7 @@ def test_raw_tables_keep_to_the_contract(warehouse: str, feed: str) -> None:
     assert ("participant_token" in found) == contract.has_nik
 
 
-@pytest.mark.parametrize("feed", ["pendaftaran", "iuran"])
+@pytest.mark.parametrize("feed", ["pendaftaran", "iuran", "kegiatan"])
 def test_personal_columns_lie_in_the_vault_only(warehouse: str, feed: str) -> None:
     contract = load_contract(feed)
     personal = {c.name for c in contract.columns if c.personal}
@@ -95,6 +101,78 @@ def test_loader_makes_partitions_of_any_month(warehouse: str) -> None:
         conn.execute("select ops.ensure_partitions('2031-12-01')")
     assert "participant_token" in columns("vault", "registrations_1999_02")
     assert "payment_id" in columns("raw", "contributions_2031_12")
+
+
+OLD_ROWS = """
+insert into raw.registrations (_business_date, _branch_id, _revision, _file, _line, _load_id, participant_token,
+    registration_no, branch_id, registered_at, birth_year, sex, occupation_code, work_place, work_start,
+    declared_income, program_code, months_covered, channel_code, activity_code, segment_code, record_status, updated_at)
+select '2023-12-11', 'KC001', 1, 'daftar budi.csv', n, 1, lpad(n::text, 32, '0'), '0812345678' || n, 'KC001', now(),
+    1990, 'L', case n when 1 then 'NELAYAN' else 'PAK BUDI' end, 'Pasar ' || n, '05:00', 1000 + n, 'JKK_JKM', 1,
+    'PASAR', 'BUDI SANTOSO', 'MANDIRI', 'BARU', now()
+from generate_series(1, 2) as n;
+insert into vault.registrations (_business_date, _branch_id, _revision, _line, _load_id, participant_token, nik,
+    full_name, birth_date)
+select '2023-12-11', 'KC001', 1, n, 1, lpad(n::text, 32, '0'), '1', 'N', '1990-01-01' from generate_series(1, 2) as n;
+insert into raw.activities (_business_date, _branch_id, _revision, _line, _load_id, activity_code, branch_id,
+    activity_type, activity_name, started_at, ended_at, place, contacts, record_status, updated_at)
+values ('2023-12-11', 'KC001', 1, 2, 2, 'BUDI SANTOSO', 'KC001', 'PASAR', 'Bersama Budi', now(), now(), 'Pasar', 1,
+    'BARU', now());
+insert into ops.slice (feed, branch_id, business_date, revision, status, reason, detail, manifest_sha256, file_name,
+    drift)
+values ('pendaftaran', 'KC001', '2023-12-11', 1, 'rejected', 'HEADER', 'Budi', 'x', 'daftar budi.csv',
+    '{"delimiter": ";", "extra_columns": ["Budi"]}');
+"""
+
+
+def test_persons_of_an_earlier_version_move_to_the_vault_or_become_marks(warehouse: str, home: Path) -> None:
+    key = bytes.fromhex(privacy.ensure_key(home).read_text())
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+
+    def go(direction: Callable[[Config, str], None], to: str) -> None:
+        with engine.begin() as alembic:
+            config.attributes["connection"] = alembic
+            direction(config, to)
+
+    def run(query: str) -> list[tuple[Any, ...]]:
+        with connect() as conn:
+            cursor = conn.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    in_raw = "select work_place, work_start, declared_income from raw.registrations order by _line"
+    in_vault = in_raw.replace("raw.", "vault.")
+    incomes = [("Pasar 1", "05:00", 1001), ("Pasar 2", "05:00", 1002)]
+    go(command.downgrade, "0012")
+    run("select ops.ensure_partitions('2023-12-11')")
+    run(OLD_ROWS)
+    go(command.upgrade, "head")
+    assert run(in_vault) == incomes
+    assert run("select _line, activity_name, place, radio_station from vault.activities") == [
+        (2, "Bersama Budi", "Pasar", None)
+    ]
+    assert run("select detail, drift from ops.slice") == [(None, {"delimiter": ";"})]
+
+    assert remark() > 0
+    numbers = [mark(f"0812345678{n}", key, 32) for n in (1, 2)]
+    activity, file = mark("BUDI SANTOSO", key), mark("daftar budi.csv", key) + ".csv"
+    assert run(
+        "select registration_no, occupation_code, activity_code, _file from raw.registrations order by _line"
+    ) == [(numbers[0], "NELAYAN", activity, file), (numbers[1], mark("PAK BUDI", key), activity, file)]
+    assert run("select activity_code from raw.activities") == [(activity,)]
+    assert run("select file_name from ops.slice") == [(file,)]
+    assert remark() == 0
+
+    go(command.downgrade, "0012")
+    assert run(in_raw) == incomes
+    assert run("select activity_name, place from raw.activities") == [("Bersama Budi", "Pasar")]
+    go(command.upgrade, "head")
+    assert run(in_vault) == incomes
+    with connect("loader") as conn:  # a month that is not there yet
+        conn.execute("select ops.ensure_partitions('2031-12-01')")
+    assert "place" in columns("vault", "activities_2031_12")
+    engine.dispose()
 
 
 def test_the_gate_that_holds_can_be_taken_back(warehouse: str) -> None:

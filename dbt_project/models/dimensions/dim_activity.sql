@@ -10,16 +10,13 @@ select
     activities.branch_id,
     activities.activity_code,
     activities.activity_type,
-    activities.activity_name,
     activities.started_at,
     activities.ended_at,
     activities.started_on,
     activities.ended_on,
-    activities.place,
     activities.district_code,
     districts.name as district_name,
     activities.target_occupation,
-    activities.radio_station,
     activities.duration_min
 from activities
 left join districts on replace(activities.district_code, '.', '') = districts.code

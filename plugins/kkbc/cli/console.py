@@ -3,10 +3,13 @@
 import getpass
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 
 from kkbc.errors import UserError
 
@@ -22,6 +25,14 @@ def complain(error: UserError) -> None:
 def say(line: str) -> None:
     """A line for the person, not part of the result."""
     err.print(escape(line), soft_wrap=True)
+
+
+@contextmanager
+def bar(task: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the length of a block, moved by calls with the parts done and in all; only where a person looks on."""
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
+        moved = shown.add_task(task, total=None)
+        yield lambda done, total: shown.update(moved, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:

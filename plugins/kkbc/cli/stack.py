@@ -1,16 +1,19 @@
 """`kkbc up`, `kkbc down`, `kkbc play` and `kkbc doctor`."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from shutil import which
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from kkbc.cli.console import out, print_json, say
+from kkbc.cli.console import bar, number, out, print_json, say
 from kkbc.cli.night import night_progress, show_status
+from kkbc.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -63,10 +66,23 @@ def play(
     out.print("Stop everything: make down         From zero:   make clean")
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False) -> None:
+def doctor(
+    privacy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Search home and databases for the values in FILE, one a line, in every form; - is standard input."
+            " Landing and vault, where persons belong, are left out.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False,
+) -> None:
     """Examines this installation; each finding that is not ok says what mends it. Exit status 1 when one fails."""
     from kkbc.doctor import examine
 
+    if privacy is not None:
+        _search_persons(privacy, json=json)
+        return
     findings = examine()
     if json:
         print_json([finding.as_json() for finding in findings])
@@ -78,6 +94,29 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="The findings as JS
             if finding.remedy:
                 out.print(f"     {'':<13} → {escape(finding.remedy)}", soft_wrap=True)
     if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _search_persons(source: str, *, json: bool) -> None:
+    """Tells where the values of a file stand, never the values. Exit status 1 when one was found."""
+    from kkbc.searching import search
+
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise UserError(f"{source} cannot be read: {cause}", "give a file with a value a line, or - ") from error
+    values = [line.strip() for line in text.splitlines() if line.strip()]
+    with bar("searching") as progress:
+        places = search(values, progress)
+    if json:
+        print_json([place.as_json() for place in places])
+    else:
+        for place in places:
+            out.print(f"{escape(place.place)}  value {place.value}, {number(place.count)} times", soft_wrap=True)
+        where = "outside landing, vault and the spool of visits under way"
+        say(f"{len(places)} places hold one of {len(values)} values, {where}" if places else f"nothing found {where}")
+    if places:
         raise typer.Exit(1)
 
 

@@ -1,11 +1,13 @@
 """Extracting: quarantined rows with their cells as sent, as one file for whoever must work on them.
 
 The cells come from the landed files. Without `persons` there are neither personal columns nor the text of the row, and
-cells that hold what looks like a NIK, a phone number or an e-mail are hidden: in a bad row a value may have slipped
-into the column beside its own.
+of the others only cells that are certainly no person, for in a bad row a value may have slipped into the column beside
+its own: codes of closed lists, dates near the business date, numbers too short for a phone, keys that look like codes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +15,29 @@ import polars as pl
 import psycopg
 
 from kkbc.cell_text import as_text
-from kkbc.contracts import Contract, load_contract
+from kkbc.contracts import Column, Contract, load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.files import replacing
 from kkbc.intake import read_lines
 from kkbc.landing import Landing
+from kkbc.masking import HIDDEN, closed_list, looks_personal
 from kkbc.quarantine.looking import may_see_persons
 from kkbc.quarantine.selection import CHOSEN, Selection
+from kkbc.registry import load_registry
 from kkbc.settings import get_settings
 from kkbc.spool import spool_folder
+from kkbc.validation import parse
+from kkbc.validation.tidy import tidy
 from kkbc.warehouse import connect
 
 ENDINGS = (".csv", ".parquet")
-HIDDEN = "***"
 
-# 16 digits, written together or in groups; a mobile number; an address.
-_LOOKS_PERSONAL = (
-    r"(^|[^0-9])([0-9][ .']?){15}[0-9]([^0-9]|$)|^[\s'(]*(\+?62|0)[\s.()-]*8([\s.()-]*[0-9]){8,11}\s*$|[^@\s]@[^@\s]"
-)
+# Whoever may register was born fifteen years before, or earlier: no day of birth is as near as this.
+_NEAR = timedelta(days=5 * 366)
+_AMOUNT = 10**8  # 9 digits are a phone number without its zero, 11 those of a KPJ
+# A key has digits, which alone may be a birthday, and letters, which alone or together may be a name.
+_KEY, _DIGIT, _LETTER, _WORD = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,39}$", "[0-9]", "[A-Za-z]", "[A-Za-z]{4}"
+_DAY = r"^[0-9]{1,2}[-/.]?[A-Za-z]{3}[-/.]?[0-9]{2,4}$"
 
 _SLICES = f"""
 select s.feed, s.branch_id, s.business_date, s.revision, s.file_name, s.landed_uri, s.rows_sent, array_agg(q.line)
@@ -96,7 +103,10 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
 def _rows(conn: psycopg.Connection, slice_: Any, contract: Contract, persons: bool) -> Iterator[pl.DataFrame]:
     feed, branch_id, business_date, revision, file_name, uri, sent, lines = slice_
     columns = [column for column in contract.columns if persons or not column.personal]
-    cells = [_shown(column.name, persons).alias(column.wire) for column in columns]
+    shown = [
+        pl.col(column.name) if persons else _certain(column, business_date).alias(column.name) for column in columns
+    ]
+    zone = load_registry().get(branch_id).zone.key
     text = [pl.col("_raw").alias("raw_text")] if persons else []
     address = {"feed": feed, "branch_id": branch_id, "business_date": business_date, "revision": revision}
     found = 0
@@ -109,7 +119,12 @@ def _rows(conn: psycopg.Connection, slice_: Any, contract: Contract, persons: bo
                     orient="row",
                 )
                 found += batch.height
-                sent_cells = batch.select(pl.col("_line").alias("line"), *cells, *text)
+                read_cells = batch if persons else _read(batch, columns, zone)
+                sent_cells = read_cells.select(
+                    pl.col("_line").alias("line"),
+                    *(cell.alias(column.wire) for cell, column in zip(shown, columns, strict=True)),
+                    *text,
+                )
                 yield (
                     facts.join(sent_cells, on="line", how="inner")
                     .sort("line")
@@ -128,9 +143,39 @@ def _rows(conn: psycopg.Connection, slice_: Any, contract: Contract, persons: bo
         )
 
 
-def _shown(name: str, persons: bool) -> pl.Expr:
-    cell = pl.col(name)
-    return cell if persons else pl.when(cell.str.contains(_LOOKS_PERSONAL)).then(pl.lit(HIDDEN)).otherwise(cell)
+def _sent(column: Column) -> str:
+    return f"sent:{column.name}"
+
+
+def _read(batch: pl.DataFrame, columns: Sequence[Column], zone: str) -> pl.DataFrame:
+    """The batch with its cells read as the contract says, null where they cannot be, beside the cells as sent."""
+    sent = batch.with_columns(pl.col(column.name).alias(_sent(column)) for column in columns)
+    rows = tidy(sent, columns).lazy()
+    for steps in zip_longest(*(parse.steps(column, zone) for column in columns)):
+        rows = rows.with_columns(step for step in steps if step is not None)
+    return rows.collect()
+
+
+def _certain(column: Column, business_date: date) -> pl.Expr:
+    """The cell as sent where what is read in it is certainly no person, else HIDDEN; null where nothing was sent."""
+    value, sent = pl.col(column.name), pl.col(_sent(column))
+    match column.type:
+        case "int" | "idr":
+            certain = value.abs() < _AMOUNT
+        case "date" | "month" | "timestamp":
+            day = value.dt.date() if column.type == "timestamp" else value
+            certain = day.is_between(business_date - _NEAR, business_date + _NEAR)
+        case _:
+            listed = closed_list(column)
+            if listed is not None:
+                certain = value.is_in(list(listed))
+            else:
+                certain = pl.all_horizontal(
+                    *(value.str.contains(pattern) for pattern in (_KEY, _DIGIT, _LETTER)),
+                    *(~value.str.contains(pattern) for pattern in (_WORD, _DAY)),
+                    ~looks_personal(value),
+                )
+    return pl.when(certain.fill_null(False) | sent.is_null()).then(sent).otherwise(pl.lit(HIDDEN))
 
 
 def _write(rows: pl.LazyFrame, path: Path) -> None:

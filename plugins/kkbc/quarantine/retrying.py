@@ -15,7 +15,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from kkbc import privacy
+from kkbc import masking, privacy
 from kkbc.contracts import Contract, load_contract
 from kkbc.errors import SliceRejected, UserError
 from kkbc.intake import BATCH_ROWS, KEY_DUPLICATE, judge_rows, set_aside
@@ -317,7 +317,7 @@ class _Transaction:
         beaten: list[int] = []
         columns = key_columns(self.contract)
         for number in range(len(self.parts)):
-            passing = self.parts.accepted(number, columns)
+            passing = masking.Marker(self.contract)(self.parts.accepted(number, columns))
             clashing = self._accepted_with_keys_of(passing)
             if clashing.is_empty():
                 continue
@@ -330,7 +330,7 @@ class _Transaction:
         return beaten
 
     def _accepted_with_keys_of(self, passing: pl.DataFrame) -> pl.DataFrame:
-        """The key columns of the slice's accepted rows that share a key with one of `passing`."""
+        """The key columns of the slice's accepted rows that share a key with one of `passing`, both as raw has them."""
         if passing.is_empty():
             return passing
         types = {"date": "date", "month": "date", "timestamp": "timestamptz", "int": "bigint", "idr": "bigint"}
@@ -387,7 +387,9 @@ class _Transaction:
         contacts = [name for name in CONTACTS if name in (column.name for column in self.contract.columns)]
         reachable = sql.SQL(" or ").join(sql.SQL("{} is not null").format(sql.Identifier(name)) for name in contacts)
         persons = (
-            self._delete("vault", beaten, reachable if contacts else sql.SQL("false")) if self.contract.has_nik else []
+            self._delete("vault", beaten, reachable if contacts else sql.SQL("false"))
+            if self.contract.has_persons
+            else []
         )
         self.conn.execute(
             _BEATEN,

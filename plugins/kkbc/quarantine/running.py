@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from kkbc.errors import UserError
+from kkbc.masking import without_texts
 from kkbc.quarantine.retrying import retry, slices_to_retry
 from kkbc.quarantine.selection import Deed, Selection
 from kkbc.warehouse import connect
@@ -31,6 +32,7 @@ def open_retry(run_id: str, selection: Selection) -> list[str]:
     return branch_ids
 
 
+@without_texts()
 def retry_branch(branch_id: str, selection: Selection, deed: Deed) -> dict[str, Any]:
     """Retries the chosen rows of one branch; see kkbc.quarantine.retrying.retry. Returns the summary.
 

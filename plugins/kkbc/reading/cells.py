@@ -37,15 +37,15 @@ def render(value: Value, column: Column, date1904: bool) -> str:
     """`value` as the text that validation reads as the type of `column` (Exchange rules 15, 16, 17, 26).
 
     Numbers in date columns are serials, in seconds from the day 0 of the workbook's date system. A number for a NIK is
-    shown in scientific notation, for its 16th digit is lost even where 16 digits print, and so is any other of more
-    digits than a sheet keeps. What fits no type stays.
+    shown in scientific notation, for its 16th digit is lost even where 16 digits print, and so is any other identifier
+    of more digits than a sheet keeps. What fits no type stays.
     """
     if column.type in _DATES:
         return _date(value, column, date1904)
     if isinstance(value, int | float) and not isinstance(value, bool):
         if column.type in _AMOUNTS:
             return amount(f"{value:.15g}")
-        if column.name == "nik" or abs(value) >= _PRECISE:
+        if column.name == "nik" or (column.identifier and abs(value) >= _PRECISE):
             return f"{value:.11E}"
     return plain(value, date1904)
 

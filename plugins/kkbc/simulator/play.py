@@ -332,10 +332,13 @@ def _about(rng: Random, expected: float) -> int:
 
 
 def _number(branch_id: str, even: str, odd: str, n: int) -> str:
-    """A document number in one of three fashions, so that numbers of branches differ in how they sort."""
+    """A document number in one of three fashions, so that numbers of branches differ in how they sort.
+
+    One of nothing but digits is too short for a mobile number, as which it would be masked (Exchange rule 39).
+    """
     office = int(branch_id[2:])
     if office % 3 == 0:
-        return f"{office}{n:07d}"
+        return f"{office}{n:06d}"
     return f"{even if office % 3 == 1 else odd}{n:06d}"
 
 

@@ -196,3 +196,14 @@ def _remembered_port(home: Path) -> int | None:
         return int((home / "run" / "airflow.port").read_text())
     except (FileNotFoundError, ValueError):
         return None
+
+
+def metadata_uri(settings: Settings) -> str | None:
+    """The libpq URI of this home's Airflow metadata, or of the one that the environment names; None without either."""
+    uri = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
+    if not uri:
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read(settings.home / "airflow" / "airflow.cfg")
+        uri = parser.get("database", "sql_alchemy_conn", fallback="").replace("%%", "%")
+    scheme, found, rest = uri.partition("://")
+    return f"postgresql://{rest}" if found and scheme.startswith("postgresql") else None

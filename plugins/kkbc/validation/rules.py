@@ -16,6 +16,7 @@ import polars as pl
 from kkbc.clock import JAKARTA
 from kkbc.contracts import Check, Contract
 from kkbc.errors import UserError
+from kkbc.nik import DATED, DIGITS
 from kkbc.reference import codes, seed
 
 BRANCH, DAY_END, SENT_BY = SCOPE = ("_branch_id", "_day_end", "_sent_by")
@@ -238,26 +239,16 @@ def _known(value: pl.Expr, values: Collection[str]) -> pl.Expr:
     return value.cast(pl.Enum(sorted(set(values))), strict=False).is_not_null()
 
 
-# A NIK is a region of 6 digits, the day of birth as DDMMYY with 40 added to the day of women, and a serial of 4 digits.
 _WOMAN = 40_00_00
-_NIK = "^[0-9]{16}$"
-_NIK_BORN = (
-    "^[0-9]{6}(?:"
-    "(?:[04][1-9]|[15][0-9]|[26][0-8])(?:0[1-9]|1[0-2])[0-9]{2}"  # 01-28 of any month
-    "|(?:[26]9|[37]0)(?:0[13-9]|1[0-2])[0-9]{2}"  # 29 and 30, but of February
-    "|[37]1(?:0[13578]|1[02])[0-9]{2}"  # 31 of the long months
-    "|[26]902(?:[02468][048]|[13579][26])"  # 29 February, of 2000 too if not of 1900
-    ")[0-9]{4}$"
-)
 
 
 def _is_nik(nik: str) -> pl.Expr:
     """Where it is not 16 digits, no other rule of a NIK judges it (Exchange rule 6)."""
-    return pl.col(nik).str.contains(_NIK)
+    return pl.col(nik).str.contains(f"^{DIGITS}$")
 
 
 def _has_born(nik: str) -> pl.Expr:
-    return pl.col(nik).str.contains(_NIK_BORN)
+    return pl.col(nik).str.contains(f"^{DATED}$")
 
 
 def _born(nik: str) -> pl.Expr:

@@ -1,12 +1,13 @@
 """Connections to the warehouse: one URI, and for each step the role that it needs and no more."""
 
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kkbc.errors import UserError
+from kkbc.masking import without_values
 from kkbc.settings import get_settings
 from kkbc.warehouse import server
 
@@ -39,6 +40,30 @@ def conninfo(role: Role | None = None) -> str:
     return make_conninfo(base, options=" ".join(filter(None, options)), application_name=f"kkbc {role or 'admin'}")
 
 
+class _Discreet(psycopg.Cursor[Any]):
+    """A cursor whose errors quote no value: PostgreSQL names keys and whole rows, which logs would show."""
+
+    def execute(self, *args: Any, **kwargs: Any) -> "_Discreet":
+        """As psycopg.Cursor does."""
+        try:
+            return super().execute(*args, **kwargs)
+        except psycopg.Error as error:
+            raise _discreet(error) from None
+
+    def executemany(self, *args: Any, **kwargs: Any) -> None:
+        """As psycopg.Cursor does."""
+        try:
+            super().executemany(*args, **kwargs)
+        except psycopg.Error as error:
+            raise _discreet(error) from None
+
+
+def _discreet(error: psycopg.Error) -> psycopg.Error:
+    """The same error, of whose text the first line is left, without values."""
+    error.args = (without_values(str(error)),)
+    return error
+
+
 def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Connection:
     """Opens a connection that acts as `role`.
 
@@ -46,7 +71,7 @@ def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Co
     """
     info = conninfo(role)
     try:
-        return psycopg.connect(info, autocommit=autocommit, connect_timeout=10)
+        return psycopg.connect(info, autocommit=autocommit, connect_timeout=10, cursor_factory=_Discreet)
     except psycopg.OperationalError as error:
         parts = conninfo_to_dict(info)
         place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"

@@ -14,6 +14,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from kkbc import masking
 from kkbc.contracts import Contract
 from kkbc.errors import UserError
 from kkbc.slices import Slice
@@ -41,6 +42,11 @@ class SliceRecord:
     landed_uri: str | None = None
     manifest_seen_at: datetime | None = None
     drift: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown_file(self) -> str | None:
+        """The file's name as it may be told of: a branch chose it."""
+        return None if self.file_name is None else masking.shown_name(self.file_name)
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def delete_rows(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> 
 
     Part of the caller's transaction.
     """
-    for schema in ("vault", "raw") if contract.has_nik else ("raw",):
+    for schema in ("vault", "raw") if contract.has_persons else ("raw",):
         conn.execute(
             sql.SQL("delete from {} where _branch_id = %s and _business_date = %s").format(
                 sql.Identifier(schema, contract.table)
@@ -223,6 +229,8 @@ def copy_rows(
 ) -> int:
     """Adds accepted rows of the slice to raw, and to vault what is personal in them, frame by frame; returns how many.
 
+    Raw gets codes, dates and numbers; a person typed into a code is a mark there, here and nowhere else (Exchange
+    rule 39), so that all ways of loading come to the same.
     Part of the caller's transaction. Raises UserError when the disk of the warehouse is full.
     """
     slice_ = record.slice
@@ -234,22 +242,22 @@ def copy_rows(
         pl.lit(slice_.business_date).alias("_business_date"),
         pl.lit(slice_.branch_id).alias("_branch_id"),
         pl.lit(slice_.revision).alias("_revision"),
-        pl.lit(record.file_name, dtype=pl.String).alias("_file"),
+        pl.lit(record.shown_file, dtype=pl.String).alias("_file"),
         pl.lit(load_id).alias("_load_id"),
         as_array("_warnings"),
     ]
-    if contract.has_nik:
-        if "birth_date" in personal:
-            lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
-            plain = ["birth_year", *plain]
-        plain = ["participant_token", *plain]
+    token = ["participant_token"] if contract.has_nik else []
+    if contract.has_nik and "birth_date" in personal:
+        lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
+        plain = ["birth_year", *plain]
+    marked = masking.Marker(contract)
     count = 0
     for frame in accepted:
         count += frame.height
         rows = frame.with_columns(lineage)
-        if contract.has_nik:
-            copy_frame(conn, ("vault", contract.table), rows.select(*address, "participant_token", *personal))
-        copy_frame(conn, ("raw", contract.table), rows.select(*address, "_file", "_warnings", *plain))
+        if contract.has_persons:
+            copy_frame(conn, ("vault", contract.table), rows.select(*address, *token, *personal))
+        copy_frame(conn, ("raw", contract.table), marked(rows.select(*address, "_file", "_warnings", *token, *plain)))
     return count
 
 
@@ -336,12 +344,12 @@ def _record(
         "warnings": 0,
         "rows_nik_valid": None,
         "rows_contactable": None,
-        "file_name": record.file_name,
+        "file_name": record.shown_file,
         "file_format": record.file_format,
         "bytes": record.bytes,
         "sha256": record.sha256,
         "landed_uri": record.landed_uri,
-        "drift": json.dumps(record.drift) if record.drift else None,
+        "drift": json.dumps(masking.safe_findings(record.drift)) if record.drift else None,
         "load_id": load_id,
         "run_id": record.run_id,
         "build_id": None,

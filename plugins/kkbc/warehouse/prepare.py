@@ -13,6 +13,7 @@ from kkbc.home import make_home
 from kkbc.settings import get_settings
 from kkbc.warehouse import schema, server
 from kkbc.warehouse.connection import DATABASE, connect
+from kkbc.warehouse.remarking import remark
 
 
 def prepare() -> None:
@@ -34,6 +35,7 @@ def prepare() -> None:
             _give_bi_its_password(settings.keys / "bi.password", running)
         if not settings.pii_key_connection:
             _make_key_for_a_new_warehouse(settings.home)
+        remark()
 
 
 def _make_key_for_a_new_warehouse(home: Path) -> None:

@@ -43,9 +43,13 @@ CONFIGURATION: Mapping[str, str] = {
     "random_page_cost": "1.1",
     # Nightly statements are many and short: compiling them costs more than it saves.
     "jit": "off",
-    # A failing COPY would put the row, and with it a person, into the log.
+    # What a failing statement says would put a row, and with it a person, into the log: whoever sent it is told, and
+    # the log tells of the server alone.
+    "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
 }
 
 
