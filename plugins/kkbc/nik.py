@@ -1,4 +1,4 @@
-"""The NIK as patterns: a region of 6 digits, the day of birth as DDMMYY with 40 added to the day of women, a serial of 4
+"""The NIK as patterns: region in 6 digits, day of birth as DDMMYY with 40 added to the day of women, serial in 4 digits
 (Exchange rules 6, 7).
 """
 
