@@ -13,12 +13,13 @@ import psycopg
 import pytest
 
 from kkbc import disk, intake, privacy
-from kkbc.errors import BranchUnavailable, UserError
+from kkbc.errors import BranchTimeout, BranchUnavailable, UserError
 from kkbc.masking import shown_name
 from kkbc.pulling import PullReport, pull
 from kkbc.registry import load_registry
 from kkbc.slices import Delivery, Entry
 from kkbc.sources import Manifest, Wanted
+from kkbc.sources.folder import FolderTree
 from kkbc.sources.manifest import parse_manifest
 from kkbc.warehouse import connect, locks
 
@@ -642,3 +643,28 @@ def test_rows_are_judged_by_when_their_manifest_was_first_seen(
     monkeypatch.setattr("kkbc.pulling.take_in", take_in)
     pull_kc001()
     assert [context.seen_at for context in contexts] == [seen]
+
+
+def test_a_slice_that_takes_all_the_time_keeps_later_days_back_for_one_visit_only(
+    pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in (10, 11, 12):
+        deliver(root, {"iuran": [{"id_bayar": f"P-{day}"}]}, day=date(2023, 12, day))
+    slow = date(2023, 12, 10)
+    read = FolderTree.read
+
+    def dripping(self: FolderTree, day: date, name: str, most: int) -> Iterator[bytes]:
+        if day == slow and name == "iuran.csv":
+            raise BranchTimeout("the visit took too long")
+        return read(self, day, name, most)
+
+    monkeypatch.setattr(FolderTree, "read", dripping)
+    with pytest.raises(BranchTimeout):
+        pull_kc001()
+    assert slices() == []
+    with pytest.raises(BranchTimeout):
+        pull_kc001()
+    assert query("select business_date from ops.slice where status = 'loaded' order by 1") == [
+        (date(2023, 12, 11),),
+        (date(2023, 12, 12),),
+    ]

@@ -148,23 +148,35 @@ class _Visit:
         self._aside: OneRefused | OneUnavailable | None = None
 
     def run(self, until: date) -> None:
-        """Takes what is outstanding up to `until`. What could not be had, of one day or slice, is raised at the end."""
-        settled = _settled_manifests(self.conn, self.branch)
-        unchanged = []
+        """Takes what is outstanding up to `until`. What could not be had, of one day or slice, is raised at the end.
+
+        What an earlier visit tried and did not settle comes last: a slice that takes all the time of a visit would
+        else keep the branch's other days back for ever.
+        """
+        known = _known_manifests(self.conn, self.branch)
+        unchanged, tried = [], []
         for manifest in self.source.manifests(_wanted(self.conn, self.branch, until)):
-            self.bounds.deadline.check(f"branch {self.branch.branch_id}")
-            if settled.get((manifest.business_date, storable(manifest.name))) == storable(manifest.stamp):
+            stamp, settled = known.get((manifest.business_date, storable(manifest.name)), (None, False))
+            if stamp != storable(manifest.stamp):
+                self._pull(manifest)
+            elif settled:
                 unchanged.append(manifest.business_date)
-                continue
-            delivery = self._read(manifest)
-            if delivery is not None:
-                self._take(manifest, delivery)
+            else:
+                tried.append(manifest)
+        for manifest in tried:
+            self._pull(manifest)
         self.conn.execute(
             "update ops.manifest set checked_at = now() where branch_id = %s and business_date = any(%s)",
             [self.branch.branch_id, unchanged],
         )
         if self._aside is not None:
             raise self._aside
+
+    def _pull(self, manifest: Manifest) -> None:
+        self.bounds.deadline.check(f"branch {self.branch.branch_id}")
+        delivery = self._read(manifest)
+        if delivery is not None:
+            self._take(manifest, delivery)
 
     def _read(self, manifest: Manifest) -> Delivery | None:
         """The delivery that a manifest announces; None for one that cannot be read, which is reported."""
@@ -396,11 +408,12 @@ def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
             yield True
 
 
-def _settled_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[date, str], str]:
+def _known_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[date, str], tuple[str, bool]]:
+    """Stamp of each manifest that was seen before, by its day and name, and whether all of it is settled."""
     rows = conn.execute(
-        "select business_date, name, stamp from ops.manifest where branch_id = %s and settled", [branch.branch_id]
+        "select business_date, name, stamp, settled from ops.manifest where branch_id = %s", [branch.branch_id]
     ).fetchall()
-    return {(day, name): stamp for day, name, stamp in rows}
+    return {(day, name): (stamp, settled) for day, name, stamp, settled in rows}
 
 
 def _see(conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery: Delivery) -> datetime:
