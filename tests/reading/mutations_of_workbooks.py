@@ -49,14 +49,18 @@ def mutations(seed: int) -> Iterator[tuple[str, bytes]]:
     dice = random.Random(seed)
     good = good_workbooks()
     while True:
-        content = dice.choice(good)
-        names = []
-        for _ in range(dice.choice([1, 1, 1, 2, 3])):
-            mutate = dice.choice(_MUTATIONS)
-            names.append(mutate.__name__.strip("_"))
-            with suppress(Exception):  # what is damaged already cannot always be taken apart
-                content = mutate(dice, content)
-        yield "+".join(names), content
+        yield damaged(dice, dice.choice(good))
+
+
+def damaged(dice: random.Random, content: bytes) -> tuple[str, bytes]:
+    """A workbook with some damage, and the kinds of it."""
+    names = []
+    for _ in range(dice.choice([1, 1, 1, 2, 3])):
+        mutate = dice.choice(_MUTATIONS)
+        names.append(mutate.__name__.strip("_"))
+        with suppress(Exception):  # what is damaged already cannot always be taken apart
+            content = mutate(dice, content)
+    return "+".join(names), content
 
 
 def _flip(dice: random.Random, content: bytes) -> bytes:

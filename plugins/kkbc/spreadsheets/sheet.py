@@ -25,6 +25,8 @@ OTHER_ERROR = "#VALUE!"
 """How an error of another name is shown."""
 
 INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+"""Zero-width spaces, joiners and marks, the word joiner, the byte order mark, the soft hyphen (Exchange rule 28). It
+stands here because the process that reads a workbook loads nothing but this package."""
 _NO_INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 _NUMERIC = {"", "n"}
 _DIGITS = "0123456789"

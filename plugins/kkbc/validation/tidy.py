@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from kkbc.contracts import Column
+from kkbc.reading.blanks import INVISIBLE
 
 ILLEGIBLE = "\0"
 """Stands for a cell that has lost its value. No type can be read from it, and no cell can hold it."""
@@ -21,7 +22,7 @@ ERRORS = (
 )
 """What spreadsheets show in place of a value that they do not have, besides ##### for one that did not fit."""
 
-_INVISIBLE = r"[\x{AD}\x{200B}-\x{200F}\x{2060}\x{FEFF}]"
+_INVISIBLE = f"[{INVISIBLE}]"
 # Control characters, and what stands in place of bytes that are no text.
 _LOST = r"[\p{Cc}\x{FFFD}--[\t\r\n]]"
 _ODD = f"#|{_INVISIBLE}|{_LOST}"
