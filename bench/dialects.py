@@ -314,7 +314,7 @@ def workbooks() -> dict[str, dict[str, float]]:
     for name, rows_of in (
         ("python-calamine", calamine),
         ("openpyxl, read_only", by_openpyxl),
-        ("kkbc.reading: checks, then calamine", reading),
+        ("kkbc.reading: a stream in a process of its own", reading),
     ):
         results[name] = {"rows/s (25 columns)": float("nan")}
         if rows_of is not reading:
