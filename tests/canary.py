@@ -37,7 +37,7 @@ STEMS = {
     "address": "Jl. Kenari Qwertz",
 }
 # A mobile number typed into a number is a number, and what it may be is for nobody to tell.
-OF_NUMBERS = ("name", "email", "address")
+OF_NUMBERS = ("name", "email", "address", "nik")
 # One that leaves the row good in itself, and one that does not.
 GOOD, BAD = {}, {"nik": "31", "status_data": "LAIN"}
 
