@@ -233,8 +233,9 @@ def _work(connection: Connection, home: str) -> None:
     """Examines the seeds that come, one after the other, and answers what came of each."""
     os.environ["KKBC_HOME"] = home
     warnings.simplefilter("ignore", UserWarning)  # of members that come twice in a zip, as they shall
-    with tempfile.TemporaryDirectory() as folder:
-        while (seed := connection.recv()) is not None:
+    with tempfile.TemporaryDirectory(dir=home) as folder:  # which the one who started us removes in any case
+        while True:
+            seed = connection.recv()
             _forget_peak()
             began = time.monotonic()
             outcome, detail = examine(mutation(seed), Path(folder))
@@ -264,15 +265,21 @@ def fuzz(seeds: Iterable[int]) -> Iterator[Finding]:
                 worker.start()
                 theirs.close()
             finding = _watch(ours, worker, seed)
-            yield finding
             if finding.outcome in ("hang", "crash", "memory"):
-                worker.kill()
-                worker.join()
-                ours.close()
+                _end(ours, worker)
                 ours = worker = None
+            try:
+                yield finding
+            except GeneratorExit:
+                break
         if ours is not None and worker is not None:
-            ours.send(None)
-            worker.join()
+            _end(ours, worker)
+
+
+def _end(connection: Connection, worker: BaseProcess) -> None:
+    worker.kill()
+    worker.join()
+    connection.close()
 
 
 def _watch(connection: Connection, worker: BaseProcess, seed: int) -> Finding:
