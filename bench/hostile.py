@@ -10,16 +10,20 @@ ends sooner, and for the length of a slice where the table says so. `disk-full` 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -45,6 +49,17 @@ ATTACKS: dict[str, tuple[str, dict[str, str]]] = {
     "listing without end, S3": ("endless_s3_listing", {}),
     "listing of 100 MB, S3": ("listing_of_a_hundred_megabytes", {}),
     "disk full, folder": ("disk_full", {}),
+    # Of head office, for that is whose feed these workbooks are of; see tests/reading/hostile_workbooks.py.
+    "string of 10 MB named 2,700 times, xlsx": ("workbook:strings_times_uses", {}),
+    "32 kB string named 80,000 times, xlsx": ("workbook:medium_strings_times_uses", {}),
+    "strings in cells, xlsx": ("workbook:inline_strings", {}),
+    "9 million strings, xlsx": ("workbook:many_different_strings", {}),
+    "last column of 300,000 rows, xlsx": ("workbook:wide_rows", {}),
+    "10 million empty cells, xlsx": ("workbook:empty_cells", {}),
+    "10^6 members of the zip, xlsx": ("workbook:many_members", {}),
+    "billion laughs, xlsx": ("workbook:billion_laughs", {}),
+    "deep nesting, xlsx": ("workbook:deep_nesting", {}),
+    "2 million names of tags, xlsx": ("workbook:names_without_end", {}),
 }
 
 
@@ -109,12 +124,15 @@ def _measured(attack: str, settings: dict[str, str], folder: Path, server: Any, 
             made = _small_disk(root, environment)
         elif attack == "good_folder":
             made = _good(root)
+        elif attack.startswith("workbook:"):
+            made = _workbook(root, attack.partition(":")[2])
         elif attack == "rows_of_two_megabytes":
             made = hostile.rows_of_two_megabytes(root, server)
         else:
             made = getattr(hostile, attack)(root)
         with made as there:
-            asked = json.dumps({"kind": there.kind, "fields": there.fields})
+            branch_id = "HQ" if attack.startswith("workbook:") else "KC001"
+            asked = json.dumps({"branch_id": branch_id, "kind": there.kind, "fields": there.fields})
             command = [sys.executable, __file__, "--visit", asked]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -127,6 +145,28 @@ def _good(root: Path) -> Iterator[Any]:
     from tests.sources import hostile
 
     hostile.deliveries(root)
+    yield hostile.Attack("file", {"extra": {"root": str(root)}})
+
+
+@contextmanager
+def _workbook(root: Path, name: str) -> Iterator[Any]:
+    """Targets of head office on three days, those of the middle one as a hostile workbook."""
+    from tests.reading import hostile_workbooks
+    from tests.reading.conftest import TARGET_WIRES
+    from tests.sources import hostile
+
+    good = ";".join(TARGET_WIRES) + "\nKC001;2023-12;10;20;30\n"
+    for day in hostile.DAYS:
+        is_hostile = day == hostile.DAY
+        content = getattr(hostile_workbooks, name)() if is_hostile else good.encode()
+        file = "target.xlsx" if is_hostile else "target.csv"
+        folder = root / "HQ" / str(day)
+        folder.mkdir(parents=True)
+        (folder / file).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        listed = {"feed": "target", "name": file, "rows": 1, "bytes": len(content), "sha256": digest}
+        manifest = {"schema_version": 1, "branch_id": "HQ", "business_date": str(day), "revision": 1, "files": [listed]}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
     yield hostile.Attack("file", {"extra": {"root": str(root)}})
 
 
@@ -181,10 +221,10 @@ def _visit(attack: dict[str, Any]) -> dict[str, Any]:
     from kkbc.warehouse import connect
 
     keep_connection("hostile", attack["kind"], **attack["fields"])
-    branch = Branch.model_validate({"branch_id": "KC001", "kind": attack["kind"], "connection": "hostile"})
+    branch = Branch.model_validate({"branch_id": attack["branch_id"], "kind": attack["kind"], "connection": "hostile"})
     outcome = "ends well"
     began = time.perf_counter()
-    with connect("loader", autocommit=True) as conn:
+    with _Watch() as watch, connect("loader", autocommit=True) as conn:
         try:
             pull(conn, branch, run_id="bench", until=date(2023, 12, 12), root=None)
         except Exception as error:
@@ -195,7 +235,7 @@ def _visit(attack: dict[str, Any]) -> dict[str, Any]:
     with suppress(FileNotFoundError):
         (Path(os.environ["KKBC_HOME"]) / "keys" / "connections.json").unlink()
     return {
-        "peak_mb": _peak_mb(),
+        "peak_mb": watch.peak_mb,
         "seconds": seconds,
         "loaded": sum(status == "loaded" for status, _ in rows),
         "rejected": " ".join([str(sum(status == "rejected" for status, _ in rows)), *reasons]),
@@ -203,9 +243,39 @@ def _visit(attack: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _peak_mb() -> float:
-    """The peak of this process. What getrusage tells may be that of the one that started it."""
-    status = Path("/proc/self/status").read_text()
+class _Watch(threading.Thread):
+    """The peak of this process and of those that it starts, together, as the kernel keeps it of each.
+
+    What getrusage tells of a child may be that of the one that started it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._over = threading.Event()
+        self._children: dict[int, float] = {}
+
+    def __enter__(self) -> "_Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.wait(0.01):
+            for child in psutil.Process().children():
+                with suppress(OSError, StopIteration):
+                    self._children[child.pid] = _peak_mb(child.pid)
+
+    @property
+    def peak_mb(self) -> float:
+        """Megabytes."""
+        return _peak_mb(os.getpid()) + max(self._children.values(), default=0.0)
+
+
+def _peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
