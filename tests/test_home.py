@@ -1,6 +1,7 @@
 """The home: closed to other users, also where an earlier version left it open."""
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -80,3 +81,21 @@ def test_the_doctor_names_what_is_open(old_home: Path) -> None:
     assert "kkbc migrate" in home().remedy
     make_home(old_home)
     assert home().state == "ok"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lends PostgreSQL a user of its own")
+def test_a_server_that_runs_keeps_the_way_to_its_data(old_home: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    servers = [old_home / "pg", old_home / "world" / "servers" / "pg"]
+    for data in servers:
+        data.mkdir(parents=True)
+        (data / "pg_control").write_text("")
+        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+        data.chmod(0o700)
+    for folder in (old_home, old_home / "world", old_home / "world" / "servers"):
+        folder.chmod(0o755)
+    make_home(old_home)
+    for folder in (old_home, old_home / "world", old_home / "world" / "servers"):
+        assert (oct(stat.S_IMODE(folder.stat().st_mode)), folder.stat().st_gid) == ("0o710", nobody.pw_gid)
+    assert list(open_to_others(old_home)) == []
+    assert stat.S_IMODE((old_home / "run").stat().st_mode) == 0o700

@@ -75,5 +75,21 @@ def _lent(found: os.stat_result) -> bool:
 def _close(path: Path) -> None:
     with suppress(FileNotFoundError):
         found = path.lstat()
-        kept = stat.S_IXGRP if stat.S_ISDIR(found.st_mode) and found.st_gid != os.getegid() else 0
-        path.chmod(stat.S_IMODE(found.st_mode) & ~(OTHERS & ~kept))
+        group = _lodger(path)
+        if group is None:
+            path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
+            return
+        # The group before the mode: a server that runs must not find the way to its data shut for a moment.
+        if found.st_gid != group:
+            os.chown(path, -1, group)
+        path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS | stat.S_IXGRP)
+
+
+def _lodger(folder: Path) -> int | None:
+    """The group of another user that has a folder in this one, or is lent the way to one; None where there is none."""
+    for item in _items(folder):
+        with suppress(FileNotFoundError):
+            found = item.lstat()
+            if stat.S_ISDIR(found.st_mode) and (found.st_uid != os.geteuid() or _lent(found)):
+                return found.st_gid
+    return None
