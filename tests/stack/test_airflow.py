@@ -29,7 +29,7 @@ from kkbc.stack.api import Api
 from kkbc.stack.lifecycle import DAGS
 from kkbc.stack.nights import run_in_airflow
 from kkbc.warehouse import connect
-from tests.canary import FORMATS, STEMS, grep, in_tables, plant
+from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
 from tests.stack.conftest import REGISTRY, at
 
 pytestmark = pytest.mark.airflow
@@ -250,7 +250,7 @@ def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, g
     if gate == "warn":  # what the gate holds is in landing alone
         assert {place.value for place in places if "vault." in place.place} == set(range(1, len(STEMS) + 1))
     logs = [path.read_text(errors="replace") for path in (running / "airflow" / "logs").rglob("*.log")]
-    assert any("is not listed, ignored" in text for text in logs)
+    assert any(f"{MANIFESTS} rejected" in text for text in logs), "these are the logs of the night"
     assert [text for text in logs if grep(text.encode())] == []
     uri = configuration.metadata_uri(get_settings())
     assert uri is not None
