@@ -181,12 +181,13 @@ def constraints(schema: str, table: str, kind: str) -> set[str]:
 
 
 def test_contracts_reach_the_readers(built: str) -> None:
-    with connect("publisher") as conn:
-        day = DAYS["as_of"]
+    day = DAYS["as_of"]
+    with connect("transformer") as conn:
         row = conn.execute(
             "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [day, day]
         ).fetchone()
         assert row is not None
+    with connect("publisher") as conn:
         publishing.publish_marts(conn, build_id=row[0], as_of=day)
     for model in publishing.published_models():
         told = PUBLISHED[model.name]
