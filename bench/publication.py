@@ -119,11 +119,12 @@ def change(*statements: str) -> None:
 
 def publish() -> None:
     """Publishes it."""
-    with connect("publisher") as conn:
+    with connect("transformer") as conn:
         row = conn.execute(
             "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [DAY, DAY]
         ).fetchone()
         assert row is not None
+    with connect("publisher") as conn:
         publish_marts(conn, build_id=row[0], as_of=DAY)
 
 

@@ -75,11 +75,12 @@ GROUPED_BY = {
 @pytest.fixture(scope="module")
 def marts(chance_world: World) -> dict[str, list[Row]]:
     """Every published KPI mart of a world of chance, as its table holds it."""
-    with connect("publisher") as conn:
+    with connect("transformer") as conn:
         row = conn.execute(
             "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
         ).fetchone()
         assert row is not None
+    with connect("publisher") as conn:
         publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
     found = {mart: list(read_mart(mart).values()) for mart in [*GRAINS, "dim_branch"]}
     for activity in found["kpi_activity"]:
