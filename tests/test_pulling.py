@@ -668,3 +668,28 @@ def test_a_slice_that_takes_all_the_time_keeps_later_days_back_for_one_visit_onl
         (date(2023, 12, 11),),
         (date(2023, 12, 12),),
     ]
+
+
+def test_a_person_in_the_name_of_a_manifest_is_told_of_by_a_mark(pull_kc001: Pull, root: Path) -> None:
+    folder = deliver(root, {"iuran": [{}]})
+    (folder / "manifest.rBudi Santoso.json").write_text("{}")
+    report = pull_kc001()
+    assert [note for note in report.notes if "its name has no revision" in note]
+    told = str(report.notes) + str(query("select name from ops.manifest")) + str(query("select notes from ops.attempt"))
+    assert "Budi" not in told
+
+
+def test_days_that_no_calendar_of_the_exchange_has_are_none(pull_kc001: Pull, root: Path) -> None:
+    for day in (date(1, 1, 1), date(1899, 12, 31), date(1900, 1, 1)):
+        deliver(root, {"iuran": [{"id_bayar": str(day)}]}, day=day)
+    pull_kc001()
+    assert query("select business_date from ops.slice") == [(date(1900, 1, 1),)]
+
+
+def test_a_slice_without_a_lawful_row_makes_no_partition(pull_kc001: Pull, root: Path) -> None:
+    count = "select count(*) from pg_inherits where inhparent = 'raw.contributions'::regclass"
+    before = query(count)
+    deliver(root, {"iuran": [{"total": "1"}]}, day=date(2019, 5, 1))
+    pull_kc001()
+    assert query("select rows_quarantined from ops.slice") == [(1,)]
+    assert query(count) == before

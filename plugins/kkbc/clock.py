@@ -10,11 +10,22 @@ JAKARTA = ZoneInfo("Asia/Jakarta")
 DUE_TIME = time(0, 30)
 # By then somebody looks at the dashboards.
 PUBLISHED_BY = time(5, 0)
+# No other days are business dates, as no others are dates in a row (Exchange rule 25).
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2100, 12, 31)
 
 
 def now() -> datetime:
     """The present instant, in UTC."""
     return datetime.now(UTC)
+
+
+def day_of(name: str) -> date | None:
+    """The business date that a folder's name stands for, in the one lawful spelling; None for any other name."""
+    try:
+        day = date.fromisoformat(name)
+    except ValueError:
+        return None
+    return day if day.isoformat() == name and FIRST_DAY <= day <= LAST_DAY else None
 
 
 def due_at(business_date: date) -> datetime:

@@ -37,11 +37,15 @@ _PHONE = re.compile(rf"(?<![0-9])(?:\+?62|0)?{_BETWEEN}8(?:{_BETWEEN}[0-9]){{8,1
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
-# The same for whole columns; a token is what stands between blanks.
-_NUMBER_NOISE = r"[\s.()\[\]-]+"
+# The same for whole columns. A number may stand alone, signs between its digits, or among letters and other signs; a
+# telephone number among those is known by its prefix, for other runs of digits may begin with an 8.
+_NUMBER_NOISE = r"[\s.()\[\]-]+"  # what rule 12 takes out of a number
+_MORE_NOISE = r"[\s.,;:/|_()\[\]-]+"
 _NIK_TEXT = f"^{nik.DATED}$"
-_PHONE_TEXT = r"^(?:\+62|62|0)?8[0-9]{8,11}$"
-_NUMBER_TOKEN = rf"(?:^|[\s,;:/])(?:{nik.DATED}|(?:\+?62|0)?8[0-9]{{8,11}})(?:$|[\s,;:/])"
+_PHONE_TEXT = r"^(?:\+62|0062|62|0)?8[0-9]{8,11}$"
+_NUMBER_ALONE = r"(?:^|[\s,;:/])8[0-9]{8,11}(?:$|[\s,;:/])"
+_NUMBER_WITHIN = rf"(?:^|[^0-9])(?:{nik.DATED}|(?:0062|62|0)8[0-9]{{8,11}})(?:$|[^0-9])"
+_FOREIGN_DIGIT = r"[\p{Nd}--[0-9]]"
 _BLANKS = r"[\s,;]+"
 _LETTERS = r"""(?:^| )[("'`]?\pL[\pL.'’`-]*[)"'`:!?]?(?: |$)"""
 _CODE = "^[A-Z][A-Z0-9_-]{0,19}$"
@@ -55,18 +59,23 @@ def mark(text: str, key: bytes, digits: int = MARK_DIGITS) -> str:
 
 
 def looks_personal(value: pl.Expr) -> pl.Expr:
-    """Whether a text is a NIK, a phone number, an e-mail address, or two or more words of letters; null for null.
-
-    Numbers and addresses are found beside other words too.
+    """Whether a text is or holds a NIK, a phone number, an e-mail address, or two or more words of letters; null for
+    null. Words are what blanks part, or other signs where there is no digit: KG-PASAR-01 is a code, Ani_Budi is not.
     """
     number = value.str.replace_all(_NUMBER_NOISE, "")
+    has_blank = value.str.contains(r"\S\s+\S")
     return (
-        number.str.contains(_NIK_TEXT)
+        value.str.replace_all(_MORE_NOISE, "").str.contains(_NIK_TEXT)
         | number.str.contains(_PHONE_TEXT)
-        | value.str.contains(_NUMBER_TOKEN)
+        | value.str.contains(_NUMBER_ALONE)
+        | value.str.contains(_NUMBER_WITHIN)
+        | (has_blank & value.str.replace_all(r"\s+", "").str.contains(_NUMBER_WITHIN))
+        | value.str.contains(_FOREIGN_DIGIT)
         | value.str.contains(_EMAIL.pattern)
         # Blanks doubled, so that a word does not take the one before the next.
         | (value.str.replace_all(_BLANKS, "  ").str.count_matches(_LETTERS) >= 2)
+        | (has_blank & (value.str.count_matches(r"\pL{2,}") >= 2))
+        | (~value.str.contains("[0-9]") & (value.str.count_matches(r"\pL{3,}") >= 2))
     )
 
 

@@ -5,11 +5,13 @@ publish. The slices are audited before the models are built, because a slice tha
 What one step hands to the next lies in the warehouse under `run_id` and `build_id`, so that any step can be repeated.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +53,8 @@ __all__ = [
 
 Mode = Literal["airflow", "plain"]
 GATINGS = 5
+MOST_FOLDERS_TOLD = 20
+"""Folders of one branch that are no days, of which a line is told."""
 
 
 @dataclass(frozen=True)
@@ -526,9 +530,8 @@ def _strangers(root: str | None) -> list[str]:
     for item in sorted(path for path in folder.iterdir() if path.is_dir()):
         if item.name in known:
             notes += [
-                f"folder '{item.name}/{shown_name(day.name)}' is no business date, it is not pulled: name it YYYY-MM-DD"
-                for day in sorted(item.iterdir())
-                if day.is_dir() and not _is_date(day.name)
+                f"folder '{item.name}/{name}' is no business date, it is not pulled: name it YYYY-MM-DD"
+                for name in sorted(islice(_no_days(item), MOST_FOLDERS_TOLD))
             ]
         elif re.fullmatch(r"KC\d{3}", item.name):
             notes.append(
@@ -541,12 +544,16 @@ def _strangers(root: str | None) -> list[str]:
     return notes
 
 
+def _no_days(folder: Path) -> Iterator[str]:
+    """The names of folders in that of a branch that are no business dates, as they may be told of.
+
+    None of them where the branch's folder cannot be read: the visit says what is the matter with it.
+    """
+    with suppress(OSError), os.scandir(folder) as items:
+        for item in items:
+            if clock.day_of(item.name) is None and item.is_dir():
+                yield shown_name(item.name)
+
+
 def _date(text: str | None) -> date | None:
     return date.fromisoformat(text) if text else None
-
-
-def _is_date(name: str) -> bool:
-    try:
-        return date.fromisoformat(name).isoformat() == name
-    except ValueError:
-        return False

@@ -20,7 +20,7 @@ from kkbc.disk import FULL, NoSpace, NotKept, check_disk, make_room
 from kkbc.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.intake import take_in
 from kkbc.landing import Landed, Landing
-from kkbc.masking import shown_names, told_error
+from kkbc.masking import shown_name, shown_names, told_error
 from kkbc.registry import Branch, load_registry
 from kkbc.settings import get_settings
 from kkbc.slices import Delivery, Entry, Slice
@@ -156,7 +156,7 @@ class _Visit:
         known = _known_manifests(self.conn, self.branch)
         unchanged, tried = [], []
         for manifest in self.source.manifests(_wanted(self.conn, self.branch, until)):
-            stamp, settled = known.get((manifest.business_date, storable(manifest.name)), (None, False))
+            stamp, settled = known.get((manifest.business_date, shown_name(manifest.name)), (None, False))
             if stamp != storable(manifest.stamp):
                 self._pull(manifest)
             elif settled:
@@ -226,7 +226,7 @@ class _Visit:
 
 
 def _place(manifest: Manifest) -> str:
-    return f"{manifest.business_date} {manifest.name}"
+    return f"{manifest.business_date} {shown_name(manifest.name)}"
 
 
 def _wanted(conn: psycopg.Connection, branch: Branch, until: date) -> Wanted:
@@ -428,7 +428,7 @@ def _see(conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery:
         [
             branch.branch_id,
             manifest.business_date,
-            storable(manifest.name),
+            shown_name(manifest.name),
             storable(manifest.stamp),
             delivery.manifest_sha256,
             clock.now(),
@@ -442,7 +442,7 @@ def _settle(conn: psycopg.Connection, branch: Branch, manifest: Manifest) -> Non
     """Notes that nothing of a manifest is left to do."""
     conn.execute(
         "update ops.manifest set settled = true where branch_id = %s and business_date = %s and name = %s",
-        [branch.branch_id, manifest.business_date, storable(manifest.name)],
+        [branch.branch_id, manifest.business_date, shown_name(manifest.name)],
     )
 
 

@@ -95,11 +95,28 @@ def test_roles_cannot_do_what_is_not_theirs(warehouse: str, role: str, statement
         conn.execute(statement)
 
 
+def test_months_of_long_ago_share_a_partition(warehouse: str) -> None:
+    with connect("loader") as conn:
+        for day in ("1900-01-01", "1999-02-11", "2013-12-31", "2014-01-01"):
+            conn.execute("select ops.ensure_partitions(%s)", [day])
+    with connect() as conn:
+        found = conn.execute("select inhparent::regclass::text, inhrelid::regclass::text from pg_inherits").fetchall()
+    made: dict[str, set[str]] = {}
+    for parent, part in found:
+        if (name := part.removeprefix(parent)) in ("_before_2014", "_2014_01") or name < "_2014":
+            made.setdefault(parent, set()).add(name)
+    vault = {f"vault.{table}" for table in ("registrations", "contributions", "activities")}
+    assert set(made) == vault | {
+        f"raw.{table}" for table in ("registrations", "contributions", "activities", "targets")
+    }
+    assert all(names == {"_before_2014", "_2014_01"} for names in made.values())
+
+
 def test_loader_makes_partitions_of_any_month(warehouse: str) -> None:
     with connect("loader") as conn:
-        conn.execute("select ops.ensure_partitions('1999-02-11'), ops.ensure_partitions('1999-02-28')")
+        conn.execute("select ops.ensure_partitions('2014-02-11'), ops.ensure_partitions('2014-02-28')")
         conn.execute("select ops.ensure_partitions('2031-12-01')")
-    assert "participant_token" in columns("vault", "registrations_1999_02")
+    assert "participant_token" in columns("vault", "registrations_2014_02")
     assert "payment_id" in columns("raw", "contributions_2031_12")
 
 

@@ -31,13 +31,14 @@ def branch(
 ) -> None:
     """Shows how visits to a branch went and what it delivered, or what it offers right now."""
     from kkbc import branches
+    from kkbc.masking import shown_name
 
     if look:
         offered = branches.look(branch_id, way, source_root)
         found = [
             {
                 "business_date": delivery.business_date.isoformat(),
-                "manifest": delivery.manifest_name,
+                "manifest": shown_name(delivery.manifest_name),
                 "feed": entry.feed,
                 "revision": delivery.slice_of(entry).revision,
                 "rows": entry.rows,

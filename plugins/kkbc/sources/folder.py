@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+from kkbc.clock import day_of
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.registry import Branch
 from kkbc.sources.bounds import MOST_DAYS, MOST_FILES, Bounds, Deadline
-from kkbc.sources.tree import BLOCK, FileForbidden, FileGone, Hidden, Item, day_of
+from kkbc.sources.tree import BLOCK, FileForbidden, FileGone, Hidden, Item
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 

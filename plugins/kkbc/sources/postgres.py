@@ -20,6 +20,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
 
+from kkbc import clock
 from kkbc.connections import Connection
 from kkbc.contracts import load_contract
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
@@ -123,7 +124,7 @@ class PostgresSource:
 
     def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
         """See Source. What ekspor.pengiriman announces, all in one query: each revision of a day is a manifest."""
-        announced = self._announced(date.min, wanted.until)
+        announced = self._announced(clock.FIRST_DAY, wanted.until)
         for (day, revision), rows in announced.items():
             stamp = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
             yield Manifest(day, _name(revision), stamp, partial(self._read, day, revision))

@@ -29,11 +29,12 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from s3fs import S3FileSystem
 
+from kkbc.clock import day_of
 from kkbc.connections import Connection
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.registry import Branch
 from kkbc.sources.bounds import MOST_DAYS, MOST_FILES, Bounds, Deadline
-from kkbc.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item, day_of
+from kkbc.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item
 
 _T = TypeVar("_T")
 

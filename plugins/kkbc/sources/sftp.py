@@ -21,11 +21,12 @@ from typing import Any, NamedTuple, TypeVar
 import paramiko
 from paramiko import sftp
 
+from kkbc.clock import day_of
 from kkbc.connections import Connection
 from kkbc.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.registry import Branch
 from kkbc.sources.bounds import MOST_DAYS, MOST_FILES, Bounds, Deadline, connect
-from kkbc.sources.tree import CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item, day_of
+from kkbc.sources.tree import CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item
 
 # Every failure is told by the error that it becomes; the library logs it too, with its traceback.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)

@@ -15,6 +15,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from kkbc.errors import BranchRefused, SliceRejected
+from kkbc.masking import shown_name
 from kkbc.registry import Branch
 from kkbc.slices import Delivery, Entry
 from kkbc.sources.base import Manifest, OneRefused, OneUnavailable, Wanted
@@ -165,11 +166,11 @@ class TreeSource:
                     content += block
             except FileGone as error:
                 raise OneUnavailable(
-                    f"branch {self.branch.branch_id} took {day}/{item.name} away while it was visited"
+                    f"branch {self.branch.branch_id} took {day}/{shown_name(item.name)} away while it was visited"
                 ) from error
             except FileForbidden as error:
                 raise OneRefused(
-                    f"branch {self.branch.branch_id} does not let {day}/{item.name} be read",
+                    f"branch {self.branch.branch_id} does not let {day}/{shown_name(item.name)} be read",
                     "have the branch permit it to the login that the connection names",
                 ) from error
             place = (self.branch.branch_id, day, item.name, self.branch.zone)
@@ -206,15 +207,6 @@ def _fitting(name: str, names: list[str]) -> str | None:
         return name
     others = [other for other in names if other.casefold() == name.casefold()]
     return others[0] if len(others) == 1 else None
-
-
-def day_of(name: str) -> date | None:
-    """The business date that a folder's name stands for, in the one lawful spelling; None for any other name."""
-    try:
-        day = date.fromisoformat(name)
-    except ValueError:
-        return None
-    return day if day.isoformat() == name else None
 
 
 def _is_plain(name: str) -> bool:

@@ -234,7 +234,6 @@ def copy_rows(
     Part of the caller's transaction. Raises UserError when the disk of the warehouse is full.
     """
     slice_ = record.slice
-    conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
     address = ["_business_date", "_branch_id", "_revision", "_line", "_load_id"]
     plain = [c.name for c in contract.columns if not c.personal]
     personal = [c.name for c in contract.columns if c.personal]
@@ -253,6 +252,10 @@ def copy_rows(
     marked = masking.Marker(contract)
     count = 0
     for frame in accepted:
+        if frame.is_empty():
+            continue
+        if not count:
+            conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
         count += frame.height
         rows = frame.with_columns(lineage)
         if contract.has_persons:
