@@ -83,6 +83,15 @@ def test_codes_that_may_be_no_person_stay(key: None, column: str, text: str) -> 
     assert marked("pendaftaran", column, text, None) == [text, None]
 
 
+@pytest.mark.parametrize("feed", ["pendaftaran", "iuran", "kegiatan", "target"])
+def test_all_that_closed_lists_hold_stays(key: None, feed: str) -> None:
+    contract = load_contract(feed)
+    lists = {column.name: masking.closed_list(column) for column in masking.marked_columns(contract)}
+    assert any(lists.values())
+    for name, known in lists.items():
+        assert marked(feed, name, *sorted(known or ())) == sorted(known or ())
+
+
 @pytest.mark.parametrize("text", PERSONS)
 def test_persons_typed_into_codes_are_marks(key: None, text: str) -> None:
     assert marked("kegiatan", "activity_code", text) == [mark(text, KEY)]

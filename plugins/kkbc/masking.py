@@ -16,7 +16,7 @@ import polars as pl
 import psycopg
 
 from kkbc import nik, privacy
-from kkbc.contracts import Column, Contract, Severity, load_contract
+from kkbc.contracts import Column, Contract, load_contract
 from kkbc.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.reference import codes
 from kkbc.registry import load_registry
@@ -84,15 +84,15 @@ def looks_like_code(value: pl.Expr) -> pl.Expr:
     return value.str.contains(_CODE) & (value.str.count_matches("[0-9]") <= _CODE_DIGITS)
 
 
-def closed_list(column: Column, *, severity: Severity | None = None) -> frozenset[str] | None:
-    """The closed list of a column, of a rule of that severity only; None where there is none."""
+def closed_list(column: Column) -> frozenset[str] | None:
+    """The closed list of a column; None where there is none."""
     for check in column.checks:
-        if check.check == "one_of" and severity in (None, check.severity):
+        if check.check == "one_of":
             reference = check.params.get("reference")
             if reference == REGISTRY:
                 return frozenset(office.branch_id for office in load_registry().offices)
             return frozenset(codes(reference) if reference else check.params["values"])
-        if check.check == "delivering_branch" and severity in (None, check.severity):
+        if check.check == "delivering_branch":
             return frozenset(office.branch_id for office in load_registry().offices)
     return None
 
@@ -100,9 +100,10 @@ def closed_list(column: Column, *, severity: Severity | None = None) -> frozense
 def _suspect(column: Column) -> pl.Expr:
     """True where what a branch typed into the column is not shown outside landing and vault."""
     value = pl.col(column.name)
-    known = closed_list(column, severity="warning")  # what breaks one of severity error is quarantined
+    known = closed_list(column)
     if known is None:
         return looks_personal(value)
+    # What breaks a list of severity error is quarantined: such a list has nothing outside it here.
     return ~value.is_in(list(known)) & ~looks_like_code(value)
 
 
