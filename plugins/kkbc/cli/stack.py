@@ -74,8 +74,8 @@ def doctor(
             metavar="FILE",
             help="Search home and databases for the values in FILE, one a line, UTF-8; - is standard input. Found in"
             " the forms of docs/security.md; gzip, zip and Parquet are unfolded, one level deep; what is packed"
-            " otherwise or twice is not, nor UTF-32 of letters other than Latin. Landing and vault, where persons belong,"
-            " are left out.",
+            " otherwise or twice is not, nor UTF-32 of letters other than Latin. Landing and vault, where persons"
+            " belong, are left out.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False,
