@@ -125,6 +125,12 @@ def test_nor_in_what_encoding(blank: str, encoding: str, name: str) -> None:
     assert Needles([name]).count(b"x" + text) == {1: 1}
 
 
+def test_a_value_after_a_backslash_is_found() -> None:
+    needles = Needles([NAME])
+    assert needles.count(rb"C:\tester_rahasiaxyz\a.csv") == {1: 1}
+    assert needles.count(rb'"ketua\ntester\nrahasiaxyz"') == {1: 1}
+
+
 def test_numbers_are_found_in_groups_and_other_values_are_not_found() -> None:
     needles = Needles([PHONE, NAME])
     for text in ("+62 812 7777\u00a077123", "62;812;7777;77123", "(0812)\n777777123", "812&nbsp;777777123"):

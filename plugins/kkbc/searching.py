@@ -106,9 +106,12 @@ class Needles:
 
     def count(self, block: bytes) -> Counter[int]:
         """How often each value, by number, stands in `block`; at least once, where it stands there at all."""
+        # Of what is spelled with a backslash, \t may be a tab, or the beginning of a name in a path of Windows.
+        squeezed = (_matches(text, self._squeezed) for text in (_squeezed(block), block.translate(None, _SEPARATORS)))
         found = _matches(block, self._plain)
-        squeezed = _matches(_squeezed(block), self._squeezed)
-        return Counter({value: max(found[value], squeezed[value]) for value in {*found, *squeezed}})
+        for others in squeezed:
+            found |= others
+        return found
 
     def hidden(self, name: str, between: str) -> str:
         """A name, of parts with `between` between them, with *** for each part in which a value stands.
