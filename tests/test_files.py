@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kkbc import files
+from kkbc.home import open_to_others
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +58,25 @@ def test_a_private_file_is_its_owners_from_the_first_byte(tmp_path: Path) -> Non
     files.make_folder(tmp_path / "c" / "d")
     found = {path.name: mode(path) for path in tmp_path.rglob("*")}
     assert found == {"a": 0o600, "b": 0o644, "c": 0o755, "d": 0o755}
+
+
+def test_below_the_home_all_is_its_owners_whatever_the_umask(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_callers_umask", 0o022)
+    (home.parent / "link").symlink_to(home)
+    for folder in (home / "docs", home.parent / "link" / "export" / "kpis"):
+        files.make_folder(folder)
+        with files.replacing(folder / "page.html") as made:
+            made.write_text("page")
+    assert {str(path.relative_to(home)): mode(path) for path in home.rglob("*")} == {
+        **{"docs": 0o700, "export": 0o700, "export/kpis": 0o700},
+        **{"docs/page.html": 0o600, "export/kpis/page.html": 0o600},
+    }
+    assert list(open_to_others(home)) == []
+    files.make_folder(home.parent / "homework")
+    with files.replacing(home.parent / "homework" / "page.html"):
+        pass
+    assert mode(home.parent / "homework") == 0o755
+    assert mode(home.parent / "homework" / "page.html") == 0o644
 
 
 def test_what_a_closed_process_makes_is_private_and_what_was_asked_for_is_the_callers(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import gzip
 import html
 import io
 import json
+import lzma
 import os
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -33,10 +35,25 @@ SHORTEST = 5
 """Characters that a value must have at least: of shorter ones, every table holds some by chance."""
 
 BLOCK = 8 * 2**20
-_SEPARATORS = b" \t._-/()+'"  # between the parts of a name or number, however it was typed
-_NUMBER_PREFIXES = ("+62", "62", "0")
+# Between the parts of a name or number, however it was typed: these bytes (A0 is the no-break space of Windows-1252 and
+# UTF-16), blanks, hyphens and marks without width of Unicode in UTF-8, and blanks as HTML, JSON, Python, COPY and
+# percent signs write them.
+_SEPARATORS = b" \t\r\n\v\f._-/()+',;|\xa0"
+_SPELLED = re.compile(
+    rb"\xc2[\xa0\xad]|\xe2\x80[\x80-\x95\xa8\xa9\xaf]|\xe2\x81[\x9f\xa0]|\xe3\x80\x80|\xef\xbb\xbf"
+    rb"|&(?:[nN][bB][sS][pP]|#(?:160|32|13|10|9|[xX](?:[aA]0|20|0?[9aAdD])));|<[bB][rR] ?/?>"
+    rb"|\\+(?:[nrtvf]|x(?:[aA][0dD]|20|0[9a-dA-D])|u00(?:[aA][0dD]|20|0[9a-dA-D]))"
+    rb"|\\+u(?:20(?:0[0-9a-fA-F]|1[0-5]|2[89fF]|5[fF]|60)|3000|[fF][eE][fF][fF])"
+    rb"|%(?:[cC]2%[aA]0|20|0[9a-dA-D])"
+)
+_NUMBER_PREFIXES = ("62", "0")
+_HIDDEN = "***"
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
-_UNFOLDED = 2**30  # a file of the home that unfolds to more is looked at as it lies
+_UNFOLDED = 2**30  # a member of an archive that unfolds to more is looked at as it lies
+_NO_ARCHIVE = (
+    *(EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, pl.exceptions.PolarsError),
+    RuntimeError,  # of zip: it wants a password, or a way of packing that is not known here
+)
 
 Progress = Callable[[int, int], None]
 
@@ -63,7 +80,8 @@ class Needles:
 
     Forms: as it is, in lower and upper case and with initials, in UTF-8, Windows-1252 and UTF-16 of both orders; as
     JSON, HTML and Python escape it; in percent signs; in hexadecimal digits; in base64, wherever in a longer text it
-    stood; and without the separators, so that a number in groups or a name with underscores is found too.
+    stood; and, in all encodings, without what separates its parts, so that a number in groups, a name with underscores
+    and one that is broken over two lines are found too.
     """
 
     def __init__(self, values: Sequence[str]) -> None:
@@ -79,17 +97,44 @@ class Needles:
         for number, value in enumerate(values, start=1):
             for form in _forms(value.strip()):
                 self._plain.setdefault(form.lower(), number)
-            squeezed = _core(value.strip()).encode().translate(None, _SEPARATORS)
-            if len(squeezed) >= SHORTEST:
-                for form in (squeezed, squeezed.decode().upper().encode()):
-                    self._squeezed.setdefault(form.lower(), number)
-        self.overlap = max(map(len, self._plain)) + 64
+            for text in _cases(_core(value.strip())):
+                for encoded in _encoded(text):
+                    squeezed = _squeezed(encoded)
+                    if len(squeezed) >= SHORTEST:
+                        self._squeezed.setdefault(squeezed.lower(), number)
+        self.overlap = max(map(len, self._plain)) + 256
 
     def count(self, block: bytes) -> Counter[int]:
         """How often each value, by number, stands in `block`; at least once, where it stands there at all."""
+        # Of what is spelled with a backslash, \t may be a tab, or the beginning of a name in a path of Windows.
+        squeezed = (_matches(text, self._squeezed) for text in (_squeezed(block), block.translate(None, _SEPARATORS)))
         found = _matches(block, self._plain)
-        squeezed = _matches(block.translate(None, _SEPARATORS), self._squeezed)
-        return Counter({value: max(found[value], squeezed[value]) for value in {*found, *squeezed}})
+        for others in squeezed:
+            found |= others
+        return found
+
+    def hidden(self, name: str, between: str) -> str:
+        """A name, of parts with `between` between them, with *** for each part in which a value stands.
+
+        Where a value stands in several parts taken together, it stands for all of these.
+        """
+        parts = name.split(between)
+        for width in range(1, len(parts) + 1):
+            for first in range(len(parts) - width + 1):
+                if not self.count(_bytes_of(between.join(parts))):
+                    return between.join(parts)
+                if self.count(_bytes_of(between.join(parts[first : first + width]))):
+                    parts[first : first + width] = [_HIDDEN] * width
+        return _HIDDEN
+
+
+def _bytes_of(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _squeezed(text: bytes) -> bytes:
+    """Bytes without separators; of UTF-16 and UTF-32 without zero bytes too: Latin letters are those of UTF-8."""
+    return _SPELLED.sub(b"", text.translate(None, b"\0")).translate(None, _SEPARATORS)
 
 
 def _matches(block: bytes, forms: dict[bytes, int]) -> Counter[int]:
@@ -106,7 +151,7 @@ def _ascii_lower(text: str) -> bytes:
 
 def _core(value: str) -> str:
     """A phone number without what precedes it, by which it is found in every spelling; any other value as it is."""
-    bare = value.encode().translate(None, _SEPARATORS.replace(b"+", b"")).decode()
+    bare = re.sub(r"[\s._/()+',;|-]", "", value)
     for prefix in _NUMBER_PREFIXES:
         rest = bare.removeprefix(prefix)
         if rest != bare and rest.isdecimal() and rest.startswith("8"):
@@ -116,7 +161,7 @@ def _core(value: str) -> str:
 
 def _forms(value: str) -> set[bytes]:
     core = _core(value)
-    texts = {form for text in (value, core) for form in (text, text.lower(), text.upper(), text.title())}
+    texts = {form for text in (value, core) for form in _cases(text)}
     forms: set[bytes] = set()
     for text in texts:
         escaped = {
@@ -131,12 +176,19 @@ def _forms(value: str) -> set[bytes]:
             "".join(f"\\x{byte:02x}" for byte in text.encode()),
         }
         forms |= {form.encode() for form in escaped}
-        encoded = [text.encode(), text.encode("utf-16-le"), text.encode("utf-16-be")]
-        with suppress(UnicodeEncodeError):
-            encoded.append(text.encode("cp1252"))
-        for plain in encoded:
+        for plain in _encoded(text):
             forms |= {plain, plain.hex().encode(), *_in_base64(plain)}
     return {form for form in forms if len(form) >= SHORTEST}
+
+
+def _cases(text: str) -> set[str]:
+    return {text, text.lower(), text.upper(), text.title()}
+
+
+def _encoded(text: str) -> Iterator[bytes]:
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be", "cp1252"):
+        with suppress(UnicodeEncodeError):
+            yield text.encode(encoding)
 
 
 def _in_base64(plain: bytes) -> Iterator[bytes]:
@@ -155,6 +207,7 @@ def search(
 ) -> list[Place]:
     """Where the values stand in the home and in the databases, landing and vault left out unless `lawful`.
 
+    Names of folders, files, tables and columns are searched as well, and hidden where they hold a value.
     `progress` is called with the parts done and in all. Raises UserError for values that cannot be looked for and for
     a database that cannot be read.
     """
@@ -165,8 +218,8 @@ def search(
         total, places = len(files) + len(tables), []
         for done, (path, told, belongs) in enumerate(files):
             progress(done, total)
-            found = needles.count(told.encode("utf-8", "surrogateescape")) + _in_file(path, needles)
-            places += [Place(told, value, count, belongs) for value, count in sorted(found.items())]
+            found = needles.count(_bytes_of(told)) + _in_file(path, needles)
+            places += [Place(_shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
             places += _in_table(name, conn, table, needles)
@@ -207,14 +260,19 @@ def _in_file(path: Path, needles: Needles) -> Counter[int]:
     try:
         with path.open("rb") as file:
             found = _in_stream(file, needles)
-        for inner in _unfolded(path):
-            found += _in_stream(inner, needles)
+        with suppress(*_NO_ARCHIVE):  # cut off, locked, or something else: searched as it lies
+            for inner in _unfolded(path):
+                found += _in_stream(inner, needles)
     except OSError as error:
         if isinstance(error, FileNotFoundError):  # of a process that went on meanwhile
             return Counter()
-        cause = error.strerror or type(error).__name__
-        raise UserError(f"{path} cannot be read: {cause}", "run as the owner of the home") from error
+        problem = f"{_shown(path, needles)} cannot be read: {error.strerror or type(error).__name__}"
+        raise UserError(problem, "run as the owner of the home") from None  # the cause names the file
     return found
+
+
+def _shown(path: Path, needles: Needles) -> str:
+    return _bytes_of(needles.hidden(str(path), os.sep)).decode("utf-8", "backslashreplace")
 
 
 def _in_stream(stream: IO[bytes], needles: Needles) -> Counter[int]:
@@ -230,23 +288,20 @@ def _in_stream(stream: IO[bytes], needles: Needles) -> Counter[int]:
 
 
 def _unfolded(path: Path) -> Iterator[IO[bytes]]:
-    """What a compressed file holds: of gzip, zip and Parquet."""
+    """What a compressed file holds, of gzip, zip and Parquet; raises one of _NO_ARCHIVE where it is none."""
     with path.open("rb") as file:
         first = file.read(4)
-    try:
-        if first[:2] == b"\x1f\x8b":
-            with gzip.open(path) as inner:
-                yield inner  # type: ignore[misc]
-        elif first == b"PK\x03\x04":
-            with zipfile.ZipFile(path) as archive:
-                for member in archive.infolist():
-                    if member.file_size <= _UNFOLDED:
-                        with archive.open(member) as inner:
-                            yield inner
-        elif first == b"PAR1":
-            yield io.BytesIO(pl.read_parquet(path).write_ndjson().encode())
-    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, pl.exceptions.PolarsError):
-        return  # cut off, or something else: searched as it lies
+    if first[:2] == b"\x1f\x8b":
+        with gzip.open(path) as inner:
+            yield inner  # type: ignore[misc]
+    elif first == b"PK\x03\x04":
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size <= _UNFOLDED:
+                    with archive.open(member) as inner:
+                        yield inner
+    elif first == b"PAR1":
+        yield io.BytesIO(pl.read_parquet(path).write_ndjson().encode())
 
 
 # --- databases -------------------------------------------------------------------------------------------------------
@@ -274,6 +329,13 @@ order by 1, 2
 Table = tuple[str, str]
 _LARGE_OBJECTS: Table = ("pg_catalog", "pg_largeobject")
 _COMMENTS: Table = ("pg_catalog", "pg_description")
+_NAMES: Table = ("pg_catalog", "pg_attribute")
+
+_NAMES_QUERY = """
+select n.nspname, c.relname, a.attname
+from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+where not n.nspname in ('pg_catalog', 'information_schema', 'pg_toast')
+"""
 
 
 def _tables(conn: psycopg.Connection, lawful: bool) -> list[Table]:
@@ -282,18 +344,22 @@ def _tables(conn: psycopg.Connection, lawful: bool) -> list[Table]:
         *(table for table in ((row[0], row[1]) for row in rows) if lawful or table[0] != "vault"),
         _LARGE_OBJECTS,
         _COMMENTS,
+        _NAMES,
     ]
 
 
 def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Needles) -> list[Place]:
     """The columns that hold something. All of a table is read first, and its columns only when there is something."""
-    name = sql.Identifier(*table)
+    name, told = sql.Identifier(*table), ".".join(table)
     try:
         if table == _LARGE_OBJECTS:
             # Whole objects: a value may stand across two of the pages that they are kept in.
             objects = sql.SQL("(select lo_get(oid) as data from pg_largeobject_metadata)")
             found = _in_query(conn, sql.SQL("select data from {} as o").format(objects), needles)
             return [Place(f"{database}: large objects", value, count) for value, count in sorted(found.items())]
+        if table == _NAMES:
+            found = _in_query(conn, sql.SQL(_NAMES_QUERY), needles)
+            return [Place(f"{database}: names of tables and columns", v, count) for v, count in sorted(found.items())]
         if not _in_query(conn, sql.SQL("select * from {}").format(name), needles):
             return []
         columns = conn.execute(
@@ -301,7 +367,7 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
             [name.as_string(conn)],
         ).fetchall()
         return [
-            Place(f"{database}: {table[0]}.{table[1]}.{column}", value, count, table[0] == "vault")
+            Place(f"{database}: {needles.hidden(f'{told}.{column}', '.')}", value, count, table[0] == "vault")
             for (column,) in columns
             for value, count in sorted(
                 _in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
@@ -309,10 +375,10 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
         ]
     except psycopg.errors.UndefinedTable:  # dropped meanwhile
         return []
-    except psycopg.errors.InsufficientPrivilege as error:
+    except psycopg.errors.InsufficientPrivilege:
         raise UserError(
-            f"{database}: {table[0]}.{table[1]} may not be read", "search as the owner of the database"
-        ) from error
+            f"{database}: {needles.hidden(told, '.')} may not be read", "search as the owner of the database"
+        ) from None  # the cause names the table
 
 
 def _in_query(conn: psycopg.Connection, query: sql.Composable, needles: Needles) -> Counter[int]:

@@ -1,6 +1,7 @@
 """`kkbc docs`: pages that ask nothing of any network, a dictionary of every column, and shares as the mart has them."""
 
 import re
+import stat
 from collections.abc import Iterator
 from datetime import date
 from html.parser import HTMLParser
@@ -72,6 +73,8 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         folder = get_settings().home / "docs"
         assert told.exit_code == 0, told.output
         assert told.stdout.split() == [str(folder / page) for page in PAGES]
+        assert {stat.S_IMODE((folder / page).stat().st_mode) for page in PAGES} == {0o600}
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         yield folder
     get_settings.cache_clear()
     schema.drop_database(pg, name)

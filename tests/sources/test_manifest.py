@@ -70,6 +70,8 @@ def test_revision_of_a_name(name: str, revision: int | None) -> None:
     [
         ({"schema_version": 2}, "SCHEMA_VERSION"),
         ({"schema_version": None}, "SCHEMA_VERSION"),
+        ({"schema_version": True}, "SCHEMA_VERSION"),
+        ({"schema_version": "1"}, "SCHEMA_VERSION"),
         ({"branch_id": "KC045"}, "MANIFEST_BRANCH"),
         ({"business_date": "2023-12-12"}, "MANIFEST_DATE"),
         # the first in the order of Exchange rule 4
@@ -204,6 +206,29 @@ def test_a_manifest_whose_revision_is_none_is_not_taken_and_told(judged: Any, re
     assert delivery.notes == ("its revision is no whole number from 1 to 999: it is not taken",)
 
 
+@pytest.mark.parametrize("version", [1, 1.0])
+def test_a_schema_version_is_the_number_one(version: float) -> None:
+    assert parse(GOOD | {"schema_version": version}).rejection is None
+    assert answer(ANSWER | {"schema_version": version}).rejection is None
+    assert answer(ANSWER | {"schema_version": True}).rejection is not None
+
+
+@pytest.mark.parametrize("revision", [True, 0, 1.0, "1"])
+def test_a_slice_that_is_not_taken_is_no_second_one_of_revision_1(revision: Any) -> None:
+    delivery = answer(ANSWER | {"slices": [*SLICES, SLICES[1] | {"revision": revision, "rows": 7}]})
+    assert delivery.rejection is None
+    assert [(entry.feed, entry.rows) for entry in delivery.entries] == [("pendaftaran", 152), ("iuran", 0)]
+    assert delivery.notes == ("iuran: its revision is no whole number from 1 to 999: it is not taken",)
+
+
+def test_true_and_one_are_two_names() -> None:
+    strangers = [{"feed": True, "name": 1}, {"feed": 1, "name": True}]
+    delivery = parse(GOOD | {"files": [FILE, *strangers]})
+    assert delivery.rejection is None
+    assert delivery.unknown_feeds == ("1", "True")
+    assert [entry.feed for entry in delivery.entries] == ["pendaftaran"]
+
+
 def test_lists_as_deep_as_json_allows_are_no_names() -> None:
     deep = b"[" * 900 + b"]" * 900
     for content in (b'{"feed": %b}' % deep, b'{"feed": "iuran", "name": %b}' % deep):
@@ -235,6 +260,10 @@ def test_rows_of_a_database_are_judged_as_a_manifest_file_is() -> None:
         ({"rows": -(10**30)}, (-1, "pendaftaran.csv", 40110)),
         ({"rows": 2**31}, (2**31, "pendaftaran.csv", 40110)),
         ({"bytes": 10**30}, (152, "pendaftaran.csv", None)),
+        ({"rows": True}, (-1, "pendaftaran.csv", 40110)),
+        ({"rows": 1.0}, (-1, "pendaftaran.csv", 40110)),
+        ({"bytes": True}, (152, "pendaftaran.csv", None)),
+        ({"name": True}, (152, None, 40110)),
     ],
 )
 def test_what_nothing_can_hold_is_not_said(change: dict[str, Any], said: tuple[Any, ...]) -> None:

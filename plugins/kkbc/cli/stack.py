@@ -1,5 +1,6 @@
 """`kkbc up`, `kkbc down`, `kkbc play` and `kkbc doctor`."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,13 +72,19 @@ def doctor(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Search home and databases for the values in FILE, one a line, in every form; - is standard input."
-            " Landing and vault, where persons belong, are left out.",
+            help="Search home and databases for the values in FILE, one a line, UTF-8; - is standard input. Found in"
+            " the forms of docs/security.md; gzip, zip and Parquet are unfolded, one level deep; what is packed"
+            " otherwise or twice is not, nor UTF-32 of letters other than Latin. Landing and vault, where persons"
+            " belong, are left out.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False,
 ) -> None:
-    """Examines this installation; each finding that is not ok says what mends it. Exit status 1 when one fails."""
+    """Examines this installation; each finding that is not ok says what mends it.
+
+    Exit status: 0 all is well, or nothing found; 1 a finding fails, or a value was found; 2 it could not look: a
+    mistake in FILE or the settings, a file or database that cannot be read.
+    """
     from kkbc.doctor import examine
 
     if privacy is not None:
@@ -101,12 +108,7 @@ def _search_persons(source: str, *, json: bool) -> None:
     """Tells where the values of a file stand, never the values. Exit status 1 when one was found."""
     from kkbc.searching import search
 
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-        raise UserError(f"{source} cannot be read: {cause}", "give a file with a value a line, or - ") from error
-    values = [line.strip() for line in text.splitlines() if line.strip()]
+    values = _values_of(source)
     with bar("searching") as progress:
         places = search(values, progress)
     if json:
@@ -118,6 +120,26 @@ def _search_persons(source: str, *, json: bool) -> None:
         say(f"{len(places)} places hold one of {len(values)} values, {where}" if places else f"nothing found {where}")
     if places:
         raise typer.Exit(1)
+
+
+def _values_of(source: str) -> list[str]:
+    """The values of a file, one a line, as any editor writes it: byte order mark, any line ends, blank lines."""
+    try:
+        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        remedy = "give a file with a value a line, or -"
+        raise UserError(f"{source} cannot be read: {error.strerror}", remedy) from error
+    values = []
+    for place, line in enumerate(re.split(rb"\r\n|\r|\n", content), start=1):
+        try:
+            text = line.decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            raise UserError(f"line {place} of {source} is no UTF-8", "save it as UTF-8, a value a line") from None
+        if "\0" in text:
+            raise UserError(f"line {place} of {source} holds a NUL", "save it as UTF-8 text, a value a line")
+        if text:
+            values.append(text)
+    return values
 
 
 @contextmanager

@@ -127,7 +127,8 @@ def _judge(document: Any, content: bytes, place: Place, *, each_its_own: bool = 
     unknown = tuple(sorted({str(_scalar(item.get("feed")))[:40] for item in listed if item.get("feed") not in feeds}))
     notes = tuple(f"{feed}: {NOT_TAKEN}" for feed in sorted(not_taken))
 
-    if document.get("schema_version") != SCHEMA_VERSION:
+    version = document.get("schema_version")
+    if isinstance(version, bool) or version != SCHEMA_VERSION:  # true is equal to 1 in Python, not in JSON
         detail = f"schema_version is not {SCHEMA_VERSION}"
         return condemned("SCHEMA_VERSION", detail, _once(entries), sent_at)
     if document.get("branch_id") != branch_id:
@@ -145,12 +146,18 @@ def _twice(listed: list[dict[str, Any]], revision: int, each_its_own: bool) -> s
     """What is listed a second time: a feed or a file, or a revision of a feed where slices have revisions."""
     if each_its_own:
         said = Counter(
-            ("slice", _scalar(item.get("feed")), _scalar(item.get("revision")) or revision) for item in listed
+            ("slice", _written(item.get("feed")), _written(revision if (own := item.get("revision")) is None else own))
+            for item in listed
         )
     else:
-        said = Counter(("feed", _scalar(item.get("feed")), 0) for item in listed)
-        said.update(("file", _scalar(item["name"]), 0) for item in listed if item.get("name") is not None)
+        said = Counter(("feed", _written(item.get("feed")), "") for item in listed)
+        said.update(("file", _written(item["name"]), "") for item in listed if item.get("name") is not None)
     return next((what for (what, _, _), n in said.items() if n > 1), None)
+
+
+def _written(value: object) -> str:
+    """A value as it is told from others: 1, true and "1" are three."""
+    return repr(_scalar(value))
 
 
 def _scalar(value: object) -> str | int | float | None:
