@@ -36,11 +36,13 @@ def played(warehouse: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("KKBC_REGISTRY", str(registry))
     monkeypatch.setenv("KKBC_HISTORY_DAYS", "1")
     get_settings.cache_clear()
+    load_registry.cache_clear()
     branches.start(get_settings(), world.folder)
     try:
         yield world
     finally:
         branches.stop(get_settings())
+        load_registry.cache_clear()
 
 
 def of(world: World, kind: str) -> list[str]:
