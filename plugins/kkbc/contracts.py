@@ -19,6 +19,9 @@ from kkbc.slices import RowCode
 
 ENGINE = "kkbc"
 
+REGISTRY = "registry.branch_id"
+"""The reference of a check that is no table: the branch offices of the registry."""
+
 ExchangeType = Literal["text", "code", "date", "timestamp", "int", "idr", "month"]
 Severity = Literal["error", "warning"]
 

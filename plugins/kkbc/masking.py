@@ -16,7 +16,7 @@ import polars as pl
 import psycopg
 
 from kkbc import nik, privacy
-from kkbc.contracts import Column, Contract, load_contract
+from kkbc.contracts import REGISTRY, Column, Contract, load_contract
 from kkbc.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.reference import codes
 from kkbc.registry import load_registry
@@ -25,7 +25,6 @@ from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 MARK_DIGITS = 8
 NAME_CHARACTERS = 40
 HIDDEN = "***"
-REGISTRY = "registry.branch_id"  # as kkbc.validation.rules names it
 
 _DOMAIN = b"kkbc mark\0"  # no mark is the beginning of a token
 

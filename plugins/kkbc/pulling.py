@@ -98,8 +98,8 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
     `conn` acts as role loader, in autocommit mode; `root` is the folder of kind `file`. Every slice commits by itself:
     after a failure half way, what was loaded stays and the next pull goes on from there; what goes wrong with one
     manifest or slice leaves the others be (Exchange rule 38). The visit takes no longer than the settings allow, from
-    connecting to the last byte (Exchange rule 35). While another pull of the
-    branch is under way, this one does nothing. The visit is a row of ops.attempt from its first moment on.
+    connecting to the last byte (Exchange rule 35). While another pull of the branch is under way, this one does
+    nothing. The visit is a row of ops.attempt from its first moment on.
     Raises UserError for a set-up that cannot work; BranchRefused, BranchUnavailable or BranchTimeout for a branch that
     cannot be visited.
     """

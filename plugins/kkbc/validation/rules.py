@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from kkbc.clock import JAKARTA
-from kkbc.contracts import Check, Contract
+from kkbc.contracts import REGISTRY, Check, Contract
 from kkbc.errors import UserError
 from kkbc.nik import DATED, DIGITS
 from kkbc.reference import codes, seed
@@ -25,9 +25,6 @@ latest."""
 
 UNIQUE_KEY = "unique_key"
 """The one check over all rows of a slice: `duplicate_lines` applies it once the rows without other errors are known."""
-
-REGISTRY = "registry.branch_id"
-"""The reference that is no table: the branch offices of the registry."""
 
 
 @dataclass(frozen=True)
