@@ -26,6 +26,13 @@ hypothesis_settings.register_profile("repeatable", derandomize=True)
 hypothesis_settings.register_profile("random", print_blob=True)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+
+@pytest.fixture(autouse=True)
+def _usual_umask() -> None:
+    """The command line makes its process private: what one test's command set is not what the next one starts with."""
+    os.umask(0o022)
+
+
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "'64MB'"}
 
 

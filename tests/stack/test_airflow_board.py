@@ -25,6 +25,8 @@ from tests.stack.conftest import REGISTRY, at
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FIRST, NEXT = date(2023, 12, 18), date(2023, 12, 19)
+# Airflow's interface loads its texts before it draws, which takes a busy machine longer than the usual five seconds.
+PATIENCE = 60_000
 TINY = Scale(registrations=60, contributions=150, opening=300)
 PULLED = ("KC001", "KC002", "KC030")
 
@@ -90,7 +92,8 @@ def browser() -> Iterator[Page]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
             page = chromium.new_page(viewport={"width": 1400, "height": 900}, locale="id-ID")
-            page.set_default_timeout(30_000)
+            page.set_default_timeout(PATIENCE)
+            expect.set_options(timeout=PATIENCE)
             yield page
         finally:
             chromium.close()
