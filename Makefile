@@ -47,7 +47,7 @@ $(VENV)-lint/.ready: requirements-lint.lock
 lock: ## resolve the dependencies anew (uv on the PATH)
 	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
-	uv pip compile pyproject.toml --group dev --group simulate --group build -c requirements.lock -o requirements-dev.lock -q --universal \
+	uv pip compile pyproject.toml --extra play --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile --group lint -o requirements-lint.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
@@ -74,16 +74,17 @@ test-faults: env ## all fault tests, with the longer half that `make test` leave
 	@pytest tests/faults -m 'faults or not faults'
 
 test-random: env ## the property tests with examples that nobody has seen yet
-	@HYPOTHESIS_PROFILE=random pytest tests/reading tests/validation tests/test_intake.py
+	@HYPOTHESIS_PROFILE=random pytest tests/intake/reading tests/intake/validation tests/intake/test_process.py
 
 fuzz: env ## damaged files of every format for MINUTES (10), read and judged under watch
-	@python -m tests.reading.fuzzing --minutes $(or $(MINUTES),10)
+	@python -m tests.intake.reading.fuzzing --minutes $(or $(MINUTES),10)
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
-lint: env $(VENV)-lint/.ready ## ruff, mypy, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer
+lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
+	@said=$$(lint-imports --no-logo 2>&1) && echo "$$said" | tail -1 || { echo "$$said"; exit 1; }
 	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
 	@for contract in contracts/*.odcs.yaml; do \
 	  said=$$($(VENV)-lint/bin/datacontract lint $$contract 2>&1) || { echo "$$said"; exit 1; }; \

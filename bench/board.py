@@ -12,9 +12,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 
-from kkbc.board.night import branch_night, branch_states
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect, migrate, schema, server
+from kkbc.watching.board.night import branch_night, branch_states
 
 NIGHTS = 1095
 FIRST = date(2021, 1, 1)

@@ -2,7 +2,8 @@
 
 Writes some hundred files from the traits that the exchange allows (delimiter, encoding, byte order mark, line ends,
 titles, quotes with line breaks, spellings of the header, amounts with commas), seeded, and awkward ones beside them.
-Then asks each contestant: kkbc.reading, DuckDB's sniffer, csv.Sniffer, and CleverCSV when `--clevercsv` names a Python
+Then asks each contestant: kkbc.intake.reading, DuckDB's sniffer, csv.Sniffer, and CleverCSV when `--clevercsv` names a
+Python
 that has it (it is no dependency of the project: `python -m venv V && V/bin/pip install clevercsv`). Also compares
 charset-normalizer with the rule "UTF-8 if valid, else Windows-1252", and python-calamine with openpyxl.
 
@@ -30,9 +31,9 @@ import openpyxl
 import xlsxwriter
 from python_calamine import CalamineWorkbook
 
-from kkbc.contracts import Contract, load_contract
-from kkbc.errors import SliceRejected
-from kkbc.reading import read
+from kkbc.core.errors import SliceRejected
+from kkbc.exchange.contracts import Contract, load_contract
+from kkbc.intake.reading import read
 
 DELIMITERS = ";,\t|"
 DAMAGED = ("right", "refused", "wrong", "panicked")
@@ -207,7 +208,7 @@ def contest(cases: list[Case], clevercsv: str | None) -> dict[str, dict[str, flo
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.csv"
         for name, ask in (
-            ("header of the feed (kkbc.reading)", header_driven),
+            ("header of the feed (kkbc.intake.reading)", header_driven),
             ("DuckDB sniff_csv", duckdb_sniffer),
             ("csv.Sniffer", csv_sniffer),
         ):
@@ -314,7 +315,7 @@ def workbooks() -> dict[str, dict[str, float]]:
     for name, rows_of in (
         ("python-calamine", calamine),
         ("openpyxl, read_only", by_openpyxl),
-        ("kkbc.reading: a stream in a process of its own", reading),
+        ("kkbc.intake.reading: a stream in a process of its own", reading),
     ):
         results[name] = {"rows/s (25 columns)": float("nan")}
         if rows_of is not reading:

@@ -15,7 +15,7 @@ from random import Random
 import numpy as np
 import polars as pl
 
-from kkbc.settings import PROJECT_ROOT
+from kkbc.core.settings import PROJECT_ROOT
 
 BRANCH_ID = "KC009"
 DAY = date(2023, 12, 11)

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
 
 FIRST = date(2024, 1, 1)
 REGISTRATIONS, CONTRIBUTIONS, ACTIVITIES = 164, 1967, 3
@@ -86,7 +86,7 @@ def main() -> None:
         os.environ["KKBC_HOME"] = str(Path(folder) / "home")
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         get_settings.cache_clear()
-        from kkbc.stack import down
+        from kkbc_play.stack import down
 
         try:
             measured = measure(Path(folder), arguments.nights)
@@ -103,10 +103,10 @@ def measure(folder: Path, nights: int) -> dict[str, Any]:
     """The measures of the last night."""
     import great_expectations  # noqa: F401 (what it costs to import is no cost of the gates)
 
-    from kkbc import night
-    from kkbc.night import Wishes
+    from kkbc.nights import night
+    from kkbc.nights.night import Wishes
+    from kkbc.nights.prepare import prepare
     from kkbc.warehouse import connect
-    from kkbc.warehouse.prepare import prepare
 
     prepare()
     last = FIRST + timedelta(days=nights - 1)

@@ -3,7 +3,8 @@
 
     .venv/bin/python bench/hostile.py [--visit-seconds 30] [NAME ...]
 
-Every hostile branch of tests/sources/hostile.py is visited by one process of its own, by `kkbc.pulling.pull`, into a
+Every hostile branch of tests/intake/sources/hostile.py is visited by one process of its own, by
+`kkbc.nights.visit.pull`, into a
 warehouse of its own; it has good deliveries on the day before and the day after. The branch itself is another process.
 Bounds are those of the settings, but for the visit's time (--visit-seconds), so that what would last for eight minutes
 ends sooner, and for the length of a slice where the table says so. `disk-full` has a disk of 64 MB, which needs root.
@@ -49,7 +50,7 @@ ATTACKS: dict[str, tuple[str, dict[str, str]]] = {
     "listing without end, S3": ("endless_s3_listing", {}),
     "listing of 100 MB, S3": ("listing_of_a_hundred_megabytes", {}),
     "disk full, folder": ("disk_full", {}),
-    # Of head office, for that is whose feed these workbooks are of; see tests/reading/hostile_workbooks.py.
+    # Of head office, for that is whose feed these workbooks are of; see tests/intake/reading/hostile_workbooks.py.
     "string of 10 MB named 2,700 times, xlsx": ("workbook:strings_times_uses", {}),
     "32 kB string named 80,000 times, xlsx": ("workbook:medium_strings_times_uses", {}),
     "strings in cells, xlsx": ("workbook:inline_strings", {}),
@@ -91,7 +92,7 @@ def main() -> None:
 @contextmanager
 def _warehouse(home: Path) -> Iterator[Any]:
     os.environ["KKBC_HOME"] = str(home)
-    from kkbc import privacy
+    from kkbc.core import tokens
     from kkbc.warehouse import migrate, schema, server
 
     running = server.start(home)
@@ -99,7 +100,7 @@ def _warehouse(home: Path) -> Iterator[Any]:
         schema.create_database(running, "bench")
         os.environ["KKBC_DATABASE_URL"] = running.conninfo("bench")
         migrate()
-        privacy.ensure_key(home)
+        tokens.ensure_key(home)
         yield running
     finally:
         server.stop(home)
@@ -107,7 +108,7 @@ def _warehouse(home: Path) -> Iterator[Any]:
 
 def _measured(attack: str, settings: dict[str, str], folder: Path, server: Any, seconds: float) -> dict[str, Any]:
     """What a process that visits this branch says of itself."""
-    from tests.sources import hostile
+    from tests.intake.sources import hostile
 
     from kkbc.warehouse import connect
 
@@ -142,7 +143,7 @@ def _measured(attack: str, settings: dict[str, str], folder: Path, server: Any, 
 
 @contextmanager
 def _good(root: Path) -> Iterator[Any]:
-    from tests.sources import hostile
+    from tests.intake.sources import hostile
 
     hostile.deliveries(root)
     yield hostile.Attack("file", {"extra": {"root": str(root)}})
@@ -151,9 +152,9 @@ def _good(root: Path) -> Iterator[Any]:
 @contextmanager
 def _workbook(root: Path, name: str) -> Iterator[Any]:
     """Targets of head office on three days, those of the middle one as a hostile workbook."""
-    from tests.reading import hostile_workbooks
-    from tests.reading.conftest import TARGET_WIRES
-    from tests.sources import hostile
+    from tests.intake.reading import hostile_workbooks
+    from tests.intake.reading.conftest import TARGET_WIRES
+    from tests.intake.sources import hostile
 
     good = ";".join(TARGET_WIRES) + "\nKC001;2023-12;10;20;30\n"
     for day in hostile.DAYS:
@@ -174,7 +175,7 @@ def _workbook(root: Path, name: str) -> Iterator[Any]:
 def _small_disk(root: Path, environment: dict[str, str]) -> Iterator[Any]:
     """A contribution file of 100 MB, and landing and spool on a disk of 64 MB."""
     from tests.deliveries import as_csv, deliver
-    from tests.sources import hostile
+    from tests.intake.sources import hostile
 
     (root / "branches").mkdir()
     hostile.deliveries(root / "branches")
@@ -214,10 +215,10 @@ def _visit(attack: dict[str, Any]) -> dict[str, Any]:
     """One visit, in this process."""
     from datetime import date
 
-    from tests.sources.pulled import keep_connection
+    from tests.intake.sources.pulled import keep_connection
 
-    from kkbc.pulling import pull
-    from kkbc.registry import Branch
+    from kkbc.exchange.registry import Branch
+    from kkbc.nights.visit import pull
     from kkbc.warehouse import connect
 
     keep_connection("hostile", attack["kind"], **attack["fields"])

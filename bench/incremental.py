@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as folder:
         os.environ["KKBC_HOME"] = str(Path(folder) / "home")
         get_settings.cache_clear()
-        from kkbc.stack import down
+        from kkbc_play.stack import down
 
         try:
             measured = play(Path(folder), arguments.scale, arguments.nights, arguments.every)
@@ -48,11 +48,12 @@ def main() -> None:
 
 def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, Any]]:
     """Plays all nights; one row a measured night, the first build, which makes everything, left out."""
-    from kkbc import building, built, night, plain
-    from kkbc.night import Wishes
-    from kkbc.simulator import DEFAULT, NATIONAL, World
+    from kkbc.marts import runner, state
+    from kkbc.nights import night, plain
+    from kkbc.nights.night import Wishes
+    from kkbc.nights.prepare import prepare
     from kkbc.warehouse import connect
-    from kkbc.warehouse.prepare import prepare
+    from kkbc_play.simulator import DEFAULT, NATIONAL, World
 
     prepare()
     world = World(folder / "world", scale={"default": DEFAULT, "national": NATIONAL}[scale], truth=False)
@@ -77,8 +78,8 @@ def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, An
                 " (select count(*) from next.int_participants_touched), (select count(*) from next.dim_participant)"
             ).fetchone()
             assert counts is not None
-            ready = timed(building.invoke, conn, "none", building.days(run.as_of, world.first_date))
-            built.begin(conn)
+            ready = timed(runner.invoke, conn, "none", runner.days(run.as_of, world.first_date))
+            state.begin(conn)
         full = timed(night.build_layer, build_id, "models")
         measured.append(
             {

@@ -53,8 +53,8 @@ def main() -> None:
 
 def _bench(root: Path, *, peers: bool) -> dict[str, Any]:
     """One file, through a home and server of its own."""
-    from kkbc import privacy
-    from kkbc.settings import get_settings
+    from kkbc.core import tokens
+    from kkbc.core.settings import get_settings
     from kkbc.warehouse import connect, migrate, schema, server
 
     with tempfile.TemporaryDirectory(prefix="kkbc-bench-", ignore_cleanup_errors=True) as folder:
@@ -67,7 +67,7 @@ def _bench(root: Path, *, peers: bool) -> dict[str, Any]:
             os.environ["KKBC_DATABASE_URL"] = running.conninfo("kkbc")
             get_settings.cache_clear()
             migrate()
-            privacy.ensure_key(home)
+            tokens.ensure_key(home)
             with connect("loader") as conn:
                 conn.execute("insert into ops.run (run_id, as_of, mode) values ('bench', '2023-12-31', 'plain')")
             return {name: _in_a_process(name, root) for name in (PARTS if peers else ["pull"])}
@@ -114,9 +114,12 @@ def _measured(part: str, root: Path) -> dict[str, Any]:
 
 
 def _pull(root: Path, path: Path) -> tuple[float, dict[str, float]]:
-    from kkbc import intake, landing, parts, privacy, pulling
-    from kkbc.registry import load_registry
-    from kkbc.warehouse import connect, load
+    from kkbc.core import tokens
+    from kkbc.exchange.registry import load_registry
+    from kkbc.intake import landing, parts, process
+    from kkbc.nights import visit
+    from kkbc.slices import load
+    from kkbc.warehouse import connect
 
     spent: dict[str, float] = defaultdict(float)
 
@@ -139,29 +142,29 @@ def _pull(root: Path, path: Path) -> tuple[float, dict[str, float]]:
         reading.batches = _timed(reading.batches, spent, "read")
         return reading
 
-    read, intake.read = intake.read, timed_batches  # type: ignore[assignment]
+    read, process.read = process.read, timed_batches  # type: ignore[assignment]
     for owner, name, part in (
         (landing, "checksum", "checksum"),
-        (intake, "judge", "judge"),
-        (intake, "duplicate_lines", "duplicate keys within a part"),
-        (intake.RepeatedKeys, "losers", "duplicate keys across parts"),
-        (privacy, "tokens", "tokens"),
+        (process, "judge", "judge"),
+        (process, "duplicate_lines", "duplicate keys within a part"),
+        (process.RepeatedKeys, "losers", "duplicate keys across parts"),
+        (tokens, "tokens", "tokens"),
         (parts.Parts, "_write", "write Parquet"),
         (load, "copy_rows", "COPY of rows"),
         (load, "copy_quarantine", "COPY of quarantine"),
     ):
         timed(owner, name, part)
-    open_source = pulling.open_source
+    open_source = visit.open_source
 
     def opened(*args: Any, **kwargs: Any) -> Any:
         source = open_source(*args, **kwargs)
         timed(source, "fetch", "fetch")
         return source
 
-    pulling.open_source = opened
+    visit.open_source = opened
     began = time.perf_counter()
     with connect("loader", autocommit=True) as conn:
-        report = pulling.pull(conn, load_registry().get(BRANCH_ID), run_id="bench", until=date(2023, 12, 31), root=root)
+        report = visit.pull(conn, load_registry().get(BRANCH_ID), run_id="bench", until=date(2023, 12, 31), root=root)
     seconds = time.perf_counter() - began
     if report.loaded != 1:
         raise SystemExit(f"the slice was not loaded: {report.notes}")

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
 
 LIMIT_SECONDS = 120.0
 
@@ -78,11 +78,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
-    from kkbc import plain
-    from kkbc.night import Wishes
-    from kkbc.simulator import DEFAULT, NATIONAL, World
-    from kkbc.stack import down, up
-    from kkbc.stack.nights import run_in_airflow
+    from kkbc.nights import plain
+    from kkbc.nights.night import Wishes
+    from kkbc_play.simulator import DEFAULT, NATIONAL, World
+    from kkbc_play.stack import down, up
+    from kkbc_play.stack.nights import run_in_airflow
 
     measured: dict[str, list[dict[str, float]]] = {"airflow": [], "plain": []}
     with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as folder:

@@ -20,10 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kkbc.publishing import PublishedModel, models, publish_marts, roll_back
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
+from kkbc.marts import models
+from kkbc.nights.prepare import prepare
+from kkbc.publishing import PublishedModel, publish_marts, roll_back
 from kkbc.warehouse import connect
-from kkbc.warehouse.prepare import prepare
 
 MARTS = [PublishedModel(f"kpi_{letter}", "bi", ("branch_id", "n")) for letter in "abcdefgh"]
 FACTS = PublishedModel("fct_y", "bi_detail", ("token",))
@@ -43,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as folder:
         os.environ["KKBC_HOME"] = str(Path(folder) / "home")
         get_settings.cache_clear()
-        from kkbc.stack import down
+        from kkbc_play.stack import down
 
         try:
             prepare()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, chain, dag, task
 
-from kkbc.errors import GateFailed, UserError
+from kkbc.core.errors import GateFailed, UserError
 
 SLICES = Asset("kkbc.slices")
 
@@ -74,7 +74,7 @@ several announcements that came meanwhile are one build, for the newest of them.
 def build_marts():
     @task(multiple_outputs=True, inlets=[SLICES])
     def open_build(params=None, triggering_asset_events=None, inlet_events=None) -> dict:
-        from kkbc import night
+        from kkbc.nights import night
 
         announced = _newest(triggering_asset_events, inlet_events)
         run_id = params["run_id"] or announced.get("run_id")
@@ -85,27 +85,27 @@ def build_marts():
 
     @task
     def build_layer(build_id: int, layer: str, gate: str | None) -> dict:
-        from kkbc import night
+        from kkbc.nights import night
 
         with _wished(build_id, gate):
             return night.build_layer(build_id, layer)
 
     @task
     def audit(build_id: int, what: str, gate: str | None) -> dict:
-        from kkbc import night
+        from kkbc.nights import night
 
         with _wished(build_id, gate):
             return {"slices": night.audit_slices, "marts": night.audit_marts}[what](build_id)
 
     @task
     def publish(build_id: int) -> dict:
-        from kkbc import night
+        from kkbc.nights import night
 
         return night.publish(build_id)
 
     @task
     def close_build(build_id: int, ti=None, run_id=None) -> None:
-        from kkbc import night
+        from kkbc.nights import night
 
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id])[run_id]
         if failed := sorted(name for name, state in states.items() if state == "failed"):
@@ -113,7 +113,7 @@ def build_marts():
 
     @task
     def notify(pull_run: str) -> None:
-        from kkbc import notifying, telemetry
+        from kkbc.watching import notifying, telemetry
 
         telemetry.emit_night(pull_run)
         for notice in notifying.notify_of_night(pull_run):
@@ -133,7 +133,7 @@ def build_marts():
 @contextmanager
 def _wished(build_id: int, gate: str | None) -> Iterator[None]:
     """The wish of one run goes before the setting, in this task's own process. What the gate stops is noted as that."""
-    from kkbc import night
+    from kkbc.nights import night
 
     if gate:
         os.environ["KKBC_GATE"] = gate

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, dag, task
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 # A home that lives on played nights is left alone: the local stack empties the schedules.
 SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "15 12 * * *"
 
-# Those of kkbc.maintaining, written out because importing it would make parsing slow.
+# Those of kkbc.upkeep.maintenance, written out because importing it would make parsing slow.
 PARTS = ("partitions", "rows", "publications", "landing", "compaction", "logs", "analyze", "documents")
 
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -64,9 +64,9 @@ Runs may be repeated at will.
 def maintenance():
     @task
     def part(name: str) -> dict:
-        from kkbc import maintaining
+        from kkbc.upkeep import maintenance
 
-        (done,) = maintaining.maintain([name])
+        (done,) = maintenance.maintain([name])
         return done.as_json()
 
     # One at a time, for they share the disk, and in no order: a part that fails keeps none from its work.

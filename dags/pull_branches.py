@@ -19,7 +19,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kkbc.errors import BranchTimeout, BranchUnavailable, UserError
+from kkbc.core.errors import BranchTimeout, BranchUnavailable, UserError
 
 # The local stack empties the schedule of a home that has no branches of its own to visit.
 SCHEDULE = os.environ.get("KKBC_PULL_SCHEDULE", "35 0-6,19-23 * * *") or None
@@ -131,8 +131,9 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
 def pull_branches():
     @task
     def open_run(params=None, dag_run=None, ti=None) -> list[str]:
-        from kkbc import backfilling, clock, night
-        from kkbc.registry import load_registry
+        from kkbc.core import clock
+        from kkbc.exchange.registry import load_registry
+        from kkbc.nights import backfill, night
 
         # A branch that is none is a mistake, before anything is noted.
         chosen = [load_registry().get(branch_id).branch_id for branch_id in params["branches"] or []]
@@ -141,18 +142,18 @@ def pull_branches():
             # A backfill's run stands for its day, every other one for the moment. Of the runs for one day, one works.
             day = wishes.as_of or clock.latest_due(dag_run.logical_date)
             ti.xcom_push("notes", [])
-            if not backfilling.is_first_of_its_day(SCHEDULE, dag_run.logical_date):
+            if not backfill.is_first_of_its_day(SCHEDULE, dag_run.logical_date):
                 raise AirflowSkipException(f"the first run of its day does the work for {day}")
             if params["reread"] == "landing":
-                return backfilling.open_backfill(dag_run.run_id, day, day, mode="airflow", branch_ids=chosen or None)
-            wishes = replace(wishes, as_of=backfilling.latest_as_of(day))
+                return backfill.open_backfill(dag_run.run_id, day, day, mode="airflow", branch_ids=chosen or None)
+            wishes = replace(wishes, as_of=backfill.latest_as_of(day))
         run = night.open_run(wishes, mode="airflow", run_id=dag_run.run_id)
         ti.xcom_push("notes", run.notes)
         return [branch_id for branch_id in run.branch_ids if not chosen or branch_id in chosen]
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
     def pull_branch(branch_id: str, params=None, dag_run=None) -> None:
-        from kkbc import night
+        from kkbc.nights import night
 
         if dag_run.run_type == "backfill" and params["reread"] == "landing":
             print(_reread(branch_id, params, dag_run))
@@ -161,7 +162,8 @@ def pull_branches():
 
     @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[LOADED])
     def close_pull(params=None, run_id=None, outlet_events=None) -> dict:
-        from kkbc import night, notifying, telemetry
+        from kkbc.nights import night
+        from kkbc.watching import notifying, telemetry
 
         report = night.close_pull(run_id)
         if report["alert"]:
@@ -178,11 +180,13 @@ def pull_branches():
 
 
 def _reread(branch_id: str, params, dag_run) -> dict:
-    from kkbc import backfilling, clock, quarantine
+    from kkbc.core import clock
+    from kkbc.nights import backfill
+    from kkbc.slices import quarantine
 
     day = date.fromisoformat(params["as_of"]) if params["as_of"] else clock.latest_due(dag_run.logical_date)
     who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
-    return backfilling.reread_branch(branch_id, day, day, quarantine.Deed("backfill", who, dag_run.run_id))
+    return backfill.reread_branch(branch_id, day, day, quarantine.Deed("backfill", who, dag_run.run_id))
 
 
 pull_branches()

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pendulum
 from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 SLICES = Asset("kkbc.slices")
 # The asset is announced through its alias, for only an alias can be left without an event when nothing changed.
@@ -72,13 +72,13 @@ Runs may be repeated at will: a row that was accepted is not loaded twice.
 def retry_quarantine():
     @task
     def open_retry(params=None, dag_run=None) -> list[str]:
-        from kkbc import quarantine
+        from kkbc.slices import quarantine
 
         return quarantine.open_retry(_own_run(dag_run), _selection(params))
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
     def retry_branch(branch_id: str, params=None, dag_run=None) -> None:
-        from kkbc import quarantine
+        from kkbc.slices import quarantine
 
         who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
         deed = quarantine.Deed(params["why"], who, _own_run(dag_run))
@@ -86,7 +86,7 @@ def retry_quarantine():
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LOADED])
     def close_retry(params=None, dag_run=None, outlet_events=None) -> dict:
-        from kkbc import quarantine
+        from kkbc.slices import quarantine
 
         report = quarantine.close_retry(_own_run(dag_run))
         if report["news"]:
@@ -103,7 +103,7 @@ def _own_run(dag_run) -> str:
 
 
 def _selection(params):
-    from kkbc.quarantine import Selection
+    from kkbc.slices.quarantine import Selection
 
     since, until = (date.fromisoformat(params[name]) if params[name] else None for name in ("since", "until"))
     return Selection(params["branch"] or None, params["feed"], since, until, params["code"] or None)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]

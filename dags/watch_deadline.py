@@ -6,7 +6,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, dag, task
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 # A home that lives on played nights has no mornings either: the local stack empties the schedule of both.
 SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "0 5 * * *"
@@ -55,7 +55,7 @@ nothing else, so it also tells of a night that was never begun.
 def watch_deadline():
     @task
     def check_deadline() -> dict:
-        from kkbc import notifying
+        from kkbc.watching import notifying
 
         try:
             return notifying.check_deadline()

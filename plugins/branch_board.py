@@ -7,7 +7,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class BranchBoard(AirflowPlugin):
-    """Mounts kkbc.board into the web server, and shows it in a frame of the user interface."""
+    """Mounts kkbc.watching.board into the web server, and shows it in a frame of the user interface."""
 
     name = "branch_board"
     external_views: ClassVar[list[dict[str, Any]]] = [
@@ -24,6 +24,6 @@ class BranchBoard(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:
         """The pages; only the web server asks for them."""
-        from kkbc.board.app import PREFIX, make_app
+        from kkbc.watching.board.app import PREFIX, make_app
 
         return [{"app": make_app(), "url_prefix": PREFIX, "name": "Papan cabang"}]

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import psycopg
 import xlsxwriter
 
-from kkbc.contracts import load_contract
+from kkbc.exchange.contracts import load_contract
 from tests.deliveries import TEMPLATE, as_csv
 
 DAY = date(2023, 12, 11)

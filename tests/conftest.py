@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
 from kkbc.warehouse import migrate, schema, server
 
 # Folders with the longest files. Two workers end together when these are handed out first.

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from kkbc.settings import get_settings
-from kkbc.stack import configuration
+from kkbc.core import local_airflow
+from kkbc.core.settings import get_settings
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--lang=id-ID"]
 
 
 def main() -> None:
     """Ends with a line that says why when there is nothing to photograph or nothing to do it with."""
-    airflow, chromium = configuration.find(get_settings()), shutil.which("chromium")
+    airflow, chromium = local_airflow.find(get_settings()), shutil.which("chromium")
     if chromium is None:
         sys.exit("no chromium on this machine: apt-get install chromium")
     if airflow is None:
@@ -27,7 +27,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000}, locale="id-ID", color_scheme="light")
         page.goto(f"{airflow.url}/plugin/branch-board")
-        page.fill("input[name=username]", configuration.ADMIN)
+        page.fill("input[name=username]", local_airflow.ADMIN)
         page.fill("input[name=password]", airflow.password)
         page.click("button[type=submit]")
         page.frame_locator("iframe[title='Papan cabang']").locator("li.tile").last.wait_for()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from kkbc.stack import configuration
+from kkbc_play.stack import configuration
 from tests.dags.conftest import DAGS
 
 FILES = sorted(DAGS.glob("*.py"))
@@ -17,7 +17,16 @@ FILES = sorted(DAGS.glob("*.py"))
 IDS = [path.stem for path in FILES]
 
 # What a DAG file may not import, for every parse of every DAG would pay for it.
-HEAVY = ("polars", "pandas", "psycopg", "sqlalchemy.orm.session", "dbt", "great_expectations", "httpx", "kkbc.night")
+HEAVY = (
+    "polars",
+    "pandas",
+    "psycopg",
+    "sqlalchemy.orm.session",
+    "dbt",
+    "great_expectations",
+    "httpx",
+    "kkbc.nights.night",
+)
 
 # Parses a file as Airflow does, and prints what that imported, what it touched but for modules, and how long it took
 # beyond Airflow itself.
@@ -118,7 +127,10 @@ def test_parsing_is_light_and_touches_nothing(path: Path, tmp_path: Path) -> Non
 
 def test_the_plugin_is_light_too_for_every_process_of_airflow_imports_it(tmp_path: Path) -> None:
     plugin = DAGS.parent / "plugins" / "branch_board.py"
-    assert parsed(plugin, tmp_path, (*HEAVY, "fastapi.routing", "jinja2", "kkbc.board")) == ["imported:", "touched:"]
+    assert parsed(plugin, tmp_path, (*HEAVY, "fastapi.routing", "jinja2", "kkbc.watching.board")) == [
+        "imported:",
+        "touched:",
+    ]
 
 
 def test_the_watch_over_parsing_sees_what_it_must(tmp_path: Path) -> None:

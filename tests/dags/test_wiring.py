@@ -7,9 +7,9 @@ import pytest
 from airflow.sdk import DAG, Asset, RetryAction, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 
-from kkbc import night
-from kkbc.errors import GateFailed, UserError
-from kkbc.stack import configuration
+from kkbc.core.errors import GateFailed, UserError
+from kkbc.nights import night
+from kkbc_play.stack import configuration
 
 
 def test_every_branch_is_a_task_of_its_own_in_the_pool_that_up_makes(dags: dict[str, DAG]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kkbc.building import build
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
+from kkbc.marts.runner import build
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.raw import World
 

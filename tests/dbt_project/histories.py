@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from kkbc.contracts import Contract, load_contract
-from kkbc.slices import Slice
-from kkbc.warehouse.load import Counts, SliceRecord, SliceRows, copy_rows, load, reject
+from kkbc.exchange.contracts import Contract, load_contract
+from kkbc.exchange.slices import Slice
+from kkbc.intake.rows import Counts, SliceRows
+from kkbc.slices.load import SliceRecord, copy_rows, load, reject
 from tests.dbt_project.raw import JAKARTA, TABLES, Row, World, days
 
 BRANCHES = ["KC001", "KC002", "KC030"]

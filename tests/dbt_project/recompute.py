@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from kkbc.settings import PROJECT_ROOT
+from kkbc.core.settings import PROJECT_ROOT
 from tests.dbt_project.raw import JAKARTA, Row, World, days, jakarta
 
 UNKNOWN = "TIDAK_DIKETAHUI"

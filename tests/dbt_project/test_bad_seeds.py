@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kkbc import building
-from kkbc.status import status
+from kkbc.marts import runner
 from kkbc.warehouse import connect
+from kkbc.watching.status import status
 from tests.dbt_project.conftest import Mart, read_mart
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
@@ -61,24 +61,24 @@ def builds(database: str, tmp_path_factory: pytest.TempPathFactory) -> Builds:
         ).fetchone()
         assert row is not None
     copy = tmp_path_factory.mktemp("project") / "dbt_project"
-    shutil.copytree(building.DBT_PROJECT, copy)
+    shutil.copytree(runner.DBT_PROJECT, copy)
     drop(copy, "provinces", PROVINCE)
     drop(copy, "informal_workers_by_province", PROVINCE)
     drop(copy, "bpu_income_tiers", "5")
     drop(copy, "branches", LOST)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "DBT_PROJECT", copy)
+        patch.setattr(runner, "DBT_PROJECT", copy)
         results = build(row[0])
     told = {result.name: str(result.message) for result in results if result.status == "warn"}
     return Builds(before, {name: read_mart(name) for name in kpis()}, told)
 
 
-def build(build_id: int | None) -> list[building.NodeResult]:
-    return [result for layer in building.LAYERS for result in building.build(layer, **DAYS, build_id=build_id)]
+def build(build_id: int | None) -> list[runner.NodeResult]:
+    return [result for layer in runner.LAYERS for result in runner.build(layer, **DAYS, build_id=build_id)]
 
 
 def kpis() -> list[str]:
-    return [path.stem for path in (building.DBT_PROJECT / "models" / "kpis").glob("*.sql")]
+    return [path.stem for path in (runner.DBT_PROJECT / "models" / "kpis").glob("*.sql")]
 
 
 def drop(project: Path, name: str, key: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from kkbc.quality import audit
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
+from kkbc.gate import audit
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.raw import World
 from tests.dbt_project.test_all_marts import AS_OF, FIRST

@@ -12,12 +12,13 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from kkbc import building, built, night, verifying
-from kkbc.building import build, days, invoke, target_folder
 from kkbc.cli import app
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
+from kkbc.marts import runner, state, verify
+from kkbc.marts.runner import build, days, invoke, target_folder
+from kkbc.marts.verify import ASIDE, Compared, verify_against_rebuild
+from kkbc.nights import night
 from kkbc.publishing import published_models
-from kkbc.verifying import ASIDE, Compared, verify_against_rebuild
 from kkbc.warehouse import connect
 from tests.dbt_project.conftest import read_mart
 from tests.dbt_project.histories import RUN, History, loaded_world
@@ -62,14 +63,14 @@ class Rebuild:
 def differing(conn: psycopg.Connection) -> list[str]:
     """A line for each mart and month that is not what the rebuild aside has."""
     models = {model.name: model for model in published_models()}
-    compared = [row for name in sorted(models) for row in verifying.compare(conn, models[name])]
+    compared = [row for name in sorted(models) for row in verify.compare(conn, models[name])]
     assert {row.mart for row in compared} == set(models)
     return [f"{row.mart} {row.month}: {row.differing} rows" for row in compared if not row.equal]
 
 
 @pytest.fixture
 def conn(database: str) -> Iterator[psycopg.Connection]:
-    with verifying.aside(), connect("transformer", autocommit=True) as opened:
+    with verify.aside(), connect("transformer", autocommit=True) as opened:
         yield opened
 
 
@@ -107,7 +108,7 @@ def test_every_night_leaves_the_marts_of_a_full_rebuild(
     conn: psycopg.Connection, empty: None, seed: int, nights: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The tests of dbt take a third of a small build, and nothing here is about them.
-    monkeypatch.setattr(building, "invoke", partial(invoke, tests=False))
+    monkeypatch.setattr(runner, "invoke", partial(invoke, tests=False))
     chance = random.Random(seed)
     history = History(chance, FIRST, LAST)
     as_of, rebuild = START, None
@@ -131,7 +132,7 @@ def test_every_night_leaves_the_marts_of_a_full_rebuild(
     assert any(touched[1:])
     with connect() as owner:
         world = loaded_world(owner)
-    stands_at = built.standing(conn)
+    stands_at = state.standing(conn)
     assert stands_at is not None
     expected = Recomputed(world, FIRST, stands_at.as_of)
     for mart in MARTS:
@@ -186,9 +187,9 @@ def test_verify_names_mart_month_and_rows(conn: psycopg.Connection, empty: None)
 def test_the_command_fails_when_something_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     equal = Compared("kpi_activity", None, 3, 3, "a", "a", 0)
     other = Compared("kpi_branch_daily", date(2024, 2, 1), 6, 6, "a", "b", 4)
-    monkeypatch.setattr(verifying, "verify_against_rebuild", lambda: [equal])
+    monkeypatch.setattr(verify, "verify_against_rebuild", lambda: [equal])
     assert CliRunner().invoke(app, ["verify", "--against-rebuild"]).exit_code == 0
-    monkeypatch.setattr(verifying, "verify_against_rebuild", lambda: [equal, other])
+    monkeypatch.setattr(verify, "verify_against_rebuild", lambda: [equal, other])
     shown = CliRunner().invoke(app, ["verify", "--against-rebuild"])
     assert shown.exit_code == 1
     assert "kpi_branch_daily 2024-02: 4 rows differ" in shown.stdout
@@ -211,28 +212,28 @@ def test_the_command_fails_when_something_differs(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_what_a_build_goes_on_from(change: dict[str, Any], goes_on: bool) -> None:
-    standing = built.Built(START, FIRST, built.project_digest(), "registry")
-    digest = built.project_digest()
-    assert built.goes_on(replace(standing, **change), START, FIRST, digest) == goes_on
-    assert not built.goes_on(None, START, FIRST, digest)
+    standing = state.Built(START, FIRST, state.project_digest(), "registry")
+    digest = state.project_digest()
+    assert state.goes_on(replace(standing, **change), START, FIRST, digest) == goes_on
+    assert not state.goes_on(None, START, FIRST, digest)
 
 
 def test_a_build_is_due_when_the_registry_changed_or_one_broke_off(conn: psycopg.Connection, empty: None) -> None:
     with connect() as owner:
-        assert not built.outdated(owner)
-        built.complete(owner, START, FIRST, built.project_digest(), None)
-        assert not built.outdated(owner)
+        assert not state.outdated(owner)
+        state.complete(owner, START, FIRST, state.project_digest(), None)
+        assert not state.outdated(owner)
         owner.execute(
             "insert into ops.branch (branch_id, kind, timezone, tier) values ('KC009', 'file', 'Asia/Jakarta', 2)"
         )
-        assert built.outdated(owner)
-        built.complete(owner, START, FIRST, built.project_digest(), None)
+        assert state.outdated(owner)
+        state.complete(owner, START, FIRST, state.project_digest(), None)
         owner.execute("update ops.branch set active_from = '2024-01-01' where branch_id = 'KC009'")
-        assert built.outdated(owner)
-        built.complete(owner, START, FIRST, built.project_digest(), None)
+        assert state.outdated(owner)
+        state.complete(owner, START, FIRST, state.project_digest(), None)
         # How it is reached is none of the marts' business.
         owner.execute("update ops.branch set kind = 'sftp', connection = 'c' where branch_id = 'KC009'")
-        assert not built.outdated(owner)
-        built.begin(owner)
-        assert built.outdated(owner)
-        assert built.standing(owner) is None
+        assert not state.outdated(owner)
+        state.begin(owner)
+        assert state.outdated(owner)
+        assert state.standing(owner) is None

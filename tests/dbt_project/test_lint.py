@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kkbc.building import DBT_PROJECT
-from kkbc.settings import PROJECT_ROOT
+from kkbc.core.settings import PROJECT_ROOT
+from kkbc.marts.runner import DBT_PROJECT
 
 CONFIG = DBT_PROJECT / "dbt-bouncer.yml"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kkbc.building import DBT_PROJECT
+from kkbc.marts.runner import DBT_PROJECT
 
 SOURCES = sorted(
     path

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from kkbc import building, publishing
-from kkbc.contracts import load_contract
-from kkbc.errors import UserError
-from kkbc.reference import codes
-from kkbc.settings import PROJECT_ROOT
-from kkbc.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
+from kkbc import publishing
+from kkbc.core.errors import UserError
+from kkbc.core.settings import PROJECT_ROOT
+from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.reference import codes
+from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
+from kkbc.marts import runner
 from kkbc.warehouse import connect
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
@@ -29,7 +30,7 @@ DAYS = {"first_business_date": date(2024, 1, 1), "as_of": date(2024, 1, 31)}
 
 def described(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The entries of that kind in the yml files beside models and seeds."""
-    for path in sorted(building.DBT_PROJECT.rglob("_*.yml")):
+    for path in sorted(runner.DBT_PROJECT.rglob("_*.yml")):
         for entry in yaml.load(path.read_bytes(), yaml.CSafeLoader).get(kind, []):
             yield path, entry
 
@@ -41,8 +42,8 @@ PUBLISHED = {name: entry for name, entry in MODELS.items() if "publish" in entry
 def dbt(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """dbt as a user would call it, over the current warehouse."""
     with connect("transformer") as conn:
-        environment = {**os.environ, **building.environment(conn)}
-    folders = ["--project-dir", str(building.DBT_PROJECT), "--profiles-dir", str(building.DBT_PROJECT)]
+        environment = {**os.environ, **runner.environment(conn)}
+    folders = ["--project-dir", str(runner.DBT_PROJECT), "--profiles-dir", str(runner.DBT_PROJECT)]
     outputs = ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
     days = json.dumps({name: day.isoformat() for name, day in DAYS.items()})
     command = [str(Path(sys.executable).with_name("dbt")), *arguments, *folders, *outputs, "--vars", days]
@@ -54,8 +55,8 @@ def built(database: str) -> str:
     """An empty world, built."""
     with connect() as conn:
         World(["KC001"]).write(conn)
-    for layer in building.LAYERS:
-        building.build(layer, **DAYS)
+    for layer in runner.LAYERS:
+        runner.build(layer, **DAYS)
     return database
 
 
@@ -78,11 +79,9 @@ def test_lint_is_clean() -> None:
 
 
 def test_every_model_and_seed_is_described() -> None:
-    files = {path.stem for path in (building.DBT_PROJECT / "models").rglob("*.sql")}
+    files = {path.stem for path in (runner.DBT_PROJECT / "models").rglob("*.sql")}
     assert files == set(MODELS)
-    assert {path.stem for path in building.DBT_PROJECT.glob("seeds/*.csv")} == {
-        e["name"] for _, e in described("seeds")
-    }
+    assert {path.stem for path in runner.DBT_PROJECT.glob("seeds/*.csv")} == {e["name"] for _, e in described("seeds")}
     for kind in ("models", "seeds"):
         for path, entry in described(kind):
             for thing in (entry, *entry["columns"]):
@@ -211,8 +210,8 @@ def test_the_database_is_what_the_documentation_says(built: str, tmp_path: Path)
     """dbt-bouncer's checks of catalog and run results, which need a warehouse."""
     generated = dbt(tmp_path, "--quiet", "docs", "generate")
     assert generated.returncode == 0, generated.stdout
-    shutil.copy(building.target_folder() / "run_results.json", tmp_path / "target")
-    config = ["--config-file", str(building.DBT_PROJECT / "dbt-bouncer.yml")]
+    shutil.copy(runner.target_folder() / "run_results.json", tmp_path / "target")
+    config = ["--config-file", str(runner.DBT_PROJECT / "dbt-bouncer.yml")]
     command = [str(Path(sys.executable).with_name("dbt-bouncer")), "run", *config]
     command += ["--only", "catalog_checks,run_results_checks"]
     environment = {**os.environ, "DBT_PROJECT_DIR": str(tmp_path)}
@@ -247,7 +246,7 @@ def test_closed_lists_are_those_of_the_contracts() -> None:
 
 
 def test_seeds_are_built_only_when_they_changed(built: str) -> None:
-    assert building.build("seeds", **DAYS) == []
+    assert runner.build("seeds", **DAYS) == []
 
 
 def test_results_are_kept(built: str) -> None:
@@ -264,7 +263,7 @@ def test_results_are_kept(built: str) -> None:
 
 def test_an_unknown_layer_is_refused(built: str) -> None:
     with pytest.raises(UserError, match="layers are: seeds, models"):
-        building.build("bronze", **DAYS)
+        runner.build("bronze", **DAYS)
 
 
 def test_a_failing_test_is_named_and_nothing_after_it_is_built(built: str) -> None:
@@ -275,7 +274,7 @@ def test_a_failing_test_is_named_and_nothing_after_it_is_built(built: str) -> No
         world.slices.clear()
         world.write(conn)
     with pytest.raises(UserError, match="channel_code") as caught:
-        building.build("models", **DAYS)
+        runner.build("models", **DAYS)
     assert "dbt test relationships_" in caught.value.problem
     assert "1 result" in caught.value.problem
     with connect("transformer") as conn:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kkbc.building import DBT_PROJECT
-from kkbc.settings import PROJECT_ROOT
+from kkbc.core.settings import PROJECT_ROOT
+from kkbc.marts.runner import DBT_PROJECT
 from tests.dbt_project.recompute import seed
 
 # dbt's unit tests by name, beside the models; a unit test says at the head of its description which rules it is of.
@@ -137,14 +137,14 @@ UNIT_TESTS: dict[int, list[str]] = {
 # What dbt's unit tests cannot see: what loading counts, and which schema and role a mart is for.
 PYTESTS: dict[int, list[str]] = {
     4: [
-        "tests/validation/test_codes.py::test_kpi_rule_4_valid_niks_are_counted_over_all_rows",
-        "tests/validation/test_codes.py::test_kpi_rule_4_a_misshapen_row_has_no_valid_nik",
-        "tests/validation/test_codes.py::test_kpi_rule_4_feeds_without_nik_have_no_rate",
+        "tests/intake/validation/test_codes.py::test_kpi_rule_4_valid_niks_are_counted_over_all_rows",
+        "tests/intake/validation/test_codes.py::test_kpi_rule_4_a_misshapen_row_has_no_valid_nik",
+        "tests/intake/validation/test_codes.py::test_kpi_rule_4_feeds_without_nik_have_no_rate",
     ],
     12: ["tests/dbt_project/test_all_marts.py::test_mart_is_what_the_rules_say"],
     16: ["tests/dbt_project/test_rules.py::test_kpi_rule_16_the_provinces_are_those_of_before_the_split"],
-    18: ["tests/test_intake.py::test_however_small_the_parts_the_rows_are_the_same"],
-    20: ["tests/test_intake.py::test_however_small_the_parts_the_rows_are_the_same"],
+    18: ["tests/intake/test_process.py::test_however_small_the_parts_the_rows_are_the_same"],
+    20: ["tests/intake/test_process.py::test_however_small_the_parts_the_rows_are_the_same"],
     21: [
         "tests/dbt_project/test_rules.py::test_kpi_rule_21_persons_stand_in_bi_detail_only",
         "tests/dbt_project/test_project.py::test_no_person_reaches_the_dashboards",

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from kkbc import building, publishing
-from kkbc.errors import UserError
-from kkbc.metrics import Answer, Metrics
+from kkbc import publishing
+from kkbc.core.errors import UserError
+from kkbc.marts import runner
+from kkbc.marts.semantic import Answer, Metrics
 from kkbc.warehouse import connect
 from tests.dbt_project.conftest import read_mart
 from tests.dbt_project.raw import World
@@ -24,7 +25,7 @@ Row = dict[str, Any]
 @cache
 def described(kind: str) -> list[Row]:
     found: list[Row] = []
-    for path in sorted((building.DBT_PROJECT / "semantic").glob("*.yml")):
+    for path in sorted((runner.DBT_PROJECT / "semantic").glob("*.yml")):
         found += yaml.load(path.read_bytes(), yaml.CSafeLoader).get(kind, [])
     return found
 
@@ -105,7 +106,7 @@ def approximately(value: float | None) -> Any:
 @cache
 def kpi_models() -> dict[str, Row]:
     """The models of the yml beside the marts."""
-    files = (building.DBT_PROJECT / "models" / "kpis").glob("*.yml")
+    files = (runner.DBT_PROJECT / "models" / "kpis").glob("*.yml")
     found = [yaml.load(path.read_bytes(), yaml.CSafeLoader).get("models", []) for path in files]
     return {model["name"]: model for models in found for model in models}
 

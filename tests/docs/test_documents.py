@@ -12,14 +12,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from kkbc import building, publishing
+from kkbc import publishing
 from kkbc.cli import app
-from kkbc.documents import write_documents
-from kkbc.documents.dictionary import MEANINGS
-from kkbc.documents.pages import TRACKER
-from kkbc.documents.reconciliation import displacement, read_mart
-from kkbc.errors import UserError
-from kkbc.settings import get_settings
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.marts import runner
+from kkbc.upkeep.documents import write_documents
+from kkbc.upkeep.documents.dictionary import MEANINGS
+from kkbc.upkeep.documents.pages import TRACKER
+from kkbc.upkeep.documents.reconciliation import displacement, read_mart
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
@@ -32,7 +33,7 @@ OFFICES = {"31": 5, "11": 2, "95": 3}
 
 def published() -> dict[str, dict[str, Any]]:
     found = {}
-    for path in sorted((building.DBT_PROJECT / "models").rglob("*.yml")):
+    for path in sorted((runner.DBT_PROJECT / "models").rglob("*.yml")):
         for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
             if "publish" in model["config"]["meta"]:
                 found[model["name"]] = model
@@ -60,8 +61,8 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert not (get_settings().home / "docs").exists()
         with connect() as conn:
             world.write(conn)
-        for layer in building.LAYERS:
-            building.build(layer, as_of=AS_OF, first_business_date=FIRST)
+        for layer in runner.LAYERS:
+            runner.build(layer, as_of=AS_OF, first_business_date=FIRST)
         with connect("transformer") as conn:
             row = conn.execute(
                 "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
@@ -115,7 +116,7 @@ def test_site_of_dbt_is_whole_and_without_its_tracker(site: Path) -> None:
     assert TRACKER not in text
     assert "MANIFEST.JSON INLINE DATA" not in text
     assert '"send_anonymous_usage_stats": false' in text
-    assert str(building.DBT_PROJECT) not in text, "seeds name the folder of this machine"
+    assert str(runner.DBT_PROJECT) not in text, "seeds name the folder of this machine"
     assert '"metric.kkbc.attainment_mtd"' in text
     assert '"exposure.kkbc.dashboard_national"' in text
 

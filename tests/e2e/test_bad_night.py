@@ -14,10 +14,11 @@ from typing import Any, LiteralString
 
 import pytest
 
-from kkbc import building, plain
-from kkbc.errors import GateFailed
-from kkbc.night import Wishes
-from kkbc.registry import load_registry
+from kkbc.core.errors import GateFailed
+from kkbc.exchange.registry import load_registry
+from kkbc.marts import runner
+from kkbc.nights import plain
+from kkbc.nights.night import Wishes
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.conftest import current
 from tests.deliveries import deliver
@@ -202,7 +203,7 @@ def test_a_bad_night_publishes_the_rest_and_says_so(branches: Path) -> None:
 def test_a_broken_model_publishes_nothing(branches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = everything_in_bi()
     project = tmp_path / "dbt_project"
-    shutil.copytree(building.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(runner.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     model = project / "models" / "kpis" / "kpi_national_daily.sql"
     fault = "cast(sum(registrations) + 1 as bigint) as registrations"
     text = model.read_text()
@@ -210,7 +211,7 @@ def test_a_broken_model_publishes_nothing(branches: Path, tmp_path: Path, monkey
     model.write_text(FAULT.sub(fault, text))
     assert fault in model.read_text()
     with monkeypatch.context() as broken:
-        broken.setattr(building, "DBT_PROJECT", project)
+        broken.setattr(runner, "DBT_PROJECT", project)
         with pytest.raises(GateFailed, match="registrations/2023-12-10: observed national 123, branches 122"):
             run(branches, BAD)
     assert everything_in_bi() == before

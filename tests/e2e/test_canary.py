@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from kkbc import building, plain, searching
-from kkbc.board.night import branch_night, branch_states
 from kkbc.cli import main
-from kkbc.errors import GateFailed, UserError
-from kkbc.night import Wishes
-from kkbc.registry import load_registry
+from kkbc.core.errors import GateFailed, UserError
+from kkbc.exchange.registry import load_registry
+from kkbc.marts import runner
+from kkbc.nights import plain
+from kkbc.nights.night import Wishes
+from kkbc.nights.prepare import prepare
+from kkbc.upkeep import privacy_search
 from kkbc.warehouse import connect, schema, server
-from kkbc.warehouse.prepare import prepare
+from kkbc.watching.board.night import branch_night, branch_states
 from tests.canary import DAY, FORMATS, MANIFESTS, STEMS, Planted, grep, in_files, in_tables, plant
 from tests.dbt_project.conftest import current
 
@@ -99,13 +101,13 @@ def scene(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def broken(folder: Path, model: str, old: str, new: str) -> Iterator[None]:
     """The project with a fault in one model."""
     project = folder / model / "dbt_project"
-    shutil.copytree(building.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(runner.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     (path,) = project.glob(f"models/*/{model}")
     text, found = re.subn(old, new, path.read_text(), count=1)
     assert found
     path.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "DBT_PROJECT", project)
+        patch.setattr(runner, "DBT_PROJECT", project)
         yield
 
 
@@ -128,7 +130,7 @@ def test_the_nights_went_as_they_should(scene: Scene) -> None:
 
 
 def test_persons_are_found_in_landing_and_vault_alone(scene: Scene) -> None:
-    places = searching.search(list(STEMS.values()), lawful=True)
+    places = privacy_search.search(list(STEMS.values()), lawful=True)
     assert sorted({place.place for place in places if not place.lawful}) == []
     landing, vault = (
         {place.value for place in places if place.lawful and start in place.place}

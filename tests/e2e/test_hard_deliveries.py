@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from kkbc import plain, privacy
-from kkbc.night import Wishes
+from kkbc.core import tokens
+from kkbc.nights import plain
+from kkbc.nights.night import Wishes
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.conftest import current
 from tests.e2e.hard_deliveries import DAY, GONE, hard_deliveries, write
@@ -25,7 +26,7 @@ def published(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> It
     home, root = tmp_path_factory.mktemp("hard"), tmp_path_factory.mktemp("branches")
     schema.create_database(pg, "hard_night", template="template_kkbc")
     with current({"KKBC_HOME": str(home), "KKBC_DATABASE_URL": pg.conninfo("hard_night")}):
-        privacy.ensure_key(home)
+        tokens.ensure_key(home)
         for branch_id, hard in HARD.items():
             write(root, branch_id, hard)
         day = date.fromisoformat(DAY)

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from kkbc import night, privacy
-from kkbc.errors import BranchTimeout, BranchUnavailable
-from kkbc.night import Wishes
-from kkbc.registry import load_registry
-from kkbc.settings import get_settings
-from kkbc.simulator import Scale, World, misbehaviour
-from kkbc.stack import branches
+from kkbc.core import tokens
+from kkbc.core.errors import BranchTimeout, BranchUnavailable
+from kkbc.core.settings import get_settings
+from kkbc.exchange.registry import load_registry
+from kkbc.nights import night
+from kkbc.nights.night import Wishes
 from kkbc.warehouse import connect
+from kkbc_play.simulator import Scale, World, misbehaviour
+from kkbc_play.stack import branches
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +28,7 @@ Slice = tuple[str, str, str]
 @pytest.fixture
 def played(warehouse: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world being served, with a registry of its first four branches of each kind."""
-    privacy.ensure_key(home)
+    tokens.ensure_key(home)
     world = World(home / "world", seed=11, scale=SCALE, first_date=FIRST, ways="mix")
     world.begin()
     chosen = [b for kind in ("file", "sftp", "s3", "http", "postgres") for b in of(world, kind)]

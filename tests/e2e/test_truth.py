@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from kkbc import lineage, plain
-from kkbc.night import Wishes
-from kkbc.settings import get_settings
-from kkbc.simulator import Scale, World
-from kkbc.stack import branches
+from kkbc.core.settings import get_settings
+from kkbc.marts import lineage
+from kkbc.nights import plain
+from kkbc.nights.night import Wishes
 from kkbc.warehouse import connect, schema, server
+from kkbc_play.simulator import Scale, World
+from kkbc_play.stack import branches
 from tests.lineage_schema import check
 
 pytestmark = pytest.mark.e2e

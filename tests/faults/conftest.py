@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kkbc.registry import load_registry
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
+from kkbc.exchange.registry import load_registry
 from kkbc.warehouse import schema, server
 
 from .stage import DAYS, Home, Victims, make_deliveries, with_times
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def victims() -> Iterator[Victims]:
     """For what comes before the build."""
-    served = Victims("kkbc.night", "kkbc.pulling")
+    served = Victims("kkbc.nights.night", "kkbc.nights.visit")
     yield served
     served.close()
 
@@ -40,7 +40,7 @@ def victims() -> Iterator[Victims]:
 @pytest.fixture(scope="session")
 def night_victims() -> Iterator[Victims]:
     """For whole nights, with all that builds and audits them."""
-    served = Victims("kkbc.plain", "kkbc.pulling", "kkbc.quality.gate", "dbt.cli.main", "great_expectations")
+    served = Victims("kkbc.nights.plain", "kkbc.nights.visit", "kkbc.gate.audit", "dbt.cli.main", "great_expectations")
     yield served
     served.close()
 

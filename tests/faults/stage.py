@@ -20,8 +20,8 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-from kkbc.settings import get_settings
-from kkbc.spool import spool_folder
+from kkbc.core.settings import get_settings
+from kkbc.core.spool import spool_folder
 from tests.deliveries import deliver
 
 VICTIM = Path(__file__).with_name("victim.py")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from kkbc import night
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
+from kkbc.nights import night
 from kkbc.warehouse import connect
 
 from .stage import DAYS, Home

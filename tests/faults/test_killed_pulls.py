@@ -8,75 +8,75 @@ import pytest
 
 from .stage import Home, Trap, Victims, assert_killed, assert_landing_is_whole, spool_folder_of, spooled, trap
 
-TAKE = "kkbc.pulling:_SliceLoader.take"
-COPY = "kkbc.warehouse.load:copy_frame"
-RECORD = "kkbc.warehouse.load:_record"
+TAKE = "kkbc.nights.visit:_SliceLoader.take"
+COPY = "kkbc.slices.load:copy_frame"
+RECORD = "kkbc.slices.load:_record"
 PARQUET = "polars:DataFrame.write_parquet"
 HALF_A_WRITE = trap("psycopg:Copy.write", "half")
 
 POINTS: dict[str, tuple[Trap, ...]] = {
-    "the run is noted, nothing visited": (trap("kkbc.night:open_run", "after"),),
-    "the attempt is on record, the branch not locked": (trap("kkbc.pulling:_open_attempt", "after", 2),),
-    "the branch is locked, nothing asked": (trap("kkbc.pulling:_bury_killed_attempts", "after", 2),),
+    "the run is noted, nothing visited": (trap("kkbc.nights.night:open_run", "after"),),
+    "the attempt is on record, the branch not locked": (trap("kkbc.nights.visit:_open_attempt", "after", 2),),
+    "the branch is locked, nothing asked": (trap("kkbc.nights.visit:_bury_killed_attempts", "after", 2),),
     "the manifest is read, no slice taken": (trap(TAKE, "before", 2),),
     "half a fetch": (trap("source:fetch", "half", 2),),
     "fetched, not landed": (trap("source:fetch", "after", 2),),
-    "landed, not read": (trap("kkbc.landing:Landing.land", "after", 2),),
-    "between two parts": (trap("kkbc.intake:_judge", "after", 3),),
+    "landed, not read": (trap("kkbc.intake.landing:Landing.land", "after", 2),),
+    "between two parts": (trap("kkbc.intake.process:_judge", "after", 3),),
     "half a Parquet part": (trap(PARQUET, "half", 4),),
     "half the quarantined rows of a part": (trap(PARQUET, "half", 5),),
-    "keys that come twice in several parts, half set aside": (trap("kkbc.parts:Parts.replace", "after", 1),),
-    "all parts written, not kept": (trap("kkbc.landing:Landing.keep", "before", 2),),
-    "kept, not loaded": (trap("kkbc.landing:Landing.keep", "after", 2),),
-    "the slice is locked": (trap("kkbc.warehouse.load:lock_slice", "after", 2),),
+    "keys that come twice in several parts, half set aside": (trap("kkbc.intake.parts:Parts.replace", "after", 1),),
+    "all parts written, not kept": (trap("kkbc.intake.landing:Landing.keep", "before", 2),),
+    "kept, not loaded": (trap("kkbc.intake.landing:Landing.keep", "after", 2),),
+    "the slice is locked": (trap("kkbc.slices.load:lock_slice", "after", 2),),
     "the vault is half loaded": (trap(COPY, "after", 2, "vault"),),
     "in a COPY into the vault": (trap(COPY, "before", 2, "vault"), HALF_A_WRITE),
     "in a COPY into raw": (trap(COPY, "before", 3, "raw"), HALF_A_WRITE),
     "in a COPY into the quarantine": (trap(COPY, "before", 2, "quarantine"), HALF_A_WRITE),
     "rows loaded, slice not on record": (trap(RECORD, "before", 2),),
     "slice on record, quarantine not loaded": (trap(RECORD, "after", 2),),
-    "all done, not committed": (trap("kkbc.warehouse.load:copy_quarantine", "after", 2),),
+    "all done, not committed": (trap("kkbc.slices.load:copy_quarantine", "after", 2),),
     "the commit is sent, its answer not waited for": (
-        trap("kkbc.warehouse.load:copy_quarantine", "after", 2),
+        trap("kkbc.slices.load:copy_quarantine", "after", 2),
         trap("psycopg:Transaction.__exit__", "half"),
     ),
     "just committed": (
-        trap("kkbc.warehouse.load:copy_quarantine", "after", 2),
+        trap("kkbc.slices.load:copy_quarantine", "after", 2),
         trap("psycopg:Transaction.__exit__", "after"),
     ),
     "between two slices": (trap(TAKE, "after", 3),),
-    "a revision is being taken out": (trap("kkbc.warehouse.load:_close_quarantine", "before"),),
-    "a revision is out, the next not in": (trap("kkbc.warehouse.load:replace_in_force", "after"),),
-    "in a COPY of a revision": (trap("kkbc.warehouse.load:replace_in_force", "after"), HALF_A_WRITE),
+    "a revision is being taken out": (trap("kkbc.slices.load:_close_quarantine", "before"),),
+    "a revision is out, the next not in": (trap("kkbc.slices.load:replace_in_force", "after"),),
+    "in a COPY of a revision": (trap("kkbc.slices.load:replace_in_force", "after"), HALF_A_WRITE),
     "a revision is in, not committed": (
-        trap("kkbc.warehouse.load:replace_in_force", "after"),
-        trap("kkbc.warehouse.load:copy_quarantine", "after"),
+        trap("kkbc.slices.load:replace_in_force", "after"),
+        trap("kkbc.slices.load:copy_quarantine", "after"),
     ),
-    "a rejected slice has landed": (trap("kkbc.pulling:reject", "before"),),
-    "a slice is rejected": (trap("kkbc.pulling:reject", "after"),),
-    "a manifest is seen, none of its slices taken": (trap("kkbc.pulling:_see", "after", 2),),
-    "all slices loaded, the manifest not remembered": (trap("kkbc.pulling:_settle", "before", 2),),
-    "the manifest is remembered": (trap("kkbc.pulling:_settle", "after", 2),),
-    "all loaded, the attempt still open": (trap("kkbc.pulling:_close_attempt", "before", 2),),
-    "the branch is done, the next not begun": (trap("kkbc.night:pull_branch", "after", 2),),
-    "half-way through the roll-up": (trap("kkbc.night:_alert"),),
-    "the roll-up is noted": (trap("kkbc.night:close_pull", "after"),),
+    "a rejected slice has landed": (trap("kkbc.nights.visit:reject", "before"),),
+    "a slice is rejected": (trap("kkbc.nights.visit:reject", "after"),),
+    "a manifest is seen, none of its slices taken": (trap("kkbc.nights.visit:_see", "after", 2),),
+    "all slices loaded, the manifest not remembered": (trap("kkbc.nights.visit:_settle", "before", 2),),
+    "the manifest is remembered": (trap("kkbc.nights.visit:_settle", "after", 2),),
+    "all loaded, the attempt still open": (trap("kkbc.nights.visit:_close_attempt", "before", 2),),
+    "the branch is done, the next not begun": (trap("kkbc.nights.night:pull_branch", "after", 2),),
+    "half-way through the roll-up": (trap("kkbc.nights.night:_alert"),),
+    "the roll-up is noted": (trap("kkbc.nights.night:close_pull", "after"),),
 }
 
 
 # Places where an earlier attempt left something that the next one works on when it is killed too.
 TWICE: dict[str, tuple[tuple[Trap, ...], ...]] = {
     "rows that were kept are half removed": (
-        (trap("kkbc.landing:Landing.keep", "after", 2),),
+        (trap("kkbc.intake.landing:Landing.keep", "after", 2),),
         (trap("shutil:rmtree", "half", 2, "/rows.earlier"),),
     ),
     "rows that were kept are set aside, the new ones not in place": (
-        (trap("kkbc.landing:Landing.keep", "after", 2),),
+        (trap("kkbc.intake.landing:Landing.keep", "after", 2),),
         (trap("pathlib:Path.rename", "after", 1, "KC001"),),
     ),
     "the same slice, once in its parts and once before its commit": (
         (trap(PARQUET, "half", 5),),
-        (trap("kkbc.warehouse.load:copy_quarantine", "after", 2),),
+        (trap("kkbc.slices.load:copy_quarantine", "after", 2),),
     ),
 }
 
@@ -100,7 +100,7 @@ def test_killed_twice_at(points: str, victims: Victims, home: Home, undisturbed:
 
 def test_killed_in_a_move_between_file_systems(victims: Victims, home: Home, undisturbed: dict[str, Any]) -> None:
     """Where spool and landing are on different disks, a file is copied into landing, and may be cut off there."""
-    traps = (trap("kkbc.landing:Landing.land", "before", 2), trap("shutil:copyfile", "half"))
+    traps = (trap("kkbc.intake.landing:Landing.land", "before", 2), trap("shutil:copyfile", "half"))
     assert_killed(victims.run(home, "pull", *home.pull_arguments(), traps=traps, across_devices=True))
     assert any(path.name == "sent.partial" for path in home.landing.rglob("*"))
     assert_landing_is_whole(home)

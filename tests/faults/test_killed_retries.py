@@ -7,11 +7,11 @@ import yaml
 
 from .stage import BRANCHES, PULLED, Home, Trap, Victims, assert_killed, tables, trap
 
-TRANSACTION = "kkbc.quarantine.retrying:_Transaction"
+TRANSACTION = "kkbc.slices.quarantine.retrying:_Transaction"
 POINTS: dict[str, tuple[Trap, ...]] = {
     "judged, nothing changed": (trap(f"{TRANSACTION}.run"),),
     "in the COPY of rows that passed": (
-        trap("kkbc.quarantine.retrying:copy_rows"),
+        trap("kkbc.slices.quarantine.retrying:copy_rows"),
         trap("psycopg:Copy.write", "half"),
     ),
     "verdicts are noted": (trap(f"{TRANSACTION}._note_verdicts", "after"),),

@@ -14,9 +14,9 @@ import psutil
 import psycopg
 import pytest
 
+from kkbc.slices.load import copy_frame
 from kkbc.warehouse import migrate, schema, server
 from kkbc.warehouse.connection import DATABASE
-from kkbc.warehouse.load import copy_frame
 from tests.conftest import UNSAFE_BUT_FAST, environment
 
 from .stage import Home, Victims, assert_landing_is_whole

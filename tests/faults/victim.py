@@ -43,7 +43,7 @@ class Traps:
 
     def _set(self, trap: dict[str, Any]) -> None:
         if trap["at"] == "source:fetch":
-            pulling = importlib.import_module("kkbc.pulling")
+            pulling = importlib.import_module("kkbc.nights.visit")
             pulling.open_source = self._opening(pulling.open_source, trap)
             return
         module, _, path = trap["at"].partition(":")
@@ -142,7 +142,7 @@ HALVES: dict[str, Call] = {
 
 def pull(root: str, first: str, until: str, branches: list[str], run_id: str) -> None:
     """Opens a night, pulls the branches one by one, and sums the pulls up: what a worker does before the build."""
-    from kkbc import night
+    from kkbc.nights import night
 
     wishes = night.Wishes(date.fromisoformat(until), Path(root), first_business_date=date.fromisoformat(first))
     night.open_run(wishes, mode="plain", run_id=run_id)
@@ -173,20 +173,20 @@ def across_devices() -> None:
 
 def short_parts(rows: int) -> None:
     """Makes slices of some hundred rows long ones, that are taken in part by part."""
-    pulling = importlib.import_module("kkbc.pulling")
+    pulling = importlib.import_module("kkbc.nights.visit")
     pulling.take_in = functools.partial(pulling.take_in, batch_rows=rows)  # type: ignore[attr-defined]
 
 
 def step(name: str, *arguments: Any) -> None:
     """One step of a night, as a task of Airflow does it."""
-    from kkbc import night
+    from kkbc.nights import night
 
     getattr(night, name)(*arguments)
 
 
 def build(run_id: str) -> None:
     """All steps from the pulls of a run to its publication, but for the audits, which change nothing of it."""
-    from kkbc import night
+    from kkbc.nights import night
 
     build_id = night.open_build(run_id)
     for layer in night.LAYERS:
@@ -196,7 +196,7 @@ def build(run_id: str) -> None:
 
 def prepare() -> None:
     """Makes a home that can take a night."""
-    from kkbc.warehouse.prepare import prepare
+    from kkbc.nights.prepare import prepare
 
     prepare()
 
@@ -210,7 +210,7 @@ def _victim(task: dict[str, Any]) -> int:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     os.environ.update(task["environment"])
-    from kkbc.settings import get_settings
+    from kkbc.core.settings import get_settings
 
     get_settings.cache_clear()
     if task.get("across_devices"):

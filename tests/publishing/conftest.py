@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from kkbc.publishing import Publication, PublishedModel, models, publish_marts, roll_back
+from kkbc.marts import models
+from kkbc.publishing import Publication, PublishedModel, publish_marts, roll_back
 from kkbc.warehouse import connect
 
 MODELS = [

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kkbc.cli import app
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 from kkbc.publishing import PublishedModel
 from kkbc.warehouse import connect
 

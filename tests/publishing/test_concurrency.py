@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from kkbc.errors import UserError
-from kkbc.publishing import PublishedModel, publish_marts, roll_back, switching
-from kkbc.settings import get_settings
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.publishing import PublishedModel, publish_marts, roll_back, swap
 from kkbc.warehouse import connect
 
 from .conftest import DAY, change, open_build, publish, publishes, read, undo
@@ -182,7 +182,7 @@ def test_a_superuser_who_keeps_a_table_of_a_new_shape_stops_the_publication(
 ) -> None:
     monkeypatch.setenv("KKBC_READER_PATIENCE_SECONDS", "1")
     get_settings.cache_clear()
-    monkeypatch.setattr(switching, "LAST_ATTEMPT", "500ms")
+    monkeypatch.setattr(swap, "LAST_ATTEMPT", "500ms")
     stamp(2)
     change("alter table next.kpi_b add column x int")
     with connect("bi") as reader:

@@ -10,9 +10,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from kkbc.errors import UserError
-from kkbc.exporting import export
+from kkbc.core.errors import UserError
 from kkbc.publishing import ForeignKey, PublishedModel
+from kkbc.upkeep.export import export
 from kkbc.warehouse import connect, schema
 
 from .conftest import DAY, MODELS, change, publish, publishes, read, undo

@@ -7,9 +7,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from kkbc import readers
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 from kkbc.publishing import PublishedModel
+from kkbc.upkeep import bi_logins
 from kkbc.warehouse import connect
 
 from .conftest import MODELS, change, publish, publishes, read, undo
@@ -35,8 +35,8 @@ def logins(marts: None, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     with connect() as conn:
         for login, roles in LOGINS.items():
             conn.execute(f"create role {login} login in role {roles}")  # type: ignore[arg-type]
-    readers.grant(CABANG, ["KC001"], who="tester")
-    readers.grant("andi@cabang", ["KC002"], who="tester")
+    bi_logins.grant(CABANG, ["KC001"], who="tester")
+    bi_logins.grant("andi@cabang", ["KC002"], who="tester")
     yield
     with connect() as conn:
         for login in LOGINS:
@@ -71,11 +71,11 @@ def test_roles_of_dashboards_and_analysts_see_all(logins: None) -> None:
 
 def test_who_is_not_in_the_mapping_sees_no_branch(logins: None, warehouse: str) -> None:
     assert seen(warehouse, KANTOR) == []
-    readers.grant(KANTOR, ["KC001", "KC002"], who="tester")
+    bi_logins.grant(KANTOR, ["KC001", "KC002"], who="tester")
     assert seen(warehouse, KANTOR) == ["KC001", "KC002"]
-    readers.revoke(KANTOR, ["KC002"], who="tester")
+    bi_logins.revoke(KANTOR, ["KC002"], who="tester")
     assert seen(warehouse, KANTOR) == ["KC001"]
-    readers.revoke(KANTOR, [], who="tester")
+    bi_logins.revoke(KANTOR, [], who="tester")
     assert seen(warehouse, KANTOR) == []
 
 
@@ -170,9 +170,9 @@ def test_policies_that_were_lost_are_put_back_by_the_next_publication(logins: No
 
 
 def test_the_mapping_remembers_and_says_what_is_wrong(logins: None) -> None:
-    readers.revoke("andi@cabang", ["KC002"], who="another")
-    readers.grant("andi@cabang", ["KC001", "KC002"], who="tester")
-    assert [(m.reader, m.branch_id) for m in readers.mapping()] == [
+    bi_logins.revoke("andi@cabang", ["KC002"], who="another")
+    bi_logins.grant("andi@cabang", ["KC001", "KC002"], who="tester")
+    assert [(m.reader, m.branch_id) for m in bi_logins.mapping()] == [
         ("andi@cabang", "KC001"),
         ("andi@cabang", "KC002"),
         (CABANG, "KC001"),
@@ -180,17 +180,17 @@ def test_the_mapping_remembers_and_says_what_is_wrong(logins: None) -> None:
     history = read("auditor", "select branch_id, granted_by, revoked_by from readers.branch_reader order by granted_at")
     assert ("KC002", "tester", "another") in history
     with pytest.raises(UserError, match="KC999"):
-        readers.grant("andi@cabang", ["KC999"], who="tester")
+        bi_logins.grant("andi@cabang", ["KC999"], who="tester")
     with pytest.raises(UserError, match="'nobody' sees no branch"):
-        readers.revoke("nobody", [], who="tester")
+        bi_logins.revoke("nobody", [], who="tester")
     with pytest.raises(UserError, match="'andi@cabang' does not see KC003"):
-        readers.revoke("andi@cabang", ["KC003"], who="tester")
-    assert readers.grant("andi@cabang", ["KC001"], who="tester") == []
+        bi_logins.revoke("andi@cabang", ["KC003"], who="tester")
+    assert bi_logins.grant("andi@cabang", ["KC001"], who="tester") == []
 
 
 def test_a_login_that_sees_nothing_yet_is_told_of(logins: None) -> None:
-    assert readers.standing(CABANG) == "login"
-    assert readers.standing("andi@cabang") == "no login"
+    assert bi_logins.standing(CABANG) == "login"
+    assert bi_logins.standing("andi@cabang") == "no login"
     with connect() as conn:
         conn.execute(sql.SQL("revoke branch_bi from {}").format(sql.Identifier(CABANG)))
-    assert readers.standing(CABANG) == "not in branch_bi"
+    assert bi_logins.standing(CABANG) == "not in branch_bi"

@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.publishing import ForeignKey, PublishedModel, publish_marts, roll_back
-from kkbc.settings import get_settings
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.locks import Lock
 

@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from kkbc.publishing.ending import ending_blockers
-from kkbc.settings import Settings, get_settings
+from kkbc.core.settings import Settings, get_settings
+from kkbc.publishing.sessions import ending_blockers
 from kkbc.warehouse import access, connect, migrate, server
 from tests.conftest import UNSAFE_BUT_FAST, environment
 from tests.publishing.conftest import change, marts, publish  # noqa: F401 (a fixture)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from kkbc.errors import UserError
-from kkbc.settings import get_settings
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.locks import Lock
 

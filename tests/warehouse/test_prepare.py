@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kkbc.nights.prepare import prepare
 from kkbc.warehouse import connect, server
-from kkbc.warehouse.prepare import prepare
 
 
 def test_an_empty_home_becomes_a_warehouse(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from kkbc import night
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.nights import night
 from kkbc.publishing import publish_marts
-from kkbc.publishing.ending import end_overlong
-from kkbc.settings import get_settings
+from kkbc.publishing.sessions import end_overlong
 from kkbc.warehouse import access, connect, locks, server
 from kkbc.warehouse.locks import Lock
 from tests.publishing.conftest import DAY, change, marts, open_build, publish, read  # noqa: F401 (a fixture)
@@ -39,7 +39,7 @@ def hostile(marts: None, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.parametrize(
     "attempt",
     [
-        "select pg_advisory_lock(hashtext('kkbc.night'))",
+        "select pg_advisory_lock(hashtext('kkbc.nights.night'))",
         "select pg_advisory_xact_lock(1, 2)",
         "select pg_try_advisory_lock_shared(1)",
         "lock table locks.night in access share mode",
@@ -250,7 +250,7 @@ def test_a_publication_that_the_pipeline_itself_blocks_ends_nobody(
     hostile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change("alter table next.kpi_x add column z int")
-    monkeypatch.setattr("kkbc.publishing.switching.LAST_ATTEMPT", "500ms")
+    monkeypatch.setattr("kkbc.publishing.swap.LAST_ATTEMPT", "500ms")
     with connect("bi") as own:
         own.execute("select * from bi.kpi_x")
         with pytest.raises(UserError, match="readers hold"), connect("publisher") as conn:

@@ -12,11 +12,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from kkbc import privacy
-from kkbc.contracts import load_contract
-from kkbc.masking import mark
+from kkbc.core import tokens
+from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.masking import mark
+from kkbc.slices.remark import remark
 from kkbc.warehouse import connect, migrate, schema
-from kkbc.warehouse.remarking import remark
 
 LINEAGE = {"_business_date", "_branch_id", "_revision", "_file", "_line", "_load_id", "_warnings"}
 WAREHOUSE_TYPE = {
@@ -143,7 +143,7 @@ values ('pendaftaran', 'KC001', '2023-12-11', 1, 'rejected', 'HEADER', 'Budi', '
 
 
 def test_persons_of_an_earlier_version_move_to_the_vault_or_become_marks(warehouse: str, home: Path) -> None:
-    key = bytes.fromhex(privacy.ensure_key(home).read_text())
+    key = bytes.fromhex(tokens.ensure_key(home).read_text())
     config = Config()
     config.set_main_option("script_location", str(schema.MIGRATIONS))
     engine = create_engine("postgresql+psycopg://", creator=connect)

@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
-from kkbc.cli import branch, documents, gate, night, operations, publication, quarantine, simulate, stack, warehouse
+from kkbc.cli import branch, doctor, documents, gate, night, operations, publication, quarantine, warehouse
 from kkbc.cli.console import complain
-from kkbc.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
-from kkbc.files import close_to_others
+from kkbc.core.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
+from kkbc.core.extensions import extensions
+from kkbc.core.files import close_to_others
 
 app = typer.Typer(
     name="kkbc",
@@ -22,8 +23,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, publication, branch, quarantine, gate, operations, warehouse, documents, simulate, stack):
+for module in (night, publication, branch, quarantine, gate, operations, warehouse, documents, doctor):
     module.register(app)
+for register in extensions("kkbc.commands").values():
+    register(app)
 
 
 def main() -> None:

@@ -30,11 +30,11 @@ def branch(
     json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> None:
     """Shows how visits to a branch went and what it delivered, or what it offers right now."""
-    from kkbc import branches
-    from kkbc.masking import shown_name
+    from kkbc.exchange.masking import shown_name
+    from kkbc.watching import branch
 
     if look:
-        offered = branches.look(branch_id, way, source_root)
+        offered = branch.look(branch_id, way, source_root)
         found = [
             {
                 "business_date": delivery.business_date.isoformat(),
@@ -54,7 +54,7 @@ def branch(
                 _table(f"{branch_id} offers", found) if found else f"{branch_id} was entered, and offers nothing."
             )
         return
-    known = branches.report(branch_id)
+    known = branch.report(branch_id)
     if json:
         print_json(known.as_json())
         return

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kkbc.cell_text import text_of
 from kkbc.cli.console import out, print_json, say
-from kkbc.errors import UserError
-from kkbc.files import replacing
+from kkbc.core.cell_text import text_of
+from kkbc.core.errors import UserError
+from kkbc.core.files import replacing
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def docs(
     ] = None,
 ) -> None:
     """Writes the documents of the warehouse: dbt's site, the data dictionary, the reconciliation with public counts."""
-    from kkbc.documents import write_documents
+    from kkbc.upkeep.documents import write_documents
 
     for page in write_documents(out_dir):
         out.print(str(page), soft_wrap=True)
@@ -56,7 +56,7 @@ def query(
     sql: Annotated[bool, typer.Option("--sql", help="Show the SQL on stderr too.")] = False,
 ) -> None:
     """Asks the semantic layer for metrics of the published marts."""
-    from kkbc.metrics import Metrics
+    from kkbc.marts.semantic import Metrics
 
     layer = Metrics()
     if listing:

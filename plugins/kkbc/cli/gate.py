@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kkbc.cli.console import number, out, print_json, say, who
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 SlicesArgument = Annotated[
     list[str], typer.Argument(metavar="SLICE...", help="Like pendaftaran/KC044/2023-12-11/r1; or a branch: all of it.")
@@ -35,7 +35,7 @@ def list_held(
     json: JsonOption = False,
 ) -> None:
     """Lists the slices that are held, the latest first, with the first reason of each."""
-    from kkbc.quality import holds
+    from kkbc.gate import holds
 
     found = holds(closed=closed)
     if json:
@@ -58,7 +58,7 @@ def show_held(
     json: JsonOption = False,
 ) -> None:
     """Shows why slices are or were held, and what became of them."""
-    from kkbc.quality import holds
+    from kkbc.gate import holds
 
     every = [*holds(), *holds(closed=True)]
     chosen = [held for name in slices for held in _named(every, name)]
@@ -85,7 +85,7 @@ def release_held(
     json: JsonOption = False,
 ) -> None:
     """Lets held slices in: they are loaded now, and published by the next build. They are never held again."""
-    from kkbc.quality import holds, release
+    from kkbc.gate import holds, release
     from kkbc.warehouse import connect
 
     found = holds()

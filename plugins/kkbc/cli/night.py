@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from kkbc.cli.console import err, number, out, percent, print_json, say
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
+from kkbc.core.extensions import extension
 
 
 def register(app: typer.Typer) -> None:
@@ -63,8 +64,8 @@ def run(
 
     The pulls take what the branches offer now. Running the same night again changes nothing.
     """
-    from kkbc import plain
-    from kkbc.night import Wishes
+    from kkbc.nights import plain
+    from kkbc.nights.night import Wishes
 
     wishes = Wishes(
         as_of=as_of.date() if as_of else None,
@@ -75,10 +76,8 @@ def run(
         full_refresh=full_refresh,
     )
     if airflow:
-        from kkbc.stack.nights import run_in_airflow
-
         with night_progress() as progress:
-            outcome: dict[str, Any] = run_in_airflow(wishes, progress)
+            outcome: dict[str, Any] = extension("kkbc.runners", "airflow")(wishes, progress)
         plain.tell(outcome, say)
     else:
         with night_progress() as progress:
@@ -139,7 +138,7 @@ class night_progress:
 
 def show_status(json: Annotated[bool, typer.Option("--json", help="The status as JSON on stdout.")] = False) -> None:
     """Shows the last published night: national figures, best and worst branches, quarantine, what is owed."""
-    from kkbc.status import status
+    from kkbc.watching.status import status
 
     if json:
         print_json(status().as_json())
@@ -149,7 +148,7 @@ def show_status(json: Annotated[bool, typer.Option("--json", help="The status as
 
 def print_status(run_id: str | None = None) -> None:
     """Prints the status for people, with the steps of run `run_id` (None: of the latest one)."""
-    from kkbc.status import status
+    from kkbc.watching.status import status
 
     found = status(run_id)
     if found.last_run is None:

@@ -8,7 +8,7 @@ import typer
 
 from kkbc.cli.console import number, out, print_json, say, who
 from kkbc.cli.night import night_progress
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def notify(
 
     Exit status 1 when a channel failed; it is tried again with the next message.
     """
-    from kkbc import notifying
+    from kkbc.watching import notifying
 
     if deadline and (dry_run or run_id):
         raise UserError("--deadline looks at the clock", "leave --run-id and --dry-run out")
@@ -70,9 +70,9 @@ def maintain(
     json: Annotated[bool, typer.Option("--json", help="What each part did as JSON on stdout.")] = False,
 ) -> None:
     """Keeps warehouse and home quick and small, by config/maintenance.yml. The DAG `maintenance` does so every day."""
-    from kkbc import maintaining
+    from kkbc.upkeep import maintenance
 
-    done = maintaining.maintain(only or (), dry_run=dry_run)
+    done = maintenance.maintain(only or (), dry_run=dry_run)
     if json:
         print_json([part.as_json() for part in done])
         return
@@ -104,9 +104,9 @@ def backfill(
 
     Exit status 1 when a slice could not be read again; the others are done all the same.
     """
-    from kkbc import backfilling
-    from kkbc.night import Wishes
-    from kkbc.quarantine import Deed
+    from kkbc.nights import backfill
+    from kkbc.nights.night import Wishes
+    from kkbc.slices.quarantine import Deed
 
     if from_branches and (branch or why):
         raise UserError("--branch and --why go with landing", "leave them out, or leave out --from-branches")
@@ -115,9 +115,9 @@ def backfill(
     with night_progress() as progress:
         if from_branches:
             wishes = Wishes(source_root=source_root.resolve() if source_root else None, gate=gate)
-            outcome = backfilling.backfill_from_branches(until.date(), wishes, progress=progress, say=say)
+            outcome = backfill.backfill_from_branches(until.date(), wishes, progress=progress, say=say)
         else:
-            outcome = backfilling.backfill(
+            outcome = backfill.backfill(
                 since.date(),
                 until.date(),
                 Deed(why or "backfill", who()),

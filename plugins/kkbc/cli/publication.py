@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kkbc.cli.console import number, out, print_json, say, who
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 NumberArgument = Annotated[int | None, typer.Argument(metavar="N", help="Number of a publication; default: live.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
@@ -76,7 +76,7 @@ def rollback(
 ) -> None:
     """Restores an earlier publication whole, in one transaction. The next night publishes its own state again."""
     from kkbc.publishing import roll_back
-    from kkbc.publishing.looking import differences
+    from kkbc.publishing.inspect import differences
     from kkbc.warehouse import connect
 
     with connect("publisher") as conn:
@@ -100,7 +100,7 @@ def list_publications(
     last: Annotated[int, typer.Option("--last", min=1, help="So many of the latest.")] = 20, json: JsonOption = False
 ) -> None:
     """Lists publications, the latest first; the first one is live."""
-    from kkbc.publishing.looking import publications
+    from kkbc.publishing.inspect import publications
 
     found = publications(last=last)
     if json:
@@ -122,7 +122,7 @@ def list_publications(
 @publication.command("show", epilog="Example: kkbc publication show 42")
 def show_publication(which: NumberArgument = None, json: JsonOption = False) -> None:
     """Shows a publication: its tables, and the results that audited it."""
-    from kkbc.publishing.looking import publication as look
+    from kkbc.publishing.inspect import publication as look
 
     found = look(which)
     listed = found["publication"]
@@ -152,7 +152,7 @@ def show_differences(
     json: JsonOption = False,
 ) -> None:
     """Shows the totals per branch and month that a publication changed, before and after it."""
-    from kkbc.publishing.looking import differences
+    from kkbc.publishing.inspect import differences
 
     listed, rows = differences(which, branch=branch)
     if json:
@@ -168,11 +168,11 @@ def grant_reader(
     branches: Annotated[list[str], typer.Argument(metavar="BRANCH...", help="Branches whose rows it sees.")],
 ) -> None:
     """Lets a reader see the rows of branches in schema bi, besides what is of no branch."""
-    from kkbc import readers
+    from kkbc.upkeep import bi_logins
 
-    given = readers.grant(name, branches, who=who())
+    given = bi_logins.grant(name, branches, who=who())
     out.print(f"{escape(name)} sees {', '.join(given)} from now on" if given else f"{escape(name)} saw them before")
-    standing = readers.standing(name)
+    standing = bi_logins.standing(name)
     if standing == "not in branch_bi":
         say(f'the login is not a member of branch_bi yet: grant branch_bi to "{name}"')
     elif standing == "no login":
@@ -185,9 +185,9 @@ def revoke_reader(
     branches: Annotated[list[str] | None, typer.Argument(metavar="BRANCH...", help="Default: all of its.")] = None,
 ) -> None:
     """Lets a reader no longer see the rows of branches; what it saw stays on record."""
-    from kkbc import readers
+    from kkbc.upkeep import bi_logins
 
-    out.print(f"{escape(name)} no longer sees {', '.join(readers.revoke(name, branches or [], who=who()))}")
+    out.print(f"{escape(name)} no longer sees {', '.join(bi_logins.revoke(name, branches or [], who=who()))}")
 
 
 @reader.command("limits", epilog="Example: kkbc reader limits | psql -U postgres -d kkbc")
@@ -203,9 +203,9 @@ def reader_limits() -> None:
 @reader.command("list", epilog="Example: kkbc reader list --json")
 def list_readers(json: JsonOption = False) -> None:
     """Lists who sees the rows of which branch."""
-    from kkbc import readers
+    from kkbc.upkeep import bi_logins
 
-    found = readers.mapping()
+    found = bi_logins.mapping()
     if json:
         print_json([_plain(asdict(mapped)) for mapped in found])
         return

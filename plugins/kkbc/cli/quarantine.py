@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kkbc.cli.console import number, out, print_json, say, who
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 BranchOption = Annotated[str | None, typer.Option("--branch", metavar="KC044", help="Rows of this branch only.")]
 FeedOption = Annotated[
@@ -53,7 +53,7 @@ def list_rows(
     json: JsonOption = False,
 ) -> None:
     """Counts quarantined rows by business date, branch, feed and code. A row with two codes is in two groups."""
-    from kkbc.quarantine import list_groups
+    from kkbc.slices.quarantine import list_groups
 
     found = list_groups(_selection(branch, feed, day, since, until, code), closed=closed)
     if json:
@@ -82,7 +82,7 @@ def show_rows(
     json: JsonOption = False,
 ) -> None:
     """Shows the quarantined rows of a slice: line, codes, columns, and what became of each."""
-    from kkbc.quarantine import Address, show
+    from kkbc.slices.quarantine import Address, show
 
     place = Address.parse(address)
     shown = show(place, persons=pii)
@@ -126,7 +126,7 @@ def export_rows(
     json: JsonOption = False,
 ) -> None:
     """Writes quarantined rows of one feed to a file, with their cells as sent, for whoever works on them."""
-    from kkbc.quarantine import extract
+    from kkbc.slices.quarantine import extract
 
     rows = extract(_selection(branch, feed, day, since, until, code, line), path, persons=pii, closed=closed)
     if json:
@@ -154,7 +154,7 @@ def retry_rows(
 
     Exit status 1 when a slice could not be retried; the others are done all the same.
     """
-    from kkbc.quarantine import Deed, retry
+    from kkbc.slices.quarantine import Deed, retry
     from kkbc.warehouse import connect
 
     selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, who())
@@ -189,7 +189,7 @@ def resolve_rows(
     json: JsonOption = False,
 ) -> None:
     """Closes open rows that need no more work. They are not loaded, and are counted as quarantined for ever."""
-    from kkbc.quarantine import Deed, resolve
+    from kkbc.slices.quarantine import Deed, resolve
     from kkbc.warehouse import connect
 
     selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, who())
@@ -212,7 +212,7 @@ def _selection(
     code: str | None,
     line: int | None = None,
 ) -> Any:
-    from kkbc.quarantine import Selection
+    from kkbc.slices.quarantine import Selection
 
     if day is not None and (since is not None or until is not None):
         raise UserError("--date is one day, --since and --until are several", "give the one or the others")

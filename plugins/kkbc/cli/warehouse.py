@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from kkbc.cli.console import number, out, print_json, say
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def migrate() -> None:
     """Brings schema, roles and tables of the warehouse to the newest version; starts the embedded server if need be."""
-    from kkbc.warehouse.prepare import prepare
+    from kkbc.nights.prepare import prepare
 
     prepare()
     out.print("The warehouse is at the newest schema.")
@@ -34,7 +34,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Tables and rows as JSON on stdout.")] = False,
 ) -> None:
     """Writes every published mart of a schema to a file, ordered by its grain, all of one publication."""
-    from kkbc.exporting import export as write
+    from kkbc.upkeep.export import export as write
 
     written = write(schema, format_, out_dir, lambda table, rows: say(f"{table}: {rows} rows"))
     if json:
@@ -55,7 +55,7 @@ def verify(
     """
     from dataclasses import asdict
 
-    from kkbc.verifying import verify_against_rebuild
+    from kkbc.marts.verify import verify_against_rebuild
 
     if not against_rebuild:
         raise UserError("there is nothing to verify against", "add --against-rebuild")

@@ -4,7 +4,7 @@
 what a publication would change. `published_models` says what is published, and where to.
 """
 
-from kkbc.publishing.models import ForeignKey, PublishedModel, published_models
+from kkbc.marts.models import ForeignKey, PublishedModel, published_models
 from kkbc.publishing.publish import Foreseen, foresee, publish_marts
 from kkbc.publishing.record import Publication
 from kkbc.publishing.rollback import roll_back

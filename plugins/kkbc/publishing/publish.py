@@ -11,14 +11,15 @@ from typing import Any
 
 import psycopg
 
-from kkbc.errors import UserError
-from kkbc.publishing import models, totals
-from kkbc.publishing.keeping import keep, prune, set_aside
-from kkbc.publishing.models import HIDDEN, SLICES, PublishedModel
-from kkbc.publishing.pointing import check, let_go, make_missing
-from kkbc.publishing.protecting import protect
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.marts import models
+from kkbc.marts.models import HIDDEN, SLICES, PublishedModel
+from kkbc.publishing import totals
+from kkbc.publishing.foreign_keys import check, let_go, make_missing
+from kkbc.publishing.grants import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
-from kkbc.publishing.switching import (
+from kkbc.publishing.swap import (
     Change,
     State,
     copy_comments,
@@ -29,8 +30,8 @@ from kkbc.publishing.switching import (
     same_shape,
     switch,
 )
+from kkbc.publishing.undo import keep, prune, set_aside
 from kkbc.publishing.work import Work
-from kkbc.settings import get_settings
 
 REMEDY = "mend the model; nothing was published"
 

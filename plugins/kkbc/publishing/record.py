@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from kkbc.publishing.switching import Change, State
+from kkbc.publishing.swap import Change, State
 from kkbc.publishing.work import Work
 from kkbc.warehouse import locks
 from kkbc.warehouse.locks import Lock

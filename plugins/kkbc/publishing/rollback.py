@@ -10,16 +10,17 @@ from typing import Any
 
 import psycopg
 
-from kkbc.errors import UserError
-from kkbc.publishing import models, totals
-from kkbc.publishing.keeping import Kept, keep, kept_of, prune, put_in_place, set_aside
-from kkbc.publishing.models import SLICES, PublishedModel
-from kkbc.publishing.pointing import check, let_go, make_missing
-from kkbc.publishing.protecting import protect
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.marts import models
+from kkbc.marts.models import SLICES, PublishedModel
+from kkbc.publishing import totals
+from kkbc.publishing.foreign_keys import check, let_go, make_missing
+from kkbc.publishing.grants import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
-from kkbc.publishing.switching import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
+from kkbc.publishing.swap import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
+from kkbc.publishing.undo import Kept, keep, kept_of, prune, put_in_place, set_aside
 from kkbc.publishing.work import Work
-from kkbc.settings import get_settings
 from kkbc.warehouse import locks
 from kkbc.warehouse.locks import Lock
 

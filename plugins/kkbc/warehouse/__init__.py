@@ -1,4 +1,4 @@
-"""The warehouse: the embedded server, connections by role, schema migrations, and loading of slices."""
+"""The warehouse: the embedded server, connections by role, schema migrations, locks, access."""
 
 from kkbc.warehouse.connection import connect, conninfo
 from kkbc.warehouse.schema import migrate

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from kkbc.settings import get_settings
+from kkbc.core.settings import get_settings
 
 # Who may connect to the warehouse besides its owner: logins that are members of one of these.
 CONNECTING = ("loader", "transformer", "auditor", "publisher", "bi", "analyst", "branch_bi", "bi_gateway", "pii")

@@ -6,9 +6,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kkbc.errors import UserError
-from kkbc.masking import without_values
-from kkbc.settings import get_settings
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.exchange.masking import without_values
 from kkbc.warehouse import server
 
 Role = Literal["loader", "transformer", "auditor", "publisher", "analyst", "bi", "branch_bi", "pii"]

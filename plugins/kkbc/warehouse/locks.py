@@ -15,8 +15,8 @@ from enum import StrEnum
 import psycopg
 from psycopg import sql
 
-from kkbc.errors import UserError
-from kkbc.settings import get_settings
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.warehouse.connection import Role, connect
 
 # What would end the session of a holder that waits for its own work, and what tells the server that its client is gone.

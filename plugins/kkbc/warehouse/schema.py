@@ -9,8 +9,8 @@ from psycopg import sql
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import IntegrityError
 
-from kkbc.errors import UserError
-from kkbc.settings import get_settings
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.warehouse import access, connection, server
 
 MIGRATIONS = Path(__file__).parent / "migrations"

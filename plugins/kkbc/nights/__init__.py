@@ -1,0 +1,1 @@
+"""One night, step by step. The DAGs and the command line call the same functions."""

@@ -1,0 +1,57 @@
+"""Prepare: a home that can take a night, whatever it was before. What `kkbc up` and `kkbc run` start with."""
+
+import secrets
+from pathlib import Path
+
+import psycopg
+from filelock import FileLock
+from psycopg import sql
+
+from kkbc.core import tokens
+from kkbc.core.errors import UserError
+from kkbc.core.home import make_home
+from kkbc.core.settings import get_settings
+from kkbc.slices.remark import remark
+from kkbc.warehouse import schema, server
+from kkbc.warehouse.connection import DATABASE, connect
+
+
+def prepare() -> None:
+    """Starts the embedded server unless another one is configured, makes key and logins, migrates. Idempotent.
+
+    Raises UserError when the server cannot start or be reached or may not be migrated, and when the key that the
+    warehouse was loaded with is gone: a new one would make every known participant a stranger.
+    """
+    settings = get_settings()
+    make_home(settings.home)
+    # Two that come to a new home at once: the second waits, then finds it prepared.
+    with FileLock(settings.home / ".prepare.lock"):
+        if settings.database_url:
+            schema.migrate()
+        else:
+            running = server.start(settings.home)
+            schema.create_database(running, DATABASE)
+            schema.migrate()
+            _give_bi_its_password(settings.keys / "bi.password", running)
+        if not settings.pii_key_connection:
+            _make_key_for_a_new_warehouse(settings.home)
+        remark()
+
+
+def _make_key_for_a_new_warehouse(home: Path) -> None:
+    path = home / "keys" / tokens.KEY_FILE
+    if not path.exists():
+        with connect("loader") as conn:
+            if conn.execute("select 1 from ops.setting where name = 'pii_key_fingerprint'").fetchone():
+                raise UserError(
+                    f"the key file {path} is gone, and the warehouse was loaded with it", "restore your backup"
+                )
+    tokens.ensure_key(home)
+
+
+def _give_bi_its_password(path: Path, running: server.Server) -> None:
+    """The login `bi` comes in over TCP with the password in `path`, made once and set at each start."""
+    tokens.make_secret(path, secrets.token_urlsafe(18))
+    with psycopg.connect(running.conninfo(), autocommit=True) as conn:
+        password = sql.Literal(path.read_text().strip())
+        conn.execute(sql.SQL("alter role bi password {}").format(password))

@@ -1,0 +1,109 @@
+"""Foreign keys of the published tables: dropped before, checked and made at the end of a publication.
+
+On the way a table may be ahead of the one that it points to.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from kkbc.core.errors import UserError
+from kkbc.marts.models import ForeignKey, PublishedModel
+from kkbc.publishing.swap import keep_readers_out
+from kkbc.publishing.work import Work, name, names
+from kkbc.warehouse import connect
+
+
+def let_go(moving: Collection[tuple[str, str]], models: Collection[PublishedModel] = ()) -> None:
+    """Drops the foreign keys from and to tables that will be moved, and those that `models` no longer declare.
+
+    In a transaction of its own, before the caller's has touched a table: to drop a key both of its tables are kept from
+    readers, and that only for a moment. Should the publication fail, the next one makes them again.
+    """
+    with connect("publisher") as conn:
+        work = Work(conn)
+        found = work.rows(
+            "select n.nspname::text, t.relname::text, m.nspname::text, r.relname::text, c.conname::text"
+            " from pg_constraint c join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace"
+            " join pg_class r on r.oid = c.confrelid join pg_namespace m on m.oid = r.relnamespace"
+            " where c.contype = 'f' and n.nspname in ('bi', 'bi_detail') order by 1, 2, 5"
+        )
+        declared = {(model.schema, model.name): {key.name for key in model.foreign_keys} for model in models}
+        loose = [
+            ((schema, table), (to_schema, to), key)
+            for schema, table, to_schema, to, key in found
+            if (schema, table) in moving or (to_schema, to) in moving or key not in declared.get((schema, table), {key})
+        ]
+        keep_readers_out(work, {table: None for here, there, _ in loose for table in (here, there)})
+        for here, _, key in loose:
+            work.do("alter table {table} drop constraint {key}", table=name(*here), key=sql.Identifier(key))
+
+
+def check(work: Work, remedy: str) -> None:
+    """Checks the foreign keys that are there, for the rows that changed.
+
+    Raises UserError, with this remedy, when rows name rows that are not there.
+    """
+    with _told(remedy):
+        work.do("set constraints all immediate")
+
+
+def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) -> None:
+    """Makes the declared foreign keys that are not there, each of which is checked by one join.
+
+    A key that the tables have not the columns for is left out: a rolled back table may be of a time before it.
+    Raises UserError, with this remedy, when rows name rows that are not there.
+    """
+    there = set(
+        work.rows(
+            "select n.nspname::text, t.relname::text, c.conname::text from pg_constraint c"
+            " join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace where c.contype = 'f'"
+        )
+    )
+    with _told(remedy):
+        for model in models:
+            for key in model.foreign_keys:
+                missing = (model.schema, model.name, key.name) not in there
+                if missing and (work.dry or _possible(work, model, key)):
+                    _make(work, model, key)
+
+
+@contextmanager
+def _told(remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.ForeignKeyViolation as error:
+        # Its detail would name the row.
+        found = error.diag
+        raise UserError(
+            f"{found.schema_name}.{found.table_name} names rows that are not there: {found.constraint_name}", remedy
+        ) from None
+
+
+def _make(work: Work, model: PublishedModel, key: ForeignKey) -> None:
+    table = name(model.schema, model.name)
+    if key.index:
+        work.do("create index on {table} ({columns})", table=table, columns=names(key.columns))
+    work.do(
+        "alter table {table} add constraint {key} foreign key ({columns}) references {to} ({to_columns})"
+        " deferrable initially deferred",
+        table=table,
+        key=sql.Identifier(key.name),
+        columns=names(key.columns),
+        to=name(model.schema, key.to),
+        to_columns=names(key.to_columns),
+    )
+
+
+def _possible(work: Work, model: PublishedModel, key: ForeignKey) -> bool:
+    for table, columns in ((model.name, key.columns), (key.to, key.to_columns)):
+        rows = work.rows(
+            "select a.attname::text from pg_attribute a"
+            " where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped",
+            [name(model.schema, table).as_string()],
+        )
+        if not set(columns) <= {column for (column,) in rows}:
+            return False
+    return True

@@ -1,0 +1,282 @@
+"""One table goes from what readers see to what was built: by row difference, or, when its shape changed, as a whole.
+
+By difference the table stays, and no lock is taken that a reader would feel. A table of another shape is made aside
+and put in place at the end of the transaction.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.marts.models import PublishedModel
+from kkbc.publishing.sessions import ending_blockers
+from kkbc.publishing.undo import SCHEMA, Kept, forget, keep, put_in_place, set_aside
+from kkbc.publishing.work import Work, name, names, same_key
+
+# An attempt to get a table for itself, and the pause after one that failed.
+ATTEMPT = "60ms"
+PAUSE = 0.2
+# The last attempt, in which readers that are in the way are ended.
+LAST_ATTEMPT = "10s"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a published table holds: its rows, and the sum of their hashes, which follows what changes."""
+
+    rows: int
+    digest: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a table: rows deleted and inserted, and its state after it."""
+
+    deleted: int
+    inserted: int
+    state: State
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows deleted and inserted."""
+        return {"deleted": self.deleted, "inserted": self.inserted}
+
+
+def measure(work: Work, schema: str, table: str) -> State:
+    """The state of a table, by reading all of it."""
+    ((rows, digest),) = work.conn.execute(
+        sql.SQL("select count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) from {} t").format(name(schema, table))
+    ).fetchall()
+    return State(int(rows), int(digest))
+
+
+def same_shape(work: Work, model: PublishedModel) -> bool:
+    """Whether the published table is there, with the columns, types and checks of the one that was built."""
+    return _shape(work, model.source, model.primary_key) == _shape(work, (model.schema, model.name), model.primary_key)
+
+
+def switch(work: Work, model: PublishedModel, publication_id: int, before: State | None) -> Change:
+    """Brings a table that keeps its shape to the state of its source, and keeps what takes that back.
+
+    before: its state when that is known, else it is measured.
+    """
+    source, target = name(*model.source), name(model.schema, model.name)
+    if work.dry:
+        return _foreseen(work, model)
+    state = before or measure(work, model.schema, model.name)
+    kept = keep(work, publication_id, model.schema, model.name, "rows", model.primary_key)
+    gone, came, key = kept.relation("gone"), kept.relation("came"), names(model.primary_key)
+    work.do("create table {gone} as (table {target} except table {source})", gone=gone, target=target, source=source)
+    work.do("create table {came} as select {key} from {target} with no data", came=came, key=key, target=target)
+    deleted, digest_gone = _delete(work, model, gone)
+    inserted, digest_came = _insert(work, model, sql.SQL("table {} except table {}").format(source, target), came)
+    if not deleted and not inserted:
+        forget(work, [kept.difference_id])
+    after = State(state.rows - deleted + inserted, state.digest - digest_gone + digest_came)
+    return Change(deleted, inserted, after)
+
+
+def take_back(work: Work, done: Kept, publication_id: int) -> tuple[int, int]:
+    """Takes the row difference `done` back, and keeps what takes that back in turn; returns rows deleted and inserted.
+
+    The caller sees to it that the table holds in the end what it should.
+    """
+    model = PublishedModel(done.table, done.schema, done.primary_key)
+    kept = keep(work, publication_id, done.schema, done.table, "rows", done.primary_key)
+    target, gone, came = name(done.schema, done.table), kept.relation("gone"), kept.relation("came")
+    work.do(
+        "create table {gone} as select t.* from {target} t join {came} c on {match}",
+        gone=gone,
+        target=target,
+        came=done.relation("came"),
+        match=same_key(done.primary_key, "t", "c"),
+    )
+    work.do(
+        "create table {came} as select {key} from {target} with no data",
+        came=came,
+        key=names(done.primary_key),
+        target=target,
+    )
+    deleted, _ = _delete(work, model, gone)
+    inserted, _ = _insert(work, model, sql.SQL("table {}").format(done.relation("gone")), came)
+    return deleted, inserted
+
+
+def _delete(work: Work, model: PublishedModel, gone: sql.Identifier) -> tuple[int, int]:
+    ((rows, digest),) = work.conn.execute(
+        sql.SQL(
+            "with out as (delete from {target} t using {gone} g where {match} returning hashtextextended(t::text, 0) h)"
+            " select count(*), coalesce(sum(h), 0) from out"
+        ).format(target=name(model.schema, model.name), gone=gone, match=same_key(model.primary_key, "t", "g"))
+    ).fetchall()
+    return int(rows), int(digest)
+
+
+def _insert(work: Work, model: PublishedModel, rows_to_come: sql.Composable, came: sql.Identifier) -> tuple[int, int]:
+    """Inserts, and notes the keys in `came`; returns rows and the sum of their hashes."""
+    key = names(model.primary_key)
+    ((rows, digest),) = work.conn.execute(
+        sql.SQL(
+            "with come as (insert into {target} as t {rows} returning {key}, hashtextextended(t::text, 0) as h$),"
+            " noted as (insert into {came} select {key} from come)"
+            " select count(*), coalesce(sum(h$), 0) from come"
+        ).format(target=name(model.schema, model.name), rows=rows_to_come, key=key, came=came)
+    ).fetchall()
+    return int(rows), int(digest)
+
+
+def _foreseen(work: Work, model: PublishedModel) -> Change:
+    """What a dry run says of a table that keeps its shape."""
+    source, target = name(*model.source), name(model.schema, model.name)
+    counts = sql.SQL("select (select count(*) from (table {0} except table {1}) x), count(*) from {0}")
+    ((deleted, rows),) = work.conn.execute(counts.format(target, source)).fetchall()
+    ((inserted, _),) = work.conn.execute(counts.format(source, target)).fetchall()
+    if deleted:
+        work.do(
+            "delete from {target} t using (table {target} except table {source}) g where {match}",
+            target=target,
+            source=source,
+            match=same_key(model.primary_key, "t", "g"),
+        )
+    if inserted:
+        work.do("insert into {target} table {source} except table {target}", target=target, source=source)
+    return Change(deleted, inserted, State(rows - deleted + inserted, 0))
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A table of another shape, made in `bi_kept` under `relation`, to be put in the place of the published one."""
+
+    model: PublishedModel
+    relation: str
+    state: State
+
+
+def make_aside(work: Work, model: PublishedModel) -> Aside:
+    """Makes the table of a new shape aside, with all of its rows; no reader waits for that."""
+    relation = f"made_{model.schema}_{model.name}"
+    made, source = name(SCHEMA, relation), name(*model.source)
+    work.do("create table {made} (like {source} including all excluding indexes)", made=made, source=source)
+    work.do("insert into {made} table {source}", made=made, source=source)
+    work.do("alter table {made} add primary key ({key})", made=made, key=names(model.primary_key))
+    work.do("analyze {made}", made=made)
+    return Aside(model, relation, measure(work, *model.source) if work.dry else measure(work, SCHEMA, relation))
+
+
+def make_again(work: Work, done: Kept) -> str:
+    """Makes a table as it was kept whole, aside; returns its name there. What was kept stays for the next time."""
+    relation = f"made_{done.schema}_{done.table}"
+    made, whole = name(SCHEMA, relation), done.relation("whole")
+    work.do("create table {made} (like {whole} including all)", made=made, whole=whole)
+    work.do("insert into {made} table {whole}", made=made, whole=whole)
+    work.do("alter table {made} add primary key ({key})", made=made, key=names(done.primary_key))
+    work.do("analyze {made}", made=made)
+    ((comment,),) = work.rows("select obj_description(to_regclass(%s), 'pg_class')", [whole.as_string()])
+    work.do("comment on table {made} is {comment}", made=made, comment=sql.Literal(comment))
+    return relation
+
+
+def replace(work: Work, aside: Aside, publication_id: int, before: State | None) -> Change:
+    """Puts a table that was made aside in the place of the published one, if there is one, which is kept whole."""
+    schema, table = aside.model.schema, aside.model.name
+    old_key = primary_key(work, schema, table)
+    kept = keep(work, publication_id, schema, table, "shape" if old_key else "created", old_key)
+    rows = 0
+    if old_key:
+        rows = (before or measure(work, schema, table)).rows
+        set_aside(work, schema, table, kept)
+    put_in_place(work, aside.relation, schema, table)
+    return Change(rows, aside.state.rows, aside.state)
+
+
+def keep_readers_out(work: Work, tables: Iterable[tuple[str, str]]) -> None:
+    """Waits until nobody reads these tables, and lets no reader in until the transaction ends.
+
+    New readers queue behind a waiting lock, so that each attempt is short, and between two of them all are let in. An
+    attempt is shorter than the server's wait for deadlocks too, which might end a reader. Readers who have not let go
+    after `reader_patience_seconds` lose their sessions, which is logged.
+    Raises UserError when the tables are kept by someone else, who may publish as well.
+    """
+    found = [name(*table) for table in tables]
+    there = [table for table in found if work.rows("select 1 where to_regclass(%s) is not null", [table.as_string()])]
+    if not there:
+        return
+    until = time.monotonic() + get_settings().reader_patience_seconds
+    while not _lock(work, there, ATTEMPT):
+        if time.monotonic() < until:
+            time.sleep(PAUSE)
+            continue
+        with ending_blockers(work.conn):
+            if _lock(work, there, LAST_ATTEMPT):
+                return
+        raise UserError(
+            f"readers hold {', '.join(t.as_string() for t in there)}, of which one has a new shape",
+            "end their transactions (pg_stat_activity tells whose), then try again",
+        )
+
+
+def _lock(work: Work, tables: Iterable[sql.Identifier], timeout: str) -> bool:
+    """Whether the tables could be had within the time."""
+    try:
+        with work.conn.transaction():
+            work.conn.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(timeout)))
+            work.do("lock table {tables} in access exclusive mode", tables=sql.SQL(", ").join(tables))
+            work.conn.execute("set local lock_timeout = 0")
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+def primary_key(work: Work, schema: str, table: str) -> tuple[str, ...]:
+    """The columns of the primary key of a table."""
+    rows = work.rows(
+        "select a.attname::text from pg_index i cross join unnest(i.indkey::int[]) with ordinality k (attnum, place)"
+        " join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum"
+        " where i.indrelid = to_regclass(%s) and i.indisprimary order by k.place",
+        [name(schema, table).as_string()],
+    )
+    return tuple(column for (column,) in rows)
+
+
+def _shape(work: Work, relation: tuple[str, str], key: tuple[str, ...]) -> list[tuple[str, str, bool]]:
+    """Columns with type and whether they are never null, then checks."""
+    return work.rows(
+        "select column_name, definition, required from (select a.attnum::int as place, a.attname::text as column_name,"
+        " format_type(a.atttypid, a.atttypmod) as definition, a.attnotnull or a.attname = any(%(key)s) as required"
+        " from pg_attribute a where a.attrelid = to_regclass(%(table)s) and a.attnum > 0 and not a.attisdropped"
+        " union all select 10000, '', pg_get_constraintdef(c.oid), true from pg_constraint c"
+        " where c.conrelid = to_regclass(%(table)s) and c.contype = 'c') as shape order by place, definition",
+        {"table": name(*relation).as_string(), "key": list(key)},
+    )
+
+
+def copy_comments(work: Work, model: PublishedModel, aside: str | None = None) -> None:
+    """Brings the comments of table and columns to those of the source, where they differ.
+
+    aside: the table's name in `bi_kept`, while it lies there. A dry run cannot look at a table that is not made.
+    """
+    target = name(SCHEMA, aside) if aside else name(model.schema, model.name)
+    differing = work.rows(
+        "select a.attname, s.description from pg_attribute a"
+        " left join pg_description s on s.objoid = a.attrelid and s.objsubid = a.attnum"
+        " and s.classoid = 'pg_class'::regclass"
+        " left join pg_attribute b on b.attrelid = to_regclass(%(target)s) and b.attname = a.attname"
+        " left join pg_description t on t.objoid = b.attrelid and t.objsubid = b.attnum"
+        " and t.classoid = 'pg_class'::regclass"
+        " where a.attrelid = to_regclass(%(source)s) and a.attnum > 0 and not a.attisdropped"
+        " and s.description is distinct from t.description"
+        " union all select null, obj_description(to_regclass(%(source)s), 'pg_class')"
+        " where obj_description(to_regclass(%(source)s), 'pg_class')"
+        " is distinct from obj_description(to_regclass(%(target)s), 'pg_class')",
+        {"source": name(*model.source).as_string(), "target": target.as_string()},
+    )
+    for column, comment in differing:
+        thing = sql.SQL("table {}").format(target)
+        if column is not None:
+            thing = sql.SQL("column {}.{}").format(target, sql.Identifier(column))
+        work.do("comment on {thing} is {comment}", thing=thing, comment=sql.Literal(comment))

@@ -1,6 +1,0 @@
-"""A seeded play of all branches, night by night, with the truth of every figure. Every person in it is invented."""
-
-from kkbc.simulator.scale import DEFAULT, NATIONAL, Scale
-from kkbc.simulator.world import Night, World
-
-__all__ = ["DEFAULT", "NATIONAL", "Night", "Scale", "World"]

@@ -1,0 +1,237 @@
+"""Holding: a branch's new slices are kept out of a publication, and brought back when a person releases them.
+
+The rows of a held slice lie in landing alone. Raw then holds what it would if the slice had never come: the revision
+that was published before, if there was one, is put back. So models and marts need not know of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import polars as pl
+import psycopg
+from psycopg.rows import dict_row
+
+from kkbc.core import tokens
+from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.core.spool import spool_folder
+from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.registry import load_registry
+from kkbc.exchange.slices import Slice
+from kkbc.intake.landing import Landing
+from kkbc.intake.process import judge_rows, read_lines
+from kkbc.intake.validation import Context
+from kkbc.slices.load import SliceRecord, all_rows, copy_rows, delete_rows, lock_slice, next_load_id, replace_in_force
+from kkbc.warehouse import connect
+
+_SLICE = "(feed, branch_id, business_date, revision) = (%(feed)s, %(branch_id)s, %(business_date)s, %(revision)s)"
+
+# In force, in this build, in no publication yet, and never released: what the view audit.slices calls new.
+_NEW = """
+select feed, branch_id, business_date, revision from ops.slice s
+where build_id = %s and status = 'loaded' and branch_id = %s
+    and load_id > coalesce((select max(load_id) from ops.build where outcome = 'published'), 0)
+    and not exists (select from ops.hold h where (h.feed, h.branch_id, h.business_date, h.revision)
+        = (s.feed, s.branch_id, s.business_date, s.revision))
+order by feed, business_date
+"""
+
+# What went through a gate: a publication, or a person.
+_EARLIER = """
+select max(revision) from ops.slice s
+where feed = %(feed)s and branch_id = %(branch_id)s and business_date = %(business_date)s
+    and revision < %(revision)s and status = 'superseded'
+    and (load_id <= (select max(load_id) from ops.build where outcome = 'published')
+        or exists (select from ops.hold h where (h.feed, h.branch_id, h.business_date, h.revision)
+            = (s.feed, s.branch_id, s.business_date, s.revision) and h.released_at is not null))
+"""
+
+_OPEN = f"select closed_as from ops.hold where {_SLICE} for update"  # noqa: S608 (a constant)
+
+_RELEASE = (
+    f"update ops.slice set status = 'loaded', load_id = %(load_id)s, retry_load_ids = '{{}}', loaded_at = now(),"  # noqa: S608 (a constant)
+    f" build_id = null where {_SLICE}",
+    "update ops.hold set released_at = now(), released_by = %(done_by)s, release_why = %(why)s,"  # noqa: S608 (a constant)
+    f" closed_as = 'released' where {_SLICE}",
+)
+
+_TAKE_OUT = f"update ops.slice set status = 'held' where {_SLICE}"  # noqa: S608 (a constant)
+
+_RESTORE = (
+    f"update ops.slice set status = 'loaded' where {_SLICE}",  # noqa: S608 (a constant)
+    "update ops.quarantine set closed_at = null, closed_as = null, closed_why = null"  # noqa: S608 (a constant)
+    f" where {_SLICE} and closed_as = 'superseded'",
+)
+
+_RECORD = (
+    "select run_id, manifest_sha256, rows_sent, sent_at, file_name, file_format, bytes, sha256, landed_uri,"  # noqa: S608 (a constant)
+    f" manifest_seen_at, load_id, rows_accepted from ops.slice where {_SLICE}"
+)
+
+_MOVED = f"""
+select line, closed_as = 'accepted', (
+    select max(e.load_id) from ops.quarantine_event e
+    where (e.feed, e.branch_id, e.business_date, e.revision, e.line)
+        = (q.feed, q.branch_id, q.business_date, q.revision, q.line) and e.event = 'accepted'
+)
+from ops.quarantine q where {_SLICE}
+"""  # noqa: S608 (a constant)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A row of ops.hold. `restored_revision` is in force meanwhile; `closed_as` None: still held."""
+
+    feed: str
+    branch_id: str
+    business_date: Any
+    revision: int
+    build_id: int
+    held_at: datetime
+    reasons: list[str]
+    restored_revision: int | None
+    released_at: datetime | None
+    released_by: str | None
+    release_why: str | None
+    closed_as: str | None
+
+    @property
+    def slice(self) -> Slice:
+        """The slice that is held."""
+        return Slice(self.feed, self.branch_id, self.business_date, self.revision)
+
+
+def hold(conn: psycopg.Connection, build_id: int, branch_id: str, reasons: Mapping[str, Sequence[str]]) -> list[Slice]:
+    """Takes the new slices of a branch out of `build_id`, all in one transaction; returns them.
+
+    `conn` acts as role loader, in autocommit mode. Those that `reasons` names, by slice as text, are held for what it
+    says, the others of the branch with them. A slice that was published before, or released by a person, stays. Holding
+    again changes nothing. Raises UserError when landing no longer has the rows of the revision that is to come back.
+    """
+    taken = []
+    with conn.transaction():
+        for row in conn.execute(_NEW, [build_id, branch_id]).fetchall():
+            slice_ = Slice(*row)
+            # A load that was faster has superseded it: that revision is the next build's.
+            if lock_slice(conn, slice_) == slice_.revision:
+                companion = [f"held with {', '.join(sorted(reasons))}"]
+                _take_out(conn, slice_, build_id, list(reasons.get(str(slice_), companion)))
+                taken.append(slice_)
+    return taken
+
+
+def release(conn: psycopg.Connection, slice_: Slice, *, why: str, done_by: str) -> int:
+    """Loads a held slice after all, from landing, for the next build; returns its number of accepted rows.
+
+    `conn` acts as role loader, in autocommit mode. The reason is kept in ops.hold, and the slice is never held again.
+    Raises UserError when the slice is not held, no reason is given, or landing no longer has its rows.
+    """
+    if not why.strip():
+        raise UserError("no reason is given", "say why in a few words: it is kept with the slice")
+    contract, place = load_contract(slice_.feed), _place(slice_)
+    with conn.transaction():
+        in_force = lock_slice(conn, slice_)
+        closed = conn.execute(_OPEN, place).fetchone()
+        if closed is None or closed[0] is not None:
+            became = "it was never held" if closed is None else f"it was {closed[0]}"
+            raise UserError(f"{slice_} is not held: {became}", "`kkbc gate list` shows what is")
+        if in_force is not None:
+            replace_in_force(conn, contract, slice_)
+        load_id = next_load_id(conn)
+        accepted = _put_back(conn, slice_, load_id)
+        values = {**place, "load_id": load_id, "done_by": done_by, "why": why.strip()}
+        for statement in _RELEASE:
+            conn.execute(statement, values)
+    return accepted
+
+
+def holds(*, closed: bool = False) -> list[Held]:
+    """The slices that are held now, or (`closed`) those that were, the latest first."""
+    with connect("auditor") as plain_conn:
+        conn = cast("psycopg.Connection[dict[str, Any]]", plain_conn)
+        conn.row_factory = dict_row
+        rows = conn.execute(
+            "select * from ops.hold where (closed_as is not null) = %s"
+            " order by held_at desc, branch_id, business_date, feed, revision",
+            [closed],
+        ).fetchall()
+    return [Held(**row) for row in rows]
+
+
+def _take_out(conn: psycopg.Connection, slice_: Slice, build_id: int, reasons: list[str]) -> None:
+    place = _place(slice_)
+    delete_rows(conn, load_contract(slice_.feed), slice_)
+    conn.execute(_TAKE_OUT, place)
+    row = conn.execute(_EARLIER, place).fetchone()
+    earlier = row[0] if row is not None else None
+    if earlier is not None:
+        restored = Slice(slice_.feed, slice_.branch_id, slice_.business_date, earlier)
+        _put_back(conn, restored)
+        for statement in _RESTORE:
+            conn.execute(statement, _place(restored))
+    conn.execute(
+        "insert into ops.hold (feed, branch_id, business_date, revision, build_id, reasons, restored_revision)"
+        " values (%(feed)s, %(branch_id)s, %(business_date)s, %(revision)s, %(build_id)s, %(reasons)s, %(earlier)s)",
+        {**place, "build_id": build_id, "reasons": reasons, "earlier": earlier},
+    )
+
+
+def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = None) -> int:
+    """Loads the accepted rows of a slice from landing, by the loads that they had or by `load_id`; returns how many.
+
+    Rows that a retry of the quarantine accepted, or took the key of, are as the retry left them.
+    """
+    contract = load_contract(slice_.feed)
+    record, first_load, accepted = _on_record(conn, slice_)
+    gone, later = _after_loading(conn, slice_)
+    landing = Landing(get_settings().landing)
+    assert record.landed_uri is not None
+    rows = (
+        frame.filter(~pl.col("_line").is_in(gone.implode())) for frame in landing.rows(record.landed_uri, "accepted")
+    )
+    count = copy_rows(conn, contract, record, rows, load_id or first_load)
+    for by, lines in later.items():
+        count += copy_rows(conn, contract, record, _judged_anew(landing, record, lines), load_id or by)
+    all_rows(accepted, count)
+    return count
+
+
+def _on_record(conn: psycopg.Connection, slice_: Slice) -> tuple[SliceRecord, int, int]:
+    row = conn.execute(_RECORD, _place(slice_)).fetchone()
+    assert row is not None
+    return SliceRecord(slice_, *row[:10]), row[10], row[11]
+
+
+def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, dict[int, list[int]]]:
+    """Lines that are no longer what they were when the slice was first loaded; those accepted since, by their load."""
+    rows = conn.execute(_MOVED, _place(slice_)).fetchall()
+    later: dict[int, list[int]] = {}
+    for line, accepted, load_id in rows:
+        if accepted:
+            later.setdefault(load_id, []).append(line)
+    return pl.Series("_line", [row[0] for row in rows], dtype=pl.Int64), later
+
+
+def _judged_anew(landing: Landing, record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
+    """Rows that a retry accepted, read once more: beside the landed bytes lies only what was accepted at first."""
+    registry, contract = load_registry(), load_contract(record.slice.feed)
+    offices = frozenset(office.branch_id for office in registry.offices)
+    zone = registry.get(record.slice.branch_id).zone
+    context = Context(record.slice, zone, record.sent_at, offices, seen_at=record.manifest_seen_at)
+    assert record.landed_uri is not None
+    with landing.open(record.landed_uri, record.file_name) as landed, spool_folder("held") as folder:
+        rows = read_lines(landed, contract, record.manifest_rows, lines)
+        parts = judge_rows(rows, contract, context, tokens.load_key(), folder)
+        for number in range(len(parts)):
+            yield parts.read(number).accepted
+
+
+def _place(slice_: Slice) -> dict[str, Any]:
+    return {
+        "feed": slice_.feed,
+        "branch_id": slice_.branch_id,
+        "business_date": slice_.business_date,
+        "revision": slice_.revision,
+    }

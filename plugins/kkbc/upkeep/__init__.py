@@ -1,0 +1,1 @@
+"""What keeps an installation well: maintenance, documents, exports, logins of BI, doctor, search for personal data."""

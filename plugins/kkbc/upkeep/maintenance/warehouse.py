@@ -1,0 +1,86 @@
+"""Maintenance of the warehouse: partitions ahead, rows past their time, statistics, old publications."""
+
+from datetime import date
+
+import psycopg
+from psycopg import sql
+
+from kkbc.core import clock
+from kkbc.core.settings import get_settings
+from kkbc.upkeep.maintenance.policy import Policy
+from kkbc.warehouse import connect
+from kkbc.warehouse.connection import Role
+
+# Kinds of rows that ops.forget knows, which also says what of them stays.
+_PAST = ("attempts", "steps", "dbt_results", "expectation_results", "notifications")
+
+
+def partitions(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Makes the partitions of this month and of those ahead, so that no load has to wait for that."""
+    today = clock.now().astimezone(clock.JAKARTA).date()
+    wanted = [_months_on(today, number) for number in range(policy.months_ahead + 1)]
+    with connect("loader") as conn:
+        found = [day for day in wanted if not _has_partition(conn, day)]
+        for day in found if not dry_run else ():
+            conn.execute("select ops.ensure_partitions(%s)", [day])
+    return {"months_made": len(found)}
+
+
+def rows(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Deletes rows of ops that are past their time; returns how many of each kind."""
+    days = {"dbt_results": policy.results, "expectation_results": policy.results}
+    gone = {}
+    with connect("loader") as conn:
+        for name in _PAST:
+            values = [name, days.get(name) or getattr(policy, name), get_settings().publications_kept]
+            ((gone[name],),) = conn.execute("select ops.forget(%s, %s, %s)", values).fetchall()
+        if dry_run:
+            conn.rollback()
+    return gone
+
+
+def analyze(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Brings the planner's statistics up to date, each schema by whoever owns its tables."""
+    owners: dict[Role | None, tuple[str, ...]] = {
+        None: ("ops", "raw", "vault"),
+        "transformer": ("next",),
+        "publisher": ("bi", "bi_detail"),
+    }
+    done = 0
+    for role, schemas in owners.items():
+        with connect(role, autocommit=True) as conn:
+            tables = conn.execute(
+                # Of a partitioned table the statistics of its own are made with those of its parts.
+                "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+                " where n.nspname = any(%s) and c.relkind in ('r', 'p') and not c.relispartition"
+                " and pg_has_role(c.relowner, 'usage') order by 1, 2",
+                [list(schemas)],
+            ).fetchall()
+            for table in tables if not dry_run else ():
+                conn.execute(sql.SQL("analyze {}").format(sql.Identifier(*table)))
+            done += len(tables)
+    return {"tables": done}
+
+
+def publications(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Lets go of what is kept to take back more publications than `publications_kept`."""
+    from kkbc.publishing.record import alone
+    from kkbc.publishing.undo import prune
+    from kkbc.publishing.work import Work
+
+    with connect("publisher") as conn:
+        alone(conn)
+        pruned = prune(Work(conn), get_settings().publications_kept)
+        if dry_run:
+            conn.rollback()
+    return {"publications": len(pruned)}
+
+
+def _months_on(day: date, months: int) -> date:
+    years, month = divmod(day.month - 1 + months, 12)
+    return date(day.year + years, month + 1, 1)
+
+
+def _has_partition(conn: psycopg.Connection, day: date) -> bool:
+    row = conn.execute("select to_regclass(%s) is not null", [f"vault.contributions_{day:%Y_%m}"]).fetchone()
+    return row is not None and bool(row[0])

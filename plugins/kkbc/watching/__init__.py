@@ -1,0 +1,1 @@
+"""What people look at: status, board, branch page, messages, metrics."""

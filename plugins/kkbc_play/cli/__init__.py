@@ -1,0 +1,11 @@
+"""Commands that `kkbc` has where the play is installed."""
+
+import typer
+
+from kkbc_play.cli import simulate, stack
+
+
+def register(app: typer.Typer) -> None:
+    """Adds all of them."""
+    for module in (simulate, stack):
+        module.register(app)

@@ -1,0 +1,61 @@
+"""Tokens and the key that they hang on."""
+
+import hashlib
+import hmac
+import stat
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from kkbc.core import tokens
+from kkbc.core.errors import UserError
+
+
+def test_a_token_is_the_first_half_of_the_keyed_hash(home: Path) -> None:
+    tokens.ensure_key(home)
+    key = tokens.load_key()
+    niks = ["3171011203909001", "3171015203909002", "3171011203909001"]
+    expected = [hmac.new(key, nik.encode(), hashlib.sha256).hexdigest()[:32] for nik in niks]
+    assert tokens.tokens(pl.Series(niks), key).to_list() == expected
+    assert expected[0] != expected[1]
+
+
+def test_the_key_is_made_once_and_for_its_owner_alone(home: Path) -> None:
+    path = tokens.ensure_key(home)
+    first = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert tokens.ensure_key(home).read_text() == first
+    assert len(tokens.load_key()) == 32
+
+
+def test_another_key_has_another_fingerprint(home: Path) -> None:
+    tokens.ensure_key(home)
+    key = tokens.load_key()
+    assert tokens.fingerprint(key) != tokens.fingerprint(bytes(32))
+    assert key.hex() not in tokens.fingerprint(key)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [
+        (None, 0o600, "does not exist"),
+        ("ab" * 32, 0o644, "can be read by others"),
+        ("not hexadecimal", 0o600, "no hexadecimal text"),
+        ("abcd", 0o600, "shorter than 32 bytes"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_named_with_its_remedy(
+    home: Path, content: str | None, mode: int, told: str
+) -> None:
+    path = home / "keys" / tokens.KEY_FILE
+    if content is not None:
+        path.parent.mkdir()
+        path.write_text(content)
+        path.chmod(mode)
+    with pytest.raises(UserError, match=told) as caught:
+        tokens.load_key()
+    assert str(path) in str(caught.value)
+    assert caught.value.remedy
+    assert content is None or content not in str(caught.value)

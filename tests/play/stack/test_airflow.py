@@ -1,0 +1,319 @@
+"""A real Airflow on homes of its own: up, a night, a crash, down."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
+from tests.play.stack.conftest import REGISTRY, at
+
+from kkbc.core import local_airflow
+from kkbc.core.errors import GateFailed, UserError
+from kkbc.core.settings import PROJECT_ROOT, get_settings
+from kkbc.nights.night import Wishes
+from kkbc.upkeep import privacy_search
+from kkbc.upkeep.doctor import examine
+from kkbc.warehouse import connect
+from kkbc_play.simulator import Scale, World
+from kkbc_play.stack import configuration, down, processes, states, up
+from kkbc_play.stack.api import Api
+from kkbc_play.stack.lifecycle import DAGS
+from kkbc_play.stack.nights import run_in_airflow
+
+pytestmark = pytest.mark.airflow
+
+FIRST = date(2023, 12, 11)
+CANARIES = date(2024, 3, 4)  # which no other test plays
+TINY = Scale(registrations=60, contributions=150, opening=300)
+
+
+@pytest.fixture(autouse=True)
+def current(running: Path) -> Iterator[None]:
+    with at(running):
+        yield
+
+
+def traces(home: Path) -> list[str]:
+    """Every process that has something of `home` in its arguments, working folder or open files."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            texts = [*process.cmdline(), process.cwd(), *(file.path for file in process.open_files())]
+        except psutil.Error:
+            continue
+        if process.pid != os.getpid() and any(str(home) in text for text in texts):
+            found.append(" ".join(process.cmdline()))
+    return found
+
+
+def test_all_parts_run_and_the_doctor_agrees() -> None:
+    assert [part.name for part in states() if not part.running] == []
+    findings = {finding.name: finding for finding in examine()}
+    assert {name: f.found for name, f in findings.items() if f.state == "fail"} == {}
+    assert findings["airflow"].state == findings["dags"].state == findings["warehouse"].state == "ok"
+
+
+def test_up_again_changes_nothing() -> None:
+    before = states()
+    up()
+    assert states() == before
+
+
+def test_nobody_gets_in_without_the_password() -> None:
+    airflow = local_airflow.find(get_settings())
+    assert airflow is not None
+    assert httpx.get(f"{airflow.url}/api/v2/dags").status_code == 401
+    wrong = httpx.post(f"{airflow.url}/auth/token", json={"username": "admin", "password": "admin"})
+    assert wrong.status_code == 401
+
+
+def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
+    world = World(tmp_path, seed=3, scale=TINY, first_date=FIRST)
+    night = world.play_night()
+    seen: dict[str, tuple[int, int]] = {}
+    outcome = run_in_airflow(
+        Wishes(night.business_date, world.branches_root, first_business_date=FIRST, gate="warn"),
+        lambda stage, done, total: seen.update({stage: (done, total)}),
+    )
+    assert outcome["failed"] == {}
+    assert outcome["branches"] == 5
+    assert outcome["as_of"] == "2023-12-11"
+    assert any("KC122" in note for note in outcome["notes"])
+    assert seen == {"pull": (5, 5), "build": (2, 2), "audit": (2, 2), "publish": (1, 1)}
+    with connect("bi") as conn:
+        expected = conn.execute("select business_date, branches_expected from bi.kpi_national_daily").fetchall()
+    assert expected == [(FIRST, 4)]
+    again = run_in_airflow(Wishes(night.business_date, world.branches_root))
+    assert not again["news"]
+    assert again["publication_id"] is None
+
+
+def test_nobody_else_can_look_into_the_home_of_a_night(running: Path) -> None:
+    """Logs, lineage, data docs, landing, pid files and all: only PostgreSQL's own group may walk to its data."""
+    found = {path: path.lstat() for path in (running, *running.rglob("*")) if not path.is_symlink()}
+    wide = {str(path): oct(item.st_mode) for path, item in found.items() if item.st_mode & 0o067}
+    wide |= {str(path): oct(item.st_mode) for path, item in found.items() if item.st_mode & 0o010 and item.st_gid == 0}
+    # A socket is opened by whoever may enter its folder; that of the test is written by the test.
+    assert {path: mode for path, mode in wide.items() if "/.s.PGSQL." not in path and "branches.yml" not in path} == {}
+    assert {path.name for path, item in found.items() if item.st_mode & 0o010} <= {running.name}
+
+
+def finished(api: Api, dag_id: str, run_id: str) -> str:
+    """The state in which a run ends."""
+    deadline = time.monotonic() + 600
+    while (state := str(api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])) not in ("success", "failed"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return state
+
+
+def hashes() -> list[tuple[str, str]]:
+    """A hash of every published table, and of the rows that they are made of, but for by which load they came."""
+    found = []
+    with connect() as conn:
+        tables = conn.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('bi', 'bi_detail')"
+            " and tablename not like 'publication%%' union all select 'raw.registrations' union all"
+            " select 'raw.contributions' union all select 'vault.registrations' order by 1"
+        ).fetchall()
+        for (table,) in tables:
+            row = conn.execute(
+                "select md5(string_agg(t, ';' order by t)) from"
+                f" (select (to_jsonb(r) - '_load_id' - 'publication_id')::text as t from {table} r) as rows".encode()
+            ).fetchone()
+            assert row is not None
+            found.append((table, str(row[0])))
+    return found
+
+
+def test_a_backfill_reads_landing_and_no_branch(running: Path, tmp_path: Path) -> None:
+    """Rows that were lost come back by `airflow backfill create`, though no branch is there any more."""
+    day = date(2020, 2, 28)
+    world = World(tmp_path, seed=4, scale=TINY, first_date=day)
+    world.play_night()
+    run_in_airflow(Wishes(FIRST, world.branches_root, first_business_date=FIRST, gate="warn"))
+    whole = hashes()
+    shutil.rmtree(tmp_path)
+    with connect() as conn:
+        assert conn.execute("delete from raw.registrations where _business_date = %s", [day]).rowcount > 0
+    assert hashes() != whole
+    airflow = local_airflow.find(get_settings())
+    assert airflow is not None
+    api = Api(airflow)
+    created = subprocess.run(
+        [
+            *(sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", "pull_branches"),
+            *("--from-date", "2020-02-28", "--to-date", "2020-02-29", "--dag-run-conf", '{"gate": "warn"}'),
+        ],
+        env=dict(configuration.environment(get_settings())),
+        capture_output=True,
+        text=True,
+    )
+    assert created.returncode == 0, created.stderr
+    runs = api.get("dags/pull_branches/dagRuns", run_type="backfill")["dag_runs"]
+    # Three moments for one business date: the first does the work.
+    assert len(runs) == 3
+    assert {finished(api, "pull_branches", run["dag_run_id"]) for run in runs} == {"success"}
+    with connect("auditor") as conn:
+        noted = conn.execute("select run_id, as_of from ops.run where run_id like 'backfill%%'").fetchall()
+    assert [as_of for _, as_of in noted] == [FIRST]
+    caused: list[str] = []
+    while not caused:
+        (event,) = api.get("assets/events", source_dag_id="pull_branches", source_run_id=noted[0][0])["asset_events"]
+        caused = [run["run_id"] for run in event["created_dagruns"]]
+        time.sleep(1)
+    assert finished(api, "build_marts", caused[0]) == "success"
+    assert hashes() == whole
+
+
+def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_path: Path) -> None:
+    """A target of an office that the registry does not know is quarantined, until it does."""
+    day = date(2023, 12, 12)
+    content = b"kode_kantor,bulan,target_peserta_baru,target_peserta_aktif,target_iuran\nKC003,2023-12,10,100,1000\n"
+    folder = tmp_path / "HQ" / day.isoformat()
+    folder.mkdir(parents=True)
+    (folder / "target.csv").write_bytes(content)
+    listed = {"feed": "target", "name": "target.csv", "rows": 1, "bytes": len(content)}
+    manifest = {
+        "schema_version": 1,
+        "branch_id": "HQ",
+        "business_date": day.isoformat(),
+        "revision": 1,
+        "sent_at": f"{day}T19:00:00+07:00",
+        "files": [{**listed, "sha256": hashlib.sha256(content).hexdigest()}],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    run_in_airflow(Wishes(day, tmp_path, first_business_date=FIRST, gate="warn"))
+    registry = running / "branches.yml"
+    known = registry.read_text()
+    airflow = local_airflow.find(get_settings())
+    assert airflow is not None
+    api = Api(airflow)
+    try:
+        registry.write_text(known + "  - {branch_id: KC003}\n")
+        wanted = {"logical_date": None, "conf": {"why": "KC003 was opened", "feed": "target", "gate": "warn"}}
+        run_id = api.post("dags/retry_quarantine/dagRuns", wanted)["dag_run_id"]
+        assert finished(api, "retry_quarantine", run_id) == "success"
+        caused: list[str] = []
+        while not caused:
+            (event,) = api.get("assets/events", source_dag_id="retry_quarantine", source_run_id=run_id)["asset_events"]
+            caused = [run["run_id"] for run in event["created_dagruns"]]
+            time.sleep(1)
+        assert finished(api, "build_marts", caused[0]) == "success"
+    finally:
+        registry.write_text(known)
+    with connect("auditor") as conn:
+        targets = conn.execute("select branch_id, target_new from raw.targets where _business_date = %s", [day])
+        assert targets.fetchall() == [("KC003", 10)]
+        runs = conn.execute("select as_of, outcome from ops.run where run_id = %s", [f"retry__{run_id}"])
+        assert runs.fetchall() == [(day, "published")]
+        # The nights of the tests before have targets of KC003 too.
+        said = "select event, why, done_by from ops.quarantine_event where business_date = %s"
+        events = conn.execute(said, [day])
+        assert events.fetchall() == [("accepted", "KC003 was opened", f"airflow {local_airflow.ADMIN}")]
+
+
+def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"source root {tmp_path}/nowhere is no folder") as caught:
+        run_in_airflow(Wishes(FIRST, tmp_path / "nowhere"))
+    assert not isinstance(caught.value, GateFailed)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gate", ["fail", "warn"])
+def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, gate: Literal["fail", "warn"]) -> None:
+    """Exchange rule 39, with task logs, XCom and all of Airflow's metadata, after a night that went well or not."""
+    day = CANARIES + timedelta(days=gate == "warn")
+    plant(tmp_path, day)
+    try:
+        told = str(run_in_airflow(Wishes(day, tmp_path, first_business_date=day, gate=gate), lambda *_: None))
+        assert "is not listed, ignored" in told
+    except UserError as error:  # what the branches sent is so bad that the gate may stop it
+        told = str(error)
+    assert grep(told.encode()) == []
+    places = privacy_search.search(list(STEMS.values()), lawful=True)
+    assert sorted({place.place for place in places if not place.lawful}) == []
+    landing = str(running / "landing")
+    assert {place.value for place in places if place.place.startswith(landing)} == set(range(1, len(STEMS) + 1))
+    if gate == "warn":  # what the gate holds is in landing alone
+        assert {place.value for place in places if "vault." in place.place} == set(range(1, len(STEMS) + 1))
+    logs = [path.read_text(errors="replace") for path in (running / "airflow" / "logs").rglob("*.log")]
+    assert any(f"{MANIFESTS} rejected" in text for text in logs), "these are the logs of the night"
+    assert [text for text in logs if grep(text.encode())] == []
+    uri = local_airflow.metadata_uri(get_settings())
+    assert uri is not None
+    with psycopg.connect(uri, autocommit=True) as conn:
+        assert dict(in_tables(conn)) == {}
+        assert conn.execute("select count(*) > 0 from xcom").fetchone() == (True,)
+    airflow = local_airflow.find(get_settings())
+    assert airflow is not None
+    browser = httpx.Client(base_url=airflow.url)
+    login = browser.post("/auth/token", json={"username": local_airflow.ADMIN, "password": airflow.password})
+    browser.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+    for branch_id in FORMATS:
+        page = browser.get(f"/kkbc/branches/{branch_id}", params={"day": day.isoformat()})
+        assert page.status_code == 200
+        assert grep(page.content) == []
+
+
+def test_what_was_killed_comes_back(running: Path) -> None:
+    scheduler = processes.find("scheduler", running / "run")
+    assert scheduler is not None
+    left = scheduler.children(recursive=True)
+    scheduler.kill()
+    scheduler.wait()
+    assert {finding.name: finding.state for finding in examine()}["airflow"] == "fail"
+    up()
+    assert all(part.running for part in states())
+    psutil.wait_procs(left, timeout=10)
+    assert [process for process in left if process.is_running()] == []
+
+
+def test_an_occupied_port_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "other"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        refused = subprocess.run(
+            [Path(sys.executable).with_name("kkbc"), "up"],
+            env=os.environ | {"KKBC_HOME": str(home), "KKBC_AIRFLOW_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            cwd=PROJECT_ROOT,
+        )
+    assert refused.returncode == 2
+    assert f"port {port}" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert traces(home) == []
+
+
+def test_a_second_home_runs_beside_and_goes_without_a_trace(running: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "branches.yml").write_text(REGISTRY)
+    with at(second):
+        airflow = up()
+        assert all(part.running for part in states())
+        assert {dag["dag_id"] for dag in Api(airflow).get("dags")["dags"]} == set(DAGS)
+        assert traces(second)
+        assert down() == ["api-server", "scheduler", "dag-processor", "triggerer", "postgres"]
+        assert traces(second) == []
+        assert list((second / "run").glob("*.pid")) == []
+        assert not (second / "socket").exists()
+        assert not (second / "pg" / "postmaster.pid").exists()
+        assert down() == []
+    assert all(part.running for part in states())

@@ -1,0 +1,296 @@
+"""Maintenance takes what is past its time and nothing that anybody may still ask for; again, it takes nothing more."""
+
+import os
+import re
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from tests.deliveries import deliver
+
+import kkbc.intake.process
+from kkbc.core import tokens
+from kkbc.core.errors import UserError
+from kkbc.core.settings import PROJECT_ROOT, get_settings
+from kkbc.intake.landing import Landing
+from kkbc.nights import night
+from kkbc.nights.night import Wishes
+from kkbc.upkeep.maintenance import PARTS, maintain
+from kkbc.warehouse import connect
+
+DAY = date(2023, 12, 11)
+BAD = {"tgl_lahir": "1890-01-01"}
+
+
+def run(statement: str, *values: Any) -> list[Any]:
+    with connect() as conn:
+        cursor = conn.execute(statement.encode(), values or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def did(part: str, **more: Any) -> dict[str, int]:
+    (done,) = maintain([part], **more)
+    return done.did
+
+
+@pytest.fixture
+def root(warehouse: str, home: Path, tmp_path: Path) -> Path:
+    tokens.ensure_key(home)
+    folder = tmp_path / "branches"
+    folder.mkdir()
+    return folder
+
+
+def send(root: Path, *names: str, revision: int = 1, **more: Any) -> None:
+    """Delivers registrations, the last of them bad, and pulls them."""
+    rows = [{"no_pendaftaran": name, **(BAD if name == names[-1] else {})} for name in names]
+    deliver(root, {"pendaftaran": rows}, revision=revision, **more)
+    night.open_run(Wishes(DAY, root), mode="plain", run_id="r")
+    night.pull_branch("r", "KC001")
+
+
+def publish() -> None:
+    run(
+        "insert into ops.build (run_id, as_of, first_business_date, outcome) values ('r', %s, %s, 'published')",
+        DAY,
+        DAY,
+    )
+    run("update ops.slice set build_id = (select max(build_id) from ops.build)")
+
+
+def age(days: int) -> None:
+    """Makes all that is on record so many days older."""
+    run(
+        f"update ops.slice set loaded_at = loaded_at - interval '{days} days',"
+        f" first_seen_at = now() - interval '{days} days'"
+    )
+
+
+def landed(home: Path) -> set[str]:
+    """Kinds of files by revision, as in r1/sent and r2/accepted."""
+    return {
+        re.sub(r".*/(r\d+)-[^/]+/(?:sent/.*|rows/([a-z]+)-.*)", lambda m: f"{m[1]}/{m[2] or 'sent'}", str(path))
+        for path in (home / "landing").rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def two_revisions(root: Path) -> Path:
+    send(root, "A", "B")
+    send(root, "A", "B", "C", revision=2)
+    return root
+
+
+def test_a_superseded_revision_stays_until_the_one_that_replaced_it_was_published(
+    two_revisions: Path, home: Path
+) -> None:
+    everything = landed(home)
+    assert len(everything) == 6
+    age(1000)
+    assert did("landing")["files"] == 0
+    publish()
+    foreseen = did("landing", dry_run=True)
+    assert foreseen["superseded"] == 1
+    assert landed(home) == everything
+    assert did("landing") == foreseen
+    assert landed(home) == {"r2/sent", "r2/accepted", "r2/quarantined"}
+    assert did("landing")["files"] == 0
+
+
+def test_rows_of_a_superseded_revision_go_before_its_bytes(two_revisions: Path, home: Path) -> None:
+    publish()
+    age(100)
+    found = did("landing")
+    assert (found["superseded"], found["superseded_rows"]) == (0, 1)
+    assert landed(home) == {"r1/sent", "r2/sent", "r2/accepted", "r2/quarantined"}
+
+
+@pytest.mark.parametrize("status", ["loaded", "held"])
+def test_what_is_in_force_or_held_stays_for_ever(root: Path, home: Path, status: str) -> None:
+    send(root, "A", "B")
+    publish()
+    run("update ops.slice set status = %s", status)
+    age(10_000)
+    before = landed(home)
+    assert did("landing")["files"] == 0
+    assert landed(home) == before
+
+
+def test_text_of_quarantined_rows_goes_when_all_of_the_slice_is_closed(root: Path, home: Path) -> None:
+    send(root, "A", "B")
+    run("update ops.quarantine set first_seen_at = now() - interval '1000 days'")
+    assert did("landing")["files"] == 0
+    run("update ops.quarantine set closed_at = now() - interval '179 days', closed_as = 'resolved'")
+    assert did("landing")["files"] == 0
+    run("update ops.quarantine set closed_at = now() - interval '181 days'")
+    assert did("landing")["quarantined_rows"] == 1
+    assert landed(home) == {"r1/sent", "r1/accepted"}
+
+
+def test_a_rejected_revision_stays_while_it_is_the_last_word(root: Path, home: Path) -> None:
+    send(root, "A", "B", schema_version=9)
+    assert run("select status from ops.slice") == [("rejected",)]
+    age(1000)
+    assert did("landing")["files"] == 0
+    send(root, "A", "B", revision=2)
+    assert did("landing")["rejected"] == 1
+    assert {name.split("/")[0] for name in landed(home)} == {"r2"}
+
+
+def test_folders_that_no_record_names_go_after_a_while(root: Path, home: Path) -> None:
+    send(root, "A", "B")
+    stray = home / "landing" / "KC001" / "2023-12-11" / "iuran" / "r1-0123456789ab" / "sent"
+    stray.mkdir(parents=True)
+    (stray / "iuran.csv").write_text("x")
+    assert did("landing")["unknown"] == 0
+    for path in (stray / "iuran.csv", stray, stray.parent):
+        os.utime(path, (time.time() - 40 * 86400,) * 2)
+    assert did("landing")["unknown"] == 1
+    assert not stray.exists()
+    assert landed(home) == {"r1/sent", "r1/accepted", "r1/quarantined"}
+
+
+@pytest.fixture
+def in_parts(root: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder of a slice of 50 rows in 5 parts."""
+    monkeypatch.setattr(kkbc.intake.process, "BATCH_ROWS", 10)
+    monkeypatch.setattr(kkbc.intake.process.take_in, "__kwdefaults__", {"batch_rows": 10})
+    send(root, *(f"R-{number}" for number in range(50)))
+    age(8)
+    return str(run("select landed_uri from ops.slice")[0][0]).removeprefix("file://")
+
+
+def kept(uri: str) -> list[tuple[int, pl.DataFrame]]:
+    """Number of files and all rows, of both kinds."""
+    landing = Landing(get_settings().landing)
+    found = [landing.rows(uri, kind) for kind in ("accepted", "quarantined")]
+    return [(len(frames.paths), pl.concat(list(frames))) for frames in found]
+
+
+def test_parts_become_one_with_the_same_rows(in_parts: str) -> None:
+    before = kept(in_parts)
+    assert [count for count, _ in before] == [5, 5]
+    assert did("compaction", dry_run=True)["slices"] == 1
+    assert [count for count, _ in kept(in_parts)] == [5, 5]
+    assert did("compaction")["slices"] == 1
+    after = kept(in_parts)
+    assert [count for count, _ in after] == [1, 1]
+    for (_, old), (_, new) in zip(before, after, strict=True):
+        assert old.equals(new)
+    assert did("compaction") == {"slices": 0, "bytes": 0}
+    assert sorted(path.name for path in Path(in_parts).iterdir()) == ["rows", "sent"]
+
+
+def test_a_compaction_that_was_killed_between_two_names_is_mended(in_parts: str) -> None:
+    before = kept(in_parts)
+    folder = Path(in_parts)
+    (folder / "rows").rename(folder / "rows.earlier")
+    (folder / "rows.compact").mkdir()
+    did("compaction")
+    for (_, old), (_, new) in zip(before, kept(in_parts), strict=True):
+        assert old.equals(new)
+    assert sorted(path.name for path in folder.iterdir()) == ["rows", "sent"]
+
+
+def test_rows_past_their_time(root: Path) -> None:
+    send(root, "A", "B")
+    publish()
+    run("insert into ops.publication (build_id, as_of, tables) values (1, %s, '{}')", DAY)
+    run("insert into ops.build (run_id, as_of, first_business_date, outcome) values ('r', %s, %s, 'failed')", DAY, DAY)
+    for build in (1, 2):
+        run(
+            "insert into ops.expectation_result (build_id, checkpoint, suite, expectation, severity, success,"
+            " recorded_at) values (%s, 'c', 's', 'e', 'warn', true, now() - interval '401 days')",
+            build,
+        )
+        run(
+            "insert into ops.dbt_result (build_id, layer, unique_id, resource_type, status, seconds, recorded_at)"
+            " values (%s, 'models', 'm', 'model', 'success', 1, now() - interval '401 days')",
+            build,
+        )
+    run(
+        "insert into ops.step (run_id, step, outcome, finished_at) values ('r', 'a', 'ok', now() - interval '401 days')"
+    )
+    run("insert into ops.step (run_id, step) values ('r', 'under way')")
+    run(
+        "insert into ops.notification (business_date, kind, channel, published, subject, body, facts, created_at)"
+        " values (%s, 'night', 'log', true, 's', 'b', '{}', now() - interval '401 days')",
+        DAY,
+    )
+    run("delete from ops.attempt")
+    for branch, outcome, days in (("KC001", "failed", 500), ("KC001", "loaded", 402), ("KC001", "failed", 401)):
+        run(
+            "insert into ops.attempt (run_id, branch_id, kind, started_at, finished_at, outcome)"
+            " values ('r', %s, 'file', now(), now() - make_interval(days => %s), %s)",
+            branch,
+            days,
+            outcome,
+        )
+    expected = {"attempts": 1, "steps": 1, "dbt_results": 1, "expectation_results": 1, "notifications": 1}
+    assert did("rows", dry_run=True) == expected
+    assert did("rows") == expected
+    assert set(did("rows").values()) == {0}
+    assert run("select outcome from ops.attempt order by attempt_id") == [("loaded",), ("failed",)]
+    assert run("select build_id from ops.expectation_result") == [(1,)]
+    assert run("select build_id from ops.dbt_result") == [(2,)]
+
+
+def test_partitions_are_there_before_the_first_row(warehouse: str) -> None:
+    assert did("partitions", dry_run=True) == {"months_made": 4}
+    assert did("partitions") == {"months_made": 4}
+    assert did("partitions") == {"months_made": 0}
+    assert run("select count(*) from pg_inherits where inhparent = 'raw.registrations'::regclass") == [(4,)]
+
+
+def test_statistics_are_brought_up_to_date(root: Path) -> None:
+    send(root, "A", "B")
+    run("update pg_class set reltuples = -1 where oid = 'raw.registrations_2023_12'::regclass")
+    assert did("analyze", dry_run=True)["tables"] >= 20
+    assert did("analyze")["tables"] >= 20
+    assert run("select reltuples::int from pg_class where oid = 'raw.registrations_2023_12'::regclass") == [(1,)]
+
+
+def test_logs_go_and_what_is_no_log_stays(warehouse: str, home: Path) -> None:
+    old, new, other = (home / "airflow" / "logs" / name for name in ("dag/a.log", "dag2/b.log", "dag/c.txt"))
+    for path in (old, new, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("12345")
+    for path in (old, other):
+        os.utime(path, (time.time() - 31 * 86400,) * 2)
+    assert did("logs", dry_run=True) == {"files": 1, "bytes": 5}
+    assert old.exists()
+    assert did("logs") == {"files": 1, "bytes": 5}
+    assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
+
+
+def test_a_new_home_has_all_parts_run_twice(warehouse: str, home: Path) -> None:
+    assert [done.part for done in maintain()] == list(PARTS)
+    assert [done.part for done in maintain()] == list(PARTS)
+
+
+def test_mistakes_are_named(warehouse: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="unknown part 'everything': parts are: partitions"):
+        maintain(["everything"])
+    policy = yaml.safe_load((PROJECT_ROOT / "config" / "maintenance.yml").read_text())
+    path = tmp_path / "maintenance.yml"
+    monkeypatch.setenv("KKBC_MAINTENANCE", str(path))
+    get_settings.cache_clear()
+    for changes, told in (
+        ({"superseded": 3}, "superseded of .* greater than or equal to 35"),
+        ({"x": 1}, "x of .* not valid"),
+    ):
+        path.write_text(yaml.safe_dump(policy | changes))
+        with pytest.raises(UserError, match=told):
+            maintain(["logs"])
+
+
+def test_the_dag_has_a_task_for_each_part() -> None:
+    text = (PROJECT_ROOT / "dags" / "maintenance.py").read_text()
+    written = re.search(r"^PARTS = \((.*)\)$", text, re.M)
+    assert written is not None
+    assert [name.strip(' "') for name in written[1].split(",")] == list(PARTS)
