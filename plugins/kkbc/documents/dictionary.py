@@ -48,7 +48,7 @@ def indonesian(column: dict[str, Any], docs: dict[str, Any]) -> str | None:
 def _section(model: dict[str, Any], docs: dict[str, Any]) -> str:
     meta, name = model["meta"], model["name"]
     key = meta["primary_key"]
-    told = meta.get("description_id") or _english(model["description"].partition("```")[0].strip())
+    told = escape(meta.get("description_id", "")) or _english(model["description"].partition("```")[0].strip())
     where = "; ".join(SCHEMAS[schema] for schema in meta["publish"])
     columns = model["columns"].values()
     return (
