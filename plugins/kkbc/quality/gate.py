@@ -128,8 +128,8 @@ def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
     """Runs `checkpoint` of the expectations on build `build_id`, as role auditor.
 
     A row an expectation goes to ops.expectation_result, beside those of an earlier run. The context, validation results
-    and Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is for
-    the caller: `raise_if_failed`, `to_hold`.
+    and Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is
+    for the caller: `raise_if_failed`, `to_hold`.
     Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
     """
     _make_room(build_id)

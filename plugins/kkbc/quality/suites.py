@@ -4,7 +4,7 @@ A suite is found by where its file lies, and nothing else names it: `expectation
 `expectations.yml` in the folder of a mart, `expectations/<name>.yml` for what spans several marts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -100,10 +100,16 @@ def _mart_suite(path: Path, project: Path, marts: dict[str, Mart]) -> Suite:
     expectations = _expectations(file, path, project, None)
     variables: dict[str, Any] = {"marts": list(marts.values())}
     if name in marts:
-        wanted = {column for expectation in expectations for column in columns_of(expectation)}
-        variables |= {"mart": marts[name], "columns": sorted(wanted)}
+        wanted = sorted({column for expectation in expectations for column in columns_of(expectation)})
+        if file.query is None and (unknown := [column for column in wanted if column not in marts[name].columns]):
+            raise UserError(
+                f"{path} checks {', '.join(unknown)}", "name columns of the mart, or say which `query` it is"
+            )
+        variables |= {"mart": marts[name], "columns": wanted}
     elif file.query is None:
-        raise UserError(f"{path} is for no published model", "name its folder like the mart, or say which `query` it is")
+        raise UserError(
+            f"{path} is for no published model", "name its folder like the mart, or say which `query` it is"
+        )
     query = render(project, path, file.query or "mart.sql", variables | file.given)
     return Suite(name, "built_marts", path, query, expectations)
 
