@@ -7,11 +7,12 @@ file take a few round trips, not thousands.
 import asyncio
 import heapq
 import logging
+import math
 import os
 import stat
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any, TypeVar, cast
 
@@ -38,8 +39,9 @@ _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 _KEEPALIVE_SECONDS = 30
 # A server greets, agrees on keys and lets us in; for each of them it has the time of a connection.
 _LOGIN_STEPS = 3
-# Days whose files are listed together; with them the memory for crowded ones is bounded.
-_DAYS_AT_ONCE = 64
+# Days whose files are listed together; with them the memory for crowded ones is bounded: of each the library holds one
+# answer of four megabytes at most, and what it makes of MOST_FILES names.
+_DAYS_AT_ONCE = 32
 # Of a name in a listing; no lawful one is longer.
 _NAME_BYTES = 255
 # Of host keys, in the order in which they are asked for when we know none of them.
@@ -258,30 +260,36 @@ class SftpTree:
         def keep(name: str, attrs: asyncssh.SFTPAttrs) -> Item | None:
             return Item(name, f"{attrs.size}:{attrs.mtime}") if _may_be_file(attrs) else None
 
-        return await asyncio.gather(*(self._list(folder, keep) for folder in folders))
+        return await asyncio.gather(*(self._list(folder, keep, MOST_FILES) for folder in folders))
 
-    async def _list(self, folder: str, keep: Callable[[str, asyncssh.SFTPAttrs], Item | None]) -> Listing:
-        """What `keep` makes of the names in a folder, of MOST_FILES at most."""
+    async def _list(
+        self, folder: str, keep: Callable[[str, asyncssh.SFTPAttrs], Item | None], most: float = math.inf
+    ) -> Listing:
+        """What `keep` makes of the names in a folder, of which there may be `most`."""
         items: list[Item] = []
+        entries = cast(AsyncGenerator[asyncssh.SFTPName, None], self._sftp.scandir(os.fsencode(folder)))
         try:
-            async with aclosing(self._names(folder)) as entries:
-                async for entry in entries:
-                    self._hear()
-                    name = cast(bytes, entry.filename)[:_NAME_BYTES].decode(errors="surrogateescape")
-                    if name not in (".", "..") and (item := keep(name, entry.attrs)) is not None:
-                        items.append(item)
-                    if len(items) > MOST_FILES:
-                        return Hidden.CROWDED
+            seen = 0
+            async for entry in entries:
+                self._hear()
+                seen += 1
+                if seen > most + 2:  # the folder itself, and that above it
+                    return Hidden.CROWDED
+                name = cast(bytes, entry.filename)[:_NAME_BYTES].decode(errors="surrogateescape")
+                if name not in (".", "..") and (item := keep(name, entry.attrs)) is not None:
+                    items.append(item)
         except asyncssh.SFTPNoSuchFile:
             return FileGone()
         except asyncssh.SFTPPermissionDenied:
             return Hidden.FORBIDDEN
         except (ValueError, asyncssh.SFTPBadMessage):
             return Hidden.GARBLED
+        finally:
+            # The library keeps all that it was sent until the server says that the folder is closed.
+            with suppress(TimeoutError, asyncssh.Error):
+                async with asyncio.timeout(0):
+                    await entries.aclose()
         return items
-
-    def _names(self, folder: str) -> AsyncGenerator[asyncssh.SFTPName, None]:
-        return cast(AsyncGenerator[asyncssh.SFTPName, None], self._sftp.scandir(os.fsencode(folder)))
 
     async def _blocks(self, path: str, most: int) -> AsyncGenerator[bytes, None]:
         """The bytes of the file `path`, up to where the server says that it ends, or to the last of `most`.
