@@ -62,6 +62,7 @@ LABELS: dict[str, str] = {
     "on_time": "Tepat waktu",
     "late": "Terlambat",
     "missing": "Belum ada",
+    "incomplete": "Belum lengkap",
     "held": "Ditahan",
     "rejected": "Ditolak",
     "not_expected": "Tidak dinanti",

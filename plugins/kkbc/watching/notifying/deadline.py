@@ -22,7 +22,8 @@ def check_deadline(at: datetime | None = None) -> dict[str, Any]:
     """
     day = day_due(at or clock.now())
     with connect("auditor", autocommit=True) as conn:
-        row = conn.execute("select coalesce(max(as_of) >= %s, false) from ops.publication", [day]).fetchone()
+        # Not what is live: whoever rolled back since then knows.
+        row = conn.execute("select latest_as_of >= %s from ops.publication_live", [day]).fetchone()
         published = row is not None and bool(row[0])
         if not published:
             note(conn, day, "deadline")

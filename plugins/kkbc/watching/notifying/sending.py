@@ -128,7 +128,7 @@ def _send(conn: psycopg.Connection, notification_id: int) -> Notice | None:
 def _business_date(conn: psycopg.Connection, run_id: str | None) -> date | None:
     """The night to tell of; None when there is none, or it is not the latest."""
     row = conn.execute(
-        "select (select max(as_of) from ops.run), (select as_of from ops.run where run_id = %s)", [run_id]
+        "select latest_business_date, (select as_of from ops.run_summary where run_id = %s) from ops.night_span", [run_id]
     ).fetchone()
     assert row is not None
     latest, own = row
@@ -140,15 +140,15 @@ def _business_date(conn: psycopg.Connection, run_id: str | None) -> date | None:
 
 
 def _under_way(conn: psycopg.Connection, day: date) -> bool:
-    row = conn.execute("select from ops.run where as_of = %s and outcome = 'running'", [day]).fetchone()
-    return row is not None
+    row = conn.execute("select is_under_way from ops.night where business_date = %s", [day]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _kind_due(conn: psycopg.Connection, day: date) -> Kind | None:
     """What there is to say of a night, given what was said."""
     row = conn.execute(
         "select coalesce(bool_or(published), false), count(*),"
-        " coalesce((select max(as_of) from ops.publication) >= %(day)s, false)"
+        " coalesce((select latest_as_of from ops.publication_live) >= %(day)s, false)"
         " from ops.notification where business_date = %(day)s and kind <> 'deadline'",
         {"day": day},
     ).fetchone()
