@@ -46,7 +46,8 @@ _NAMES = (
 )
 
 _SECONDS = """
-select step, sum(seconds)::float8 from ops.run_step where run_id = %(run_id)s and seconds is not null group by step
+select step, sum(seconds)::float8 from ops.run_step where run_id = %(run_id)s and seconds is not null
+group by step order by min(position)
 """
 
 

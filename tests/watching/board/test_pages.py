@@ -65,7 +65,7 @@ def reader(airflow: Airflow) -> Iterator[TestClient]:
         get_user: Reader,
         board.may_see: lambda: None,
         board.may_pull: lambda: None,
-        board.note_deed: lambda: None,
+        board.log_action: lambda: None,
         _get_session: lambda: airflow,
     }
     with TestClient(app, follow_redirects=False) as client:

@@ -145,8 +145,8 @@ def visit(attempt_id: int) -> tuple[str, str] | None:
 def pull_again(branch_id: str) -> dict[str, Any] | None:
     """The parameters of `pull_branches` that visit one branch as the latest night did; None when it is unknown.
 
-    The night is the latest one, whichever is looked at: a visit takes whatever is outstanding, of any day, while a run
-    for an earlier day would take the marts back to it.
+    The night is the latest one, whichever the page shows: a visit takes whatever is outstanding, of any day, while a
+    run for an earlier day would take the marts back to it.
     """
     with connect("auditor") as plain_conn:
         found = _as_dicts(plain_conn).execute(_LATEST_REQUEST, [branch_id]).fetchone()
@@ -231,9 +231,9 @@ from ops.night_span n left join ops.publication_live p on true
 
 _STATES: LiteralString = """
 with history as (
-    select branch_id, array_agg(business_date - %(from)s::date) as days, array_agg(rows_in_force) as rows_by_day
-    from ops.branch_standing
-    where business_date between %(from)s and %(day)s and rows_in_force is not null
+    select branch_id, array_agg(business_date - %(from)s::date) as days, array_agg(rows) as rows_by_day
+    from ops.branch_rows
+    where business_date between %(from)s and %(day)s
         and (%(branch_id)s::text is null or branch_id = %(branch_id)s)
     group by branch_id
 )

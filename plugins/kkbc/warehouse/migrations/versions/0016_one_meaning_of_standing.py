@@ -23,6 +23,7 @@ VIEWS = (
     "branch_visit",
     "visit",
     "quarantine_by_code",
+    "branch_rows",
     "branch_standing",
     "slice_standing",
     "held_slice",
@@ -42,4 +43,5 @@ def downgrade() -> None:
     for view in VIEWS:
         op.execute(f"drop view ops.{view}")
     op.execute("drop table ops.feed")
-    op.execute("drop index ops.slice_by_day, ops.slice_by_run, ops.run_by_day")
+    op.execute("drop index ops.slice_by_day, ops.slice_by_run, ops.run_by_day, ops.attempt_by_run")
+    op.execute("create index on ops.attempt (run_id)")

@@ -3,6 +3,8 @@
 create index slice_by_day on ops.slice (business_date, branch_id);
 create index slice_by_run on ops.slice (run_id);
 create index run_by_day on ops.run (as_of);
+create index attempt_by_run on ops.attempt (run_id, branch_id);
+drop index ops.attempt_run_id_idx;
 
 create table ops.feed (
     feed text primary key,
@@ -166,8 +168,7 @@ select
     coalesce(array_agg(s.feed order by s.feed) filter (where s.status = 'missing'), '{}') as feeds_missing,
     jsonb_object_agg(s.feed, s.state) as states,
     sum(s.rows_shown)::bigint as rows_shown,
-    sum(s.rows_quarantined_shown)::bigint as rows_quarantined_shown,
-    sum(s.rows_sent) filter (where s.is_in_force)::bigint as rows_in_force
+    sum(s.rows_quarantined_shown)::bigint as rows_quarantined_shown
 from ops.slice_standing as s
 where s.branch_id in (select b.branch_id from ops.branch as b) and s.feed in (select f.feed from ops.feed as f where f.sender = 'branch')
 group by s.branch_id, s.business_date;
@@ -183,7 +184,14 @@ comment on column ops.branch_standing.feeds_missing is 'The feeds whose slice is
 comment on column ops.branch_standing.states is 'State by feed, see ops.slice_standing.';
 comment on column ops.branch_standing.rows_shown is 'Rows sent of the revisions held or in force.';
 comment on column ops.branch_standing.rows_quarantined_shown is 'Rows quarantined of the same revisions.';
-comment on column ops.branch_standing.rows_in_force is 'Rows sent of the revisions in force; null when none is.';
+
+create view ops.branch_rows as
+select branch_id, business_date, sum(rows_sent)::bigint as rows
+from ops.revision
+where status = 'loaded'
+group by branch_id, business_date;
+comment on view ops.branch_rows is
+    'Rows sent of the revisions in force, a row for each branch and business date of which one is: cheap over many nights.';
 
 create view ops.quarantine_by_code as
 select s.feed, s.branch_id, s.business_date, s.revision, s.build_id, c.code, count(*) as rows
@@ -227,12 +235,15 @@ comment on column ops.branch_visit.visits is 'How many visits were made to it fo
 create view ops.branch_failing as
 select v.branch_id, min(v.started_at) as failing_since
 from (
-    select b.branch_id, coalesce(max(a.started_at), '-infinity') as last_good
+    select
+        b.branch_id,
+        (
+            select max(a.started_at) from ops.attempt as a
+            where a.branch_id = b.branch_id and a.outcome in ('loaded', 'nothing_new')
+        ) as last_good
     from (select branch_id from ops.branch union select 'HQ') as b
-    left join ops.attempt as a on a.branch_id = b.branch_id and a.outcome in ('loaded', 'nothing_new')
-    group by b.branch_id
 ) as g
-join ops.visit as v on v.branch_id = g.branch_id and v.started_at > g.last_good
+join ops.visit as v on v.branch_id = g.branch_id and v.started_at > coalesce(g.last_good, '-infinity')
 where v.outcome in ('failed', 'killed')
 group by v.branch_id;
 comment on view ops.branch_failing is 'Branches whose last visits all failed or were killed.';
@@ -319,5 +330,5 @@ where status = 'warn';
 comment on view ops.data_warning is 'What dbt''s tests found wrong with seeds and references in the latest build of each layer.';
 
 grant select on ops.night_span, ops.revision, ops.held_slice, ops.slice_standing, ops.branch_standing,
-    ops.quarantine_by_code, ops.visit, ops.branch_visit, ops.branch_failing, ops.publication_live, ops.run_step,
+    ops.branch_rows, ops.quarantine_by_code, ops.visit, ops.branch_visit, ops.branch_failing, ops.publication_live, ops.run_step,
     ops.run_summary, ops.night, ops.data_warning to auditor;
