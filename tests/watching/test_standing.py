@@ -26,7 +26,7 @@ from kkbc.watching.telemetry import night_figures
 __all__ = ["airflow", "ops", "reader"]
 
 BEFORE = DAY - timedelta(days=1)
-P, I, K = FEEDS
+REG, CON, ACT = FEEDS
 
 # State of each branch, and the status of its slices by KPI rule 3 in the order pendaftaran, iuran, kegiatan.
 EXPECTED = {
@@ -45,15 +45,15 @@ EXPECTED = {
     "KC013": ("rejected", "on_time rejected missing"),
     "KC014": ("on_time", "on_time on_time on_time"),
 }
-MISSING, INCOMPLETE, LATE = {"KC003"}, {"KC006": [K], "KC013": [K]}, {"KC002", "KC010"}
+MISSING, INCOMPLETE, LATE = {"KC003"}, {"KC006": [ACT], "KC013": [ACT]}, {"KC002", "KC010"}
 REJECTED = {
-    ("KC005", P): "ROW_COUNT",
-    ("KC012", P): "CHECKSUM",
-    ("KC012", I): "CHECKSUM",
-    ("KC012", K): "CHECKSUM",
-    ("KC013", I): "CHECKSUM",
+    ("KC005", REG): "ROW_COUNT",
+    ("KC012", REG): "CHECKSUM",
+    ("KC012", CON): "CHECKSUM",
+    ("KC012", ACT): "CHECKSUM",
+    ("KC013", CON): "CHECKSUM",
 }
-HELD = {("KC004", P, DAY), ("KC010", P, DAY), ("KC010", I, DAY), ("KC010", K, DAY), ("KC014", K, BEFORE)}
+HELD = {("KC004", REG, DAY), ("KC010", REG, DAY), ("KC010", CON, DAY), ("KC010", ACT, DAY), ("KC014", ACT, BEFORE)}
 FAILED = {"KC003": "failed", "KC006": "killed", "KC007": "killed"}
 QUARANTINED = {"NIK_FORMAT": 2, "NIK_DATE": 1}
 
@@ -83,16 +83,18 @@ def night(ops: Ops) -> Ops:
 def _deliveries(ops: Ops) -> None:
     nothing = {"rows_sent": 0, "rows_accepted": 0, "rows_quarantined": 0}
     ops.slices("KC001", run_id="again")
-    ops.slices("KC002", feeds=[P], sent_at=ONE_LATE)
-    ops.slices("KC002", feeds=[I, K])
+    ops.slices("KC002", feeds=[REG], sent_at=ONE_LATE)
+    ops.slices("KC002", feeds=[CON, ACT])
     # The gate holds a revision, and the one before it is in force again.
     ops.slices("KC004")
-    ops.held("KC004", "ten times as usual", feeds=[P], revision=2, rows_sent=100, rows_accepted=20, rows_quarantined=80)
+    ops.held(
+        "KC004", "ten times as usual", feeds=[REG], revision=2, rows_sent=100, rows_accepted=20, rows_quarantined=80
+    )
     # A branch that sent twice what cannot be taken.
-    ops.slices("KC005", "rejected", feeds=[P])
-    ops.slices("KC005", "rejected", feeds=[P], revision=2, reason="ROW_COUNT")
-    ops.slices("KC005", feeds=[I, K])
-    ops.slices("KC006", feeds=[P, I])
+    ops.slices("KC005", "rejected", feeds=[REG])
+    ops.slices("KC005", "rejected", feeds=[REG], revision=2, reason="ROW_COUNT")
+    ops.slices("KC005", feeds=[CON, ACT])
+    ops.slices("KC006", feeds=[REG, CON])
     ops.slices("KC007", **nothing)
     # Restated after the due time: what was sent first counts.
     ops.slices("KC008", "superseded")
@@ -100,13 +102,13 @@ def _deliveries(ops: Ops) -> None:
     ops.held("KC010", "never so few", sent_at=ONE_LATE)
     # A rejected revision displaces nothing; one that comes after it mends it.
     ops.slices("KC011")
-    ops.slices("KC011", "rejected", feeds=[P], revision=2, reason="HEADER")
+    ops.slices("KC011", "rejected", feeds=[REG], revision=2, reason="HEADER")
     ops.slices("KC012", "rejected")
-    ops.slices("KC013", feeds=[P])
-    ops.slices("KC013", "rejected", feeds=[I])
+    ops.slices("KC013", feeds=[REG])
+    ops.slices("KC013", "rejected", feeds=[CON])
     ops.slices("KC014", "rejected", sent_at=clock.due_at(DAY) - timedelta(hours=2))
     ops.slices("KC014", revision=2)
-    ops.held("KC014", "of the day before", feeds=[K], day=BEFORE)
+    ops.held("KC014", "of the day before", feeds=[ACT], day=BEFORE)
 
 
 def _quarantine() -> None:
@@ -119,9 +121,9 @@ def _quarantine() -> None:
     with connect() as conn:
         for branch_id, revision, line, errors, closed_as in rows:
             conn.execute(
-                "insert into ops.quarantine (feed, branch_id, business_date, revision, line, errors, load_id, closed_as,"
-                " closed_at) values (%s, %s, %s, %s, %s, %s, 1, %s, case when %s::text is not null then now() end)",
-                [P, branch_id, DAY, revision, line, errors, closed_as, closed_as],
+                "insert into ops.quarantine (feed, branch_id, business_date, revision, line, errors, load_id,"
+                " closed_as, closed_at) values (%s, %s, %s, %s, %s, %s, 1, %s, case when %s::text is not null then now() end)",
+                [REG, branch_id, DAY, revision, line, errors, closed_as, closed_as],
             )
 
 
@@ -182,8 +184,8 @@ def test_the_slices_stand_by_kpi_rule_3(night: Ops) -> None:
     for kind in ("on_time", "late", "missing", "empty", "rejected"):
         assert {(branch_id, feed) for branch_id, feed, status, *_ in rows if status == kind} == statuses(kind), kind
     revisions = {(branch_id, feed): revision for branch_id, feed, _, revision, _ in rows}
-    assert (revisions["KC004", P], revisions["KC005", P], revisions["KC008", P]) == (1, 2, 2)
-    assert (revisions["KC011", P], revisions["KC003", P]) == (1, None)
+    assert (revisions["KC004", REG], revisions["KC005", REG], revisions["KC008", REG]) == (1, 2, 2)
+    assert (revisions["KC011", REG], revisions["KC003", REG]) == (1, None)
     assert {branch_id for branch_id, _, _, _, in_force in rows if not in_force} == {
         "KC003", "KC005", "KC006", "KC010", "KC012", "KC013"
     }  # fmt: skip
@@ -250,7 +252,7 @@ def test_all_say_the_same_slices_are_rejected(night: Ops) -> None:
         if row[feed] == "rejected"
     } == REJECTED.keys()
     # A restatement that was rejected is told of, and is no rejected slice.
-    assert facts.revisions_rejected == {f"KC011 {P}": "HEADER"}
+    assert facts.revisions_rejected == {f"KC011 {REG}": "HEADER"}
     assert [row["reason"] for row in report("KC011").slices if row["status"] == "rejected"] == ["HEADER"]
 
 
@@ -335,8 +337,8 @@ def test_whoever_tells_people_of_a_night_reads_views_alone() -> None:
     # The registry, the build of an audit, and the messages that the watching itself keeps.
     tables = {"branch", "build", "notification"}
     views = {
-        "audit_result", "branch_failing", "branch_rows", "branch_standing", "branch_visit", "data_warning", "held_slice",
-        "night", "night_span", "publication_live", "quarantine_by_code", "revision", "run_step", "run_summary",
+        "audit_result", "branch_failing", "branch_rows", "branch_standing", "branch_visit", "data_warning",
+        "held_slice", "night", "night_span", "publication_live", "quarantine_by_code", "revision", "run_step", "run_summary",
         "slice_standing", "visit",
     }  # fmt: skip
     assert asked == tables | views

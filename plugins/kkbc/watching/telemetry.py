@@ -1,7 +1,7 @@
 """Telemetry: figures of nights, sent by Airflow's own client for metrics: StatsD or OpenTelemetry, off by default.
 
-Airflow sends its own beside them, to the same address, which the stack and the containers are given. The names are kkbc.*, under
-Airflow's prefix. Nothing but numbers is sent: no branch, no person, no reason.
+Airflow sends its own beside them, to the same address, which the stack and the containers are given. The names are
+kkbc.*, under Airflow's prefix. Nothing but numbers is sent: no branch, no person, no reason.
 """
 
 import logging

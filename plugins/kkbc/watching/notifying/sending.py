@@ -46,8 +46,8 @@ def notify(run_id: str | None = None, *, dry_run: bool = False) -> list[Notice]:
     """Sends one message on the night of run `run_id` (None: of the latest), once, and what is still unsent.
 
     One message a night, when it is over, and a second one only when a night that was reported as not published is
-    published after all. A run for an earlier business date than the latest sends nothing. With `dry_run` the message is composed
-    and returned, whether or not it was sent before, and nothing is sent or noted.
+    published after all. A run for an earlier business date than the latest sends nothing. With `dry_run` the message is
+    composed and returned, whether or not it was sent before, and nothing is sent or noted.
     Raises UserError for a run that is not known, a setting that is wrong, and a warehouse that cannot be reached; never
     for a channel that fails, which is noted and returned.
     """
