@@ -122,7 +122,8 @@ def _quarantine() -> None:
         for branch_id, revision, line, errors, closed_as in rows:
             conn.execute(
                 "insert into ops.quarantine (feed, branch_id, business_date, revision, line, errors, load_id,"
-                " closed_as, closed_at) values (%s, %s, %s, %s, %s, %s, 1, %s, case when %s::text is not null then now() end)",
+                " closed_as, closed_at)"
+                " values (%s, %s, %s, %s, %s, %s, 1, %s, case when %s::text is not null then now() end)",
                 [REG, branch_id, DAY, revision, line, errors, closed_as, closed_as],
             )
 
@@ -338,7 +339,7 @@ def test_whoever_tells_people_of_a_night_reads_views_alone() -> None:
     tables = {"branch", "build", "notification"}
     views = {
         "audit_result", "branch_failing", "branch_rows", "branch_standing", "branch_visit", "data_warning",
-        "held_slice", "night", "night_span", "publication_live", "quarantine_by_code", "revision", "run_step", "run_summary",
-        "slice_standing", "visit",
+        "held_slice", "night", "night_span", "publication_live", "quarantine_by_code", "revision", "run_step",
+        "run_summary", "slice_standing", "visit",
     }  # fmt: skip
     assert asked == tables | views

@@ -167,6 +167,7 @@ from bi.kpi_data_quality_daily q
 cross join lateral (
     select * from ops.slice_standing t
     where (t.feed, t.branch_id, t.business_date) = (q.feed, q.branch_id, q.business_date)
+    offset 0  -- one slice at a time
 ) s
 join bi.dim_branch d on d.branch_id = s.branch_id
 where (q.status in ('missing', 'rejected') or q.business_date = %(day)s)
