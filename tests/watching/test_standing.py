@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.watching.board.conftest import DAY, FEEDS, ONE_LATE, Ops, ops
-from tests.watching.board.test_pages import HTML, airflow, reader
 
 import kkbc.watching
 from kkbc.core import clock
@@ -22,6 +20,8 @@ from kkbc.watching.notifying.facts import NightFacts, night_facts
 from kkbc.watching.notifying.message import compose
 from kkbc.watching.status import Status, status
 from kkbc.watching.telemetry import night_figures
+from tests.watching.board.conftest import DAY, FEEDS, ONE_LATE, Ops, ops
+from tests.watching.board.test_pages import HTML, airflow, reader
 
 __all__ = ["airflow", "ops", "reader"]
 
