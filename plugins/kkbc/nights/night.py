@@ -476,7 +476,13 @@ def _step(run_id: str, step: str, role: Role) -> Iterator[None]:
 
 
 def _sync_registry(conn: psycopg.Connection) -> None:
-    """The warehouse's copy of the registry follows the file; a branch that left it is no longer expected."""
+    """The warehouse's copies of registry and feeds follow the files; what left these is no longer expected."""
+    senders = dict.fromkeys(BRANCH_FEEDS, "branch") | dict.fromkeys(HEAD_OFFICE_FEEDS, "head_office")
+    conn.execute("delete from ops.feed where not feed = any(%s)", [list(senders)])
+    conn.cursor().executemany(
+        "insert into ops.feed (feed, sender) values (%s, %s) on conflict (feed) do update set sender = excluded.sender",
+        list(senders.items()),
+    )
     offices = load_registry().offices
     conn.execute("delete from ops.branch where not branch_id = any(%s)", [[b.branch_id for b in offices]])
     with conn.cursor() as cursor:
