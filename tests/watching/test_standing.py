@@ -81,7 +81,6 @@ def night(ops: Ops) -> Ops:
 
 
 def _deliveries(ops: Ops) -> None:
-    nothing = {"rows_sent": 0, "rows_accepted": 0, "rows_quarantined": 0}
     ops.slices("KC001", run_id="again")
     ops.slices("KC002", feeds=[REG], sent_at=ONE_LATE)
     ops.slices("KC002", feeds=[CON, ACT])
@@ -95,7 +94,7 @@ def _deliveries(ops: Ops) -> None:
     ops.slices("KC005", "rejected", feeds=[REG], revision=2, reason="ROW_COUNT")
     ops.slices("KC005", feeds=[CON, ACT])
     ops.slices("KC006", feeds=[REG, CON])
-    ops.slices("KC007", **nothing)
+    ops.slices("KC007", rows_sent=0, rows_accepted=0, rows_quarantined=0)
     # Restated after the due time: what was sent first counts.
     ops.slices("KC008", "superseded")
     ops.slices("KC008", revision=2, sent_at=ONE_LATE)
