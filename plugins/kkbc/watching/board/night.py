@@ -3,7 +3,6 @@
 Read by role auditor; nothing personal in it. A night costs three statements, a branch five, however long the history.
 """
 
-import csv
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -13,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from kkbc.core import clock
-from kkbc.core.settings import PROJECT_ROOT
+from kkbc.exchange.offices import rows
 from kkbc.exchange.slices import BRANCH_FEEDS
 from kkbc.warehouse import connect
 
@@ -181,7 +180,9 @@ def _night(conn: DictConnection, day: date | None, branch_id: str | None = None)
 
 
 def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
-    name, kanwil_id, kanwil_name = _places().get(row["branch_id"], (row["branch_id"], "", "Tanpa kantor wilayah"))
+    name, kanwil_id = _places().get(row["branch_id"], (row["branch_id"], ""))
+    # What the registry says of an office goes before the reference table.
+    name, kanwil_id = row["branch_name"] or name, row["kanwil_id"] or kanwil_id
     feeds: dict[str, State] = {
         feed: row["feeds"].get(feed, "missing" if row["is_expected"] else "not_expected") for feed in BRANCH_FEEDS
     }
@@ -190,7 +191,7 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
         branch_id=row["branch_id"],
         branch_name=name,
         kanwil_id=kanwil_id,
-        kanwil_name=kanwil_name,
+        kanwil_name=_regional_offices().get(kanwil_id, "Tanpa kantor wilayah"),
         state=min(feeds.values(), key=STATES.index),
         feeds=feeds,
         rows=row["rows"],
@@ -204,18 +205,14 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
 
 
 @cache
-def _places() -> dict[str, tuple[str, str, str]]:
-    """Name and regional office of each branch, from the seeds: they are there before anything was built."""
-    offices = {row["kanwil_id"]: row["kanwil_name"] for row in _seed("regional_offices")}
-    return {
-        row["branch_id"]: (row["branch_name"], row["kanwil_id"], offices[row["kanwil_id"]]) for row in _seed("branches")
-    }
+def _places() -> dict[str, tuple[str, str]]:
+    """Name and regional office of each branch of the reference table: it is there before anything was built."""
+    return {row["branch_id"]: (row["branch_name"], row["kanwil_id"]) for row in rows("branches")}
 
 
-def _seed(name: str) -> list[dict[str, str]]:
-    # Not by kkbc.exchange.reference, which brings Polars and its threads into Airflow's web server.
-    with (PROJECT_ROOT / "dbt_project" / "seeds" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+@cache
+def _regional_offices() -> dict[str, str]:
+    return {row["kanwil_id"]: row["kanwil_name"] for row in rows("regional_offices")}
 
 
 _FACTS: LiteralString = """
@@ -276,6 +273,8 @@ history as (
 )
 select
     b.branch_id,
+    b.branch_name,
+    b.kanwil_id,
     %(is_run)s and %(day)s >= coalesce(b.active_from, '-infinity') and %(day)s <= coalesce(b.active_to, 'infinity')
         as is_expected,
     coalesce(t.feeds, '{}') as feeds,
