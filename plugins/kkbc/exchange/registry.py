@@ -101,6 +101,8 @@ class Registry(BaseModel):
         given: dict[str, str] = {}
         for branch in branches:
             for regency in branch.regencies:
+                if given.get(regency) == branch.branch_id:
+                    raise ValueError(f"regency {regency} is listed twice at {branch.branch_id}")
                 if regency in given:
                     raise ValueError(f"regency {regency} is given to both {given[regency]} and {branch.branch_id}")
                 given[regency] = branch.branch_id
