@@ -12,7 +12,7 @@ def register(new: typer.Typer) -> None:
     """Adds the command of this module to the group."""
     new.command(
         "branch",
-        epilog='Example: kkbc new branch KC123 --name Cianjur --regencies 3203 --kind sftp --connection branch_123',
+        epilog="Example: kkbc new branch KC123 --name Cianjur --regencies 3203 --kind sftp --connection branch_123",
     )(branch)
 
 

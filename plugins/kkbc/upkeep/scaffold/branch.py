@@ -1,5 +1,6 @@
 """A new branch: one line in the registry, checked as a whole before it is written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -75,7 +76,7 @@ def _timezone(code: str) -> str:
     return zones.get(row["province_code"], ZONES["WIB"]) if row else ZONES["WIB"]
 
 
-def _checked(given: dict[str, object], registry: Registry) -> Branch:
+def _checked(given: Mapping[str, object], registry: Registry) -> Branch:
     """The entry, lawful by itself and beside the others; raises UserError that names what is not."""
     try:
         branch = Branch.model_validate(given)
@@ -92,9 +93,9 @@ def _checked(given: dict[str, object], registry: Registry) -> Branch:
     return branch
 
 
-def _flow(given: dict[str, object]) -> str:
+def _flow(given: Mapping[str, object]) -> str:
     """The entry on one line, as the others are written."""
-    text: str = yaml.safe_dump(given, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    text: str = yaml.safe_dump(dict(given), default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
     return text.strip()
 
 
