@@ -196,7 +196,9 @@ def _block(name: str) -> str:
 
 def _values(name: str, fact: Fact, parts: list[Part], day_name: str | None) -> dict[str, Any]:
     """What the templates are told."""
-    key = ", ".join(part.name for part in parts)
+    names = [part.name for part in parts]
+    head = ", ".join(names[:-1])
+    counted_id = fact.label_id.removeprefix("Fakta ").capitalize()
     measure = re.sub(r"ys$", "ies", f"{fact.name.removeprefix('fct_')}s")
     event = {part.source: part.example for part in parts} | {fact.day: DAY}
     days = [DAY, DAY, AFTER, *([BEFORE] if day_name else [])]
@@ -208,12 +210,13 @@ def _values(name: str, fact: Fact, parts: list[Part], day_name: str | None) -> d
         "day": fact.day,
         "day_name": day_name,
         "grain": parts,
-        "key": key,
+        "key": ", ".join(names),
+        "listed": " and ".join(filter(None, [head, names[-1]])),
         "measure": measure,
-        "description": f"The number of {measure} by {key}.",
-        "description_id": f"{fact.label_id} dihitung menurut {key}.",
+        "description": f"The number of {measure} by {', '.join(names)}.",
+        "description_id": f"{counted_id} dihitung menurut {', '.join(names)}.",
         "measure_description": f"Rows of {fact.name} in one row of {name}.",
-        "measure_label_id": fact.label_id.removeprefix("Fakta ").capitalize(),
+        "measure_label_id": counted_id,
         "measure_description_id": f"Banyaknya baris {fact.name} dalam satu baris {name}.",
         "test_description": f"Events of one key are one figure; those count that happened {since}.",
         "given": [_flow(event | {fact.day: day}) for day in days],

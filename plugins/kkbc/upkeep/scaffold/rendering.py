@@ -1,5 +1,6 @@
 """Templates of the files that are written: Jinja with `<<` and `<%`, for dbt has its own braces in them."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 (SQL and YAML of the project's own files)
@@ -30,3 +31,5 @@ def _environment() -> jinja2.Environment:
         comment_start_string="<#",
         comment_end_string="#>",
     )
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    return environment
