@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from kkbc.gate.gate import CONTEXT
 
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
-from kkbc.gate.audit import CONTEXT
 from kkbc.gate.limits import load_limits
 from kkbc_play.stack import configuration
-from tests.gate.conftest import MARTS, MODELS
+from tests.dbt_project.properties import KPIS, PUBLISHED
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +78,12 @@ def test_closed_lists_are_those_of_the_contracts(context: Any) -> None:
 def test_primary_keys_are_those_of_the_marts(context: Any) -> None:
     query = context.data_sources.get("warehouse").get_asset("primary_keys").query
     listed = set(re.findall(r"\('(\w+)', '([^']+)'\)", query))
-    assert listed == {
-        (model["name"], ", ".join(model["config"]["meta"]["primary_key"]))
-        for file in MARTS
-        for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]
-    }
+    assert listed == {(name, ", ".join(model["config"]["meta"]["primary_key"])) for name, model in PUBLISHED.items()}
 
 
 def test_every_feed_and_every_mart_of_kpis_has_its_suite(context: Any) -> None:
     suites = {suite.name for suite in context.suites.all()}
-    kpis = yaml.safe_load((MODELS / "kpis/_kpis__models.yml").read_text(encoding="utf-8"))["models"]
-    assert suites >= {*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS, *(model["name"] for model in kpis)}
+    assert suites >= {*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS, *KPIS}
 
 
 def test_every_limit_is_used_and_every_parameter_has_one(context: Any) -> None:
