@@ -15,6 +15,7 @@ from kkbc import publishing
 from kkbc.cli import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
+from kkbc.marts import runner
 from kkbc.upkeep.documents import write_documents
 from kkbc.upkeep.documents.pages import TRACKER
 from kkbc.upkeep.documents.reconciliation import displacement, read_mart

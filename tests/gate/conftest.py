@@ -1,10 +1,13 @@
 """A small warehouse by hand: two branches, two days, their raw rows and the marts that follow from them."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from kkbc.core.settings import PROJECT_ROOT
 from kkbc.warehouse import connect
 from tests.dbt_project.properties import PUBLISHED
 
@@ -144,6 +147,13 @@ insert into next.branch_standing values ('KC001', '2023-12-11', 0, null), ('KC04
 insert into next.quarantine_reasons_daily
 values ('KC001', 'pendaftaran', '2023-12-10', 'NIK_DATE', 1), ('KC044', 'iuran', '2023-12-10', 'NIK_FORMAT', 1);
 """
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy in `folder` of what suites are made of, to change."""
+    for part in ("expectations", "dbt_project/models"):
+        shutil.copytree(PROJECT_ROOT / part, folder / part)
+    return folder
 
 
 def make_marts(conn: psycopg.Connection) -> None:
