@@ -15,6 +15,7 @@ from kkbc.gate.context import write_context
 from kkbc.gate.limits import load_limits
 from kkbc.gate.suites import load_suites
 from kkbc_play.stack import configuration
+from tests.dbt_project.properties import KPIS, PUBLISHED
 from tests.gate.conftest import MODELS
 from tests.gate.listing import lines_of
 
