@@ -1,6 +1,7 @@
 """The reference that the play and the truth share with the warehouse: its seeds, and new offices of the registry."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -64,58 +65,62 @@ class Reference:
         return list(self.branches)
 
 
-def load(seeds: Path = SEEDS, registry: Registry | None = None) -> Reference:
-    """Read the seeds and the registry (default: that of the settings).
-
-    A branch's share is that of its province's people, split evenly between the branches there.
-    """
-    registry = registry or load_registry()
-    provinces = offices.rows("provinces", seeds)
-    regencies = offices.rows("regencies", seeds)
-    districts = offices.rows("districts", seeds)
+def _branches(
+    seeds: Path, registry: Registry, people: dict[str, int], districts: Sequence[dict[str, str]]
+) -> dict[str, Branch]:
     branches = [*offices.rows("branches", seeds), *_new_offices(seeds, registry)]
-    tiers = offices.rows("bpu_income_tiers", seeds)
-    informal = offices.rows("informal_workers_by_province", seeds)
     served = offices.serving(registry, seeds)
     home: dict[str, list[str]] = {}
-    for row in districts:
-        home.setdefault(served.get(row["regency_code"], ""), []).append(row["code"])
     by_province: dict[str, list[str]] = {}
     for row in districts:
+        home.setdefault(served.get(row["regency_code"], ""), []).append(row["code"])
         by_province.setdefault(row["code"][:2], []).append(row["code"])
-    people = {row["code"]: int(row["population_2024"]) for row in provinces}
     shared_by = Counter(row["province_code"] for row in branches)
     weight = {
         row["branch_id"]: Fraction(people[row["province_code"]], shared_by[row["province_code"]]) for row in branches
     }
     total = sum(weight.values())
+    return {
+        row["branch_id"]: Branch(
+            branch_id=row["branch_id"],
+            name=row["branch_name"],
+            kanwil_id=row["kanwil_id"],
+            province_code=row["province_code"],
+            utc_hours=_UTC_HOURS[row["timezone"]],
+            share=float(weight[row["branch_id"]] / total),
+            districts=tuple(home.get(row["branch_id"]) or by_province[row["province_code"]]),
+        )
+        for row in branches
+    }
+
+
+def _tier(row: dict[str, str]) -> Tier:
+    return Tier(
+        int(row["income_low"]),
+        int(row["income_high"] or 35_000_000),
+        int(row["jkk"]),
+        int(row["jkm"]),
+        int(row["jht"]),
+    )
+
+
+def load(seeds: Path = SEEDS, registry: Registry | None = None) -> Reference:
+    """Read the seeds and the registry (default: that of the settings).
+
+    A branch's share is that of its province's people, split evenly between the branches there.
+    """
+    regencies = offices.rows("regencies", seeds)
+    districts = offices.rows("districts", seeds)
+    tiers = offices.rows("bpu_income_tiers", seeds)
+    informal = offices.rows("informal_workers_by_province", seeds)
+    people = {row["code"]: int(row["population_2024"]) for row in offices.rows("provinces", seeds)}
     return Reference(
-        branches={
-            row["branch_id"]: Branch(
-                branch_id=row["branch_id"],
-                name=row["branch_name"],
-                kanwil_id=row["kanwil_id"],
-                province_code=row["province_code"],
-                utc_hours=_UTC_HOURS[row["timezone"]],
-                share=float(weight[row["branch_id"]] / total),
-                districts=tuple(home.get(row["branch_id"]) or by_province[row["province_code"]]),
-            )
-            for row in branches
-        },
+        branches=_branches(seeds, registry or load_registry(), people, districts),
         provinces=frozenset(people),
         regencies=frozenset(row["code"] for row in regencies),
         districts=frozenset(row["code"] for row in districts),
         occupations=tuple(row["code"] for row in offices.rows("occupations", seeds)),
-        tiers=tuple(
-            Tier(
-                int(row["income_low"]),
-                int(row["income_high"] or 35_000_000),
-                int(row["jkk"]),
-                int(row["jkm"]),
-                int(row["jht"]),
-            )
-            for row in tiers
-        ),
+        tiers=tuple(map(_tier, tiers)),
         tiers_until=max(date.fromisoformat(row["valid_to"]) for row in tiers),
         informal_workers={
             (row["province_code"], int(row["year"])): int(row["informal_workers_est"]) for row in informal
