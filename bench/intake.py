@@ -118,7 +118,7 @@ def _pull(root: Path, path: Path) -> tuple[float, dict[str, float]]:
     from kkbc.exchange.registry import load_registry
     from kkbc.intake import landing, parts, process
     from kkbc.nights import visit
-    from kkbc.slices import load
+    from kkbc.slices import loading
     from kkbc.warehouse import connect
 
     spent: dict[str, float] = defaultdict(float)
@@ -150,8 +150,8 @@ def _pull(root: Path, path: Path) -> tuple[float, dict[str, float]]:
         (process.RepeatedKeys, "losers", "duplicate keys across parts"),
         (tokens, "tokens", "tokens"),
         (parts.Parts, "_write", "write Parquet"),
-        (load, "copy_rows", "COPY of rows"),
-        (load, "copy_quarantine", "COPY of quarantine"),
+        (loading, "copy_rows", "COPY of rows"),
+        (loading, "copy_quarantine", "COPY of quarantine"),
     ):
         timed(owner, name, part)
     open_source = visit.open_source

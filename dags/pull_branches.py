@@ -182,11 +182,11 @@ def pull_branches():
 def _reread(branch_id: str, params, dag_run) -> dict:
     from kkbc.core import clock
     from kkbc.nights import backfill
-    from kkbc.slices import quarantine
+    from kkbc.slices import AuditNote
 
     day = date.fromisoformat(params["as_of"]) if params["as_of"] else clock.latest_due(dag_run.logical_date)
     who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
-    return backfill.reread_branch(branch_id, day, day, quarantine.Deed("backfill", who, dag_run.run_id))
+    return backfill.reread_branch(branch_id, day, day, AuditNote("backfill", who, dag_run.run_id))
 
 
 pull_branches()

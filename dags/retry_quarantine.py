@@ -78,11 +78,11 @@ def retry_quarantine():
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
     def retry_branch(branch_id: str, params=None, dag_run=None) -> None:
-        from kkbc.slices import quarantine
+        from kkbc.slices import AuditNote, quarantine
 
         who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
-        deed = quarantine.Deed(params["why"], who, _own_run(dag_run))
-        print(quarantine.retry_branch(branch_id, _selection(params), deed))
+        note = AuditNote(params["why"], who, _own_run(dag_run))
+        print(quarantine.retry_branch(branch_id, _selection(params), note))
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LOADED])
     def close_retry(params=None, dag_run=None, outlet_events=None) -> dict:

@@ -12,7 +12,8 @@ import psycopg
 from kkbc.exchange.contracts import Contract, load_contract
 from kkbc.exchange.slices import Slice
 from kkbc.intake.rows import Counts, SliceRows
-from kkbc.slices.load import SliceRecord, copy_rows, load, reject
+from kkbc.slices import SliceRecord, load, reject
+from kkbc.slices.rows import copy_rows
 from tests.dbt_project.raw import JAKARTA, TABLES, Row, World, days
 
 BRANCHES = ["KC001", "KC002", "KC030"]

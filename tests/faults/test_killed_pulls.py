@@ -9,8 +9,8 @@ import pytest
 from .stage import Home, Trap, Victims, assert_killed, assert_landing_is_whole, spool_folder_of, spooled, trap
 
 TAKE = "kkbc.nights.visit:_SliceLoader.take"
-COPY = "kkbc.slices.load:copy_frame"
-RECORD = "kkbc.slices.load:_record"
+COPY = "kkbc.slices.rows:copy_frame"
+RECORD = "kkbc.slices.record:SliceRecord.save"
 PARQUET = "polars:DataFrame.write_parquet"
 HALF_A_WRITE = trap("psycopg:Copy.write", "half")
 
@@ -28,29 +28,29 @@ POINTS: dict[str, tuple[Trap, ...]] = {
     "keys that come twice in several parts, half set aside": (trap("kkbc.intake.parts:Parts.replace", "after", 1),),
     "all parts written, not kept": (trap("kkbc.intake.landing:Landing.keep", "before", 2),),
     "kept, not loaded": (trap("kkbc.intake.landing:Landing.keep", "after", 2),),
-    "the slice is locked": (trap("kkbc.slices.load:lock_slice", "after", 2),),
+    "the slice is locked": (trap("kkbc.slices.loading:lock_slice", "after", 2),),
     "the vault is half loaded": (trap(COPY, "after", 2, "vault"),),
     "in a COPY into the vault": (trap(COPY, "before", 2, "vault"), HALF_A_WRITE),
     "in a COPY into raw": (trap(COPY, "before", 3, "raw"), HALF_A_WRITE),
     "in a COPY into the quarantine": (trap(COPY, "before", 2, "quarantine"), HALF_A_WRITE),
     "rows loaded, slice not on record": (trap(RECORD, "before", 2),),
     "slice on record, quarantine not loaded": (trap(RECORD, "after", 2),),
-    "all done, not committed": (trap("kkbc.slices.load:copy_quarantine", "after", 2),),
+    "all done, not committed": (trap("kkbc.slices.loading:copy_quarantine", "after", 2),),
     "the commit is sent, its answer not waited for": (
-        trap("kkbc.slices.load:copy_quarantine", "after", 2),
+        trap("kkbc.slices.loading:copy_quarantine", "after", 2),
         trap("psycopg:Transaction.__exit__", "half"),
     ),
     "just committed": (
-        trap("kkbc.slices.load:copy_quarantine", "after", 2),
+        trap("kkbc.slices.loading:copy_quarantine", "after", 2),
         trap("psycopg:Transaction.__exit__", "after"),
     ),
     "between two slices": (trap(TAKE, "after", 3),),
-    "a revision is being taken out": (trap("kkbc.slices.load:_close_quarantine", "before"),),
-    "a revision is out, the next not in": (trap("kkbc.slices.load:replace_in_force", "after"),),
-    "in a COPY of a revision": (trap("kkbc.slices.load:replace_in_force", "after"), HALF_A_WRITE),
+    "a revision is being taken out": (trap("kkbc.slices.loading:supersede_quarantined", "before"),),
+    "a revision is out, the next not in": (trap("kkbc.slices.loading:replace_in_force", "after"),),
+    "in a COPY of a revision": (trap("kkbc.slices.loading:replace_in_force", "after"), HALF_A_WRITE),
     "a revision is in, not committed": (
-        trap("kkbc.slices.load:replace_in_force", "after"),
-        trap("kkbc.slices.load:copy_quarantine", "after"),
+        trap("kkbc.slices.loading:replace_in_force", "after"),
+        trap("kkbc.slices.loading:copy_quarantine", "after"),
     ),
     "a rejected slice has landed": (trap("kkbc.nights.visit:reject", "before"),),
     "a slice is rejected": (trap("kkbc.nights.visit:reject", "after"),),
@@ -76,7 +76,7 @@ TWICE: dict[str, tuple[tuple[Trap, ...], ...]] = {
     ),
     "the same slice, once in its parts and once before its commit": (
         (trap(PARQUET, "half", 5),),
-        (trap("kkbc.slices.load:copy_quarantine", "after", 2),),
+        (trap("kkbc.slices.loading:copy_quarantine", "after", 2),),
     ),
 }
 

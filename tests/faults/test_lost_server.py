@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from kkbc.slices.load import copy_frame
+from kkbc.slices.rows import copy_frame
 from kkbc.warehouse import migrate, schema, server
 from kkbc.warehouse.connection import DATABASE
 from tests.conftest import UNSAFE_BUT_FAST, environment

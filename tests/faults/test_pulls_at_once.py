@@ -72,7 +72,7 @@ def test_pulls_at_the_same_time_one_of_them_killed(
     victims: Victims, counting: Home, undisturbed: dict[str, Any]
 ) -> None:
     """One dies in the middle of a COPY; the other takes the branch over, or the next pull does."""
-    traps = (trap("kkbc.slices.load:copy_frame", "before", 3, "raw"), trap("psycopg:Copy.write", "half"))
+    traps = (trap("kkbc.slices.rows:copy_frame", "before", 3, "raw"), trap("psycopg:Copy.write", "half"))
     pids = [
         victims.start(counting, "pull", *counting.pull_arguments(), traps=traps),
         victims.start(counting, "pull", *counting.pull_arguments(tuple(reversed(BRANCHES)))),

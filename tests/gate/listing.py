@@ -1,4 +1,4 @@
-"""Expectations as lines of tests/quality/checks.txt: checkpoint, suite, severity, and what must hold."""
+"""Expectations as lines of tests/gate/checks.txt: checkpoint, suite, severity, and what must hold."""
 
 from collections.abc import Iterator
 from typing import Any

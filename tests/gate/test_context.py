@@ -16,7 +16,6 @@ from kkbc.gate.limits import load_limits
 from kkbc.gate.suites import load_suites
 from kkbc_play.stack import configuration
 from tests.dbt_project.properties import KPIS, PUBLISHED
-from tests.gate.conftest import MODELS
 from tests.gate.listing import lines_of
 
 
@@ -81,7 +80,10 @@ def test_ids_are_the_same_in_every_build_and_in_no_file_of_the_project(written: 
         assert (tmp_path / path.relative_to(written)).read_text() == path.read_text(), path
     uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
     assert uuid.search((written / "great_expectations.yml").read_text())
-    for path in [*(PROJECT_ROOT / "expectations").rglob("*.*"), *MODELS.rglob("expectations.yml")]:
+    for path in [
+        *(PROJECT_ROOT / "expectations").rglob("*.*"),
+        *(PROJECT_ROOT / "dbt_project" / "models").rglob("expectations.yml"),
+    ]:
         assert not uuid.search(path.read_text()), path
 
 

@@ -18,10 +18,10 @@ from kkbc.intake.process import take_in
 from kkbc.intake.landing import Landing
 from kkbc.exchange.registry import load_registry
 from kkbc.core.settings import get_settings
-from kkbc.slices import Entry, Slice
+from kkbc.exchange.slices import Entry, Slice
 from kkbc.intake.validation import Context
 from kkbc.warehouse import connect
-from kkbc.slices.load import SliceRecord, load
+from kkbc.slices import SliceRecord, load
 
 path, rows, run_id = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 slice_ = Slice("pendaftaran", "KC001", date(2023, 12, 11), rows)

@@ -27,7 +27,7 @@ from kkbc.exchange.slices import Entry, Slice
 from kkbc.intake.landing import Landing
 from kkbc.intake.process import Intake, read_lines, take_in
 from kkbc.intake.validation import Context
-from kkbc.slices.load import SliceRecord, load
+from kkbc.slices import SliceRecord, load
 from kkbc.warehouse import connect
 from tests.deliveries import CONTRIBUTION, REGISTRATION, TEMPLATE, as_csv
 

@@ -256,7 +256,7 @@ def test_the_branch_is_left_as_it_was(pull_kc001: Pull, root: Path) -> None:
 
 def test_while_another_session_pulls_the_branch_this_one_does_nothing(pull_kc001: Pull, root: Path) -> None:
     deliver(root, {"iuran": [{}]})
-    with locks.held_branch("KC001", "another visit", role="loader"):
+    with locks.locked_branch("KC001", "another visit", role="loader"):
         assert pull_kc001().outcome == "nothing_new"
     assert pull_kc001().loaded == 1
 

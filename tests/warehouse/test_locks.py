@@ -19,8 +19,8 @@ from kkbc.warehouse.locks import Lock
 HOLDING = """
 import sys
 from kkbc.warehouse import locks
-with locks.held(locks.Lock.PUBLISH, "the work of another", role="transformer"), \\
-        locks.held_branch("KC001", "a visit of another", role="loader"):
+with locks.locked(locks.Lock.PUBLISH, "the work of another", role="transformer"), \\
+        locks.locked_branch("KC001", "a visit of another", role="loader"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -46,17 +46,17 @@ def impatient(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("lock", [Lock.NIGHT, Lock.PUBLISH, Lock.BUILD])
 def test_a_lock_is_held_for_a_block_and_no_longer(warehouse: str, lock: Lock) -> None:
     assert is_free(lock)
-    with locks.held(lock, "work", role="transformer"):
+    with locks.locked(lock, "work", role="transformer"):
         assert not is_free(lock)
         assert all(is_free(other) for other in (Lock.NIGHT, Lock.PUBLISH, Lock.BUILD) if other != lock)
     assert is_free(lock)
-    with pytest.raises(ZeroDivisionError), locks.held(lock, "work", role="transformer"):
+    with pytest.raises(ZeroDivisionError), locks.locked(lock, "work", role="transformer"):
         _ = 1 / 0
     assert is_free(lock)
 
 
 def test_whoever_waits_too_long_is_told_who_holds_it(impatient: None) -> None:
-    with locks.held(Lock.BUILD, "models of build 17", role="transformer"):
+    with locks.locked(Lock.BUILD, "models of build 17", role="transformer"):
         with connect("loader") as conn, pytest.raises(locks.Busy) as caught:
             locks.take_slices(conn, "KC001")
         with connect() as conn:
@@ -71,15 +71,15 @@ def test_whoever_waits_too_long_is_told_who_holds_it(impatient: None) -> None:
 
 
 def test_of_a_branch_too(impatient: None) -> None:
-    with locks.held_branch("KC001", "visit of KC001", role="loader"):
+    with locks.locked_branch("KC001", "visit of KC001", role="loader"):
         with (
             pytest.raises(
                 locks.Busy, match=r"'visit KC001' was not free within 0\.1 s: process \d+ \(kkbc visit of KC001"
             ),
-            locks.held_branch("KC001", "second", role="loader", seconds=0.1),
+            locks.locked_branch("KC001", "second", role="loader", seconds=0.1),
         ):
             pass
-        with locks.held_branch("KC002", "of another branch", role="loader"):
+        with locks.locked_branch("KC002", "of another branch", role="loader"):
             pass
 
 
@@ -105,12 +105,12 @@ def test_a_killed_holder_lets_go(warehouse: str) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     wait_for(lambda: is_free(Lock.PUBLISH))
-    with locks.held_branch("KC001", "visit", role="loader", seconds=30):
+    with locks.locked_branch("KC001", "visit", role="loader", seconds=30):
         pass
 
 
 def lose_it() -> None:
-    with locks.held(Lock.PUBLISH, "some work", role="transformer"), connect(autocommit=True) as conn:
+    with locks.locked(Lock.PUBLISH, "some work", role="transformer"), connect(autocommit=True) as conn:
         conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'kkbc some work'")
         wait_for(lambda: is_free(Lock.PUBLISH))
 
@@ -127,7 +127,7 @@ def test_a_tables_lock_holds_up_no_vacuum_and_is_under_no_limit_of_the_session(w
             conn.execute(psycopg.sql.SQL("alter database {} set {} = '100ms'").format(
                 psycopg.sql.Identifier(database), psycopg.sql.SQL(limit)
             ))  # fmt: skip
-        with locks.held(Lock.BUILD, "long work", role="transformer"):
+        with locks.locked(Lock.BUILD, "long work", role="transformer"):
             ((number, snapshot),) = conn.execute(
                 "select backend_xid, backend_xmin from pg_stat_activity where application_name = 'kkbc long work'"
             ).fetchall()
@@ -141,10 +141,10 @@ def test_who_waits_for_a_lock_is_called_when_it_is_not_free_at_once(warehouse: s
     inside = threading.Event()
 
     def second() -> None:
-        with locks.held(Lock.NIGHT, "second", role="transformer", wait=lambda: told.append("waits")):
+        with locks.locked(Lock.NIGHT, "second", role="transformer", wait=lambda: told.append("waits")):
             inside.set()
 
-    with locks.held(Lock.NIGHT, "first", role="transformer", wait=lambda: told.append("never")):
+    with locks.locked(Lock.NIGHT, "first", role="transformer", wait=lambda: told.append("never")):
         thread = threading.Thread(target=second)
         thread.start()
         assert not inside.wait(0.3)

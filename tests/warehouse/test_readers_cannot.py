@@ -71,7 +71,7 @@ def hostile(marts: None, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> Ite
 )
 def test_what_would_hold_others_up_is_refused(hostile: str, attempt: str) -> None:
     with (
-        locks.held(Lock.NIGHT, "a night", role="transformer"),
+        locks.locked(Lock.NIGHT, "a night", role="transformer"),
         psycopg.connect(hostile) as conn,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
@@ -229,9 +229,9 @@ def test_advisory_locks_of_a_reader_hold_up_nothing(hostile: str, pg: server.Ser
         waited: list[str] = []
         with night.one_build(lambda: waited.append("night")):
             build_id = night.open_build("r")
-            with locks.held_branch("KC001", "a visit", role="loader", seconds=1), connect("loader") as conn:
+            with locks.locked_branch("KC001", "a visit", role="loader", seconds=1), connect("loader") as conn:
                 locks.take_slices(conn, "KC001")
-            with locks.held(Lock.PUBLISH, "a build", role="transformer", wait=lambda: waited.append("publish")):
+            with locks.locked(Lock.PUBLISH, "a build", role="transformer", wait=lambda: waited.append("publish")):
                 pass
             change("update next.kpi_x set aktif = 98")
             night.publish(build_id)

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from kkbc.core import tokens
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.masking import mark
-from kkbc.slices.remark import remark
+from kkbc.slices import mask_stored
 from kkbc.warehouse import connect, migrate, schema
 
 LINEAGE = {"_business_date", "_branch_id", "_revision", "_file", "_line", "_load_id", "_warnings"}
@@ -171,7 +171,7 @@ def test_persons_of_an_earlier_version_move_to_the_vault_or_become_marks(warehou
     ]
     assert run("select detail, drift from ops.slice") == [(None, {"delimiter": ";"})]
 
-    assert remark() > 0
+    assert mask_stored() > 0
     numbers = [mark(f"0812345678{n}", key, 32) for n in (1, 2)]
     activity, file = mark("BUDI SANTOSO", key), mark("daftar budi.csv", key) + ".csv"
     assert run(
@@ -179,7 +179,7 @@ def test_persons_of_an_earlier_version_move_to_the_vault_or_become_marks(warehou
     ) == [(numbers[0], "NELAYAN", activity, file), (numbers[1], mark("PAK BUDI", key), activity, file)]
     assert run("select activity_code from raw.activities") == [(activity,)]
     assert run("select file_name from ops.slice") == [(file,)]
-    assert remark() == 0
+    assert mask_stored() == 0
 
     go(command.downgrade, "0012")
     assert run(in_raw) == incomes
@@ -210,6 +210,34 @@ def test_the_gate_that_holds_can_be_taken_back(warehouse: str) -> None:
         with connect("auditor") as conn:
             assert conn.execute("select status from ops.slice").fetchall() == [(status,)]
             assert conn.execute("select usual_rows from audit.slices").fetchall() == []
+    engine.dispose()
+
+
+DISPLACED = """
+insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256)
+values ('iuran', 'KC001', '2023-12-11', 1, 'loaded', 'x');
+insert into ops.quarantine (feed, branch_id, business_date, revision, line, errors, warnings, fields, load_id)
+values ('iuran', 'KC001', '2023-12-11', 1, 2, '{KEY_DUPLICATE}', '{}', '{}', 1);
+insert into ops.quarantine_event (feed, branch_id, business_date, revision, line, event, errors_before, errors_after,
+    fields_before, fields_after, why, done_by)
+values ('iuran', 'KC001', '2023-12-11', 1, 2, 'beaten', '{}', '{KEY_DUPLICATE}', '{}', '{}', 'x', 'a tester');
+"""
+
+
+def test_the_history_of_the_quarantine_takes_the_name_of_today(warehouse: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+    found = []
+    for direction, to in ((command.downgrade, "0014"), (command.upgrade, "head"), (command.downgrade, "0014")):
+        with engine.begin() as alembic:
+            config.attributes["connection"] = alembic
+            direction(config, to)
+        with connect() as conn:
+            if not found:
+                conn.execute(DISPLACED)
+            found.append(conn.execute("select event from ops.quarantine_event").fetchall())
+    assert found == [[("beaten",)], [("displaced",)], [("beaten",)]]
     engine.dispose()
 
 

@@ -35,7 +35,7 @@ def list_held(
     json: JsonOption = False,
 ) -> None:
     """Lists the slices that are held, the latest first, with the first reason of each."""
-    from kkbc.gate import holds
+    from kkbc.slices import holds
 
     found = holds(closed=closed)
     if json:
@@ -58,7 +58,7 @@ def show_held(
     json: JsonOption = False,
 ) -> None:
     """Shows why slices are or were held, and what became of them."""
-    from kkbc.gate import holds
+    from kkbc.slices import holds
 
     every = [*holds(), *holds(closed=True)]
     chosen = [held for name in slices for held in _named(every, name)]
@@ -85,13 +85,14 @@ def release_held(
     json: JsonOption = False,
 ) -> None:
     """Lets held slices in: they are loaded now, and published by the next build. They are never held again."""
-    from kkbc.gate import holds, release
+    from kkbc.slices import AuditNote, holds, release
     from kkbc.warehouse import connect
 
+    note = AuditNote(why, who())
     found = holds()
     chosen = list(dict.fromkeys(held.slice for name in slices for held in _named(found, name)))
     with connect("loader", autocommit=True) as conn:
-        rows = {str(slice_): release(conn, slice_, why=why, done_by=who()) for slice_ in chosen}
+        rows = {str(slice_): release(conn, slice_, note) for slice_ in chosen}
     if json:
         print_json({"released": [{"slice": slice_, "rows": count} for slice_, count in rows.items()]})
         return

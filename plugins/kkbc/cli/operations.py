@@ -106,7 +106,7 @@ def backfill(
     """
     from kkbc.nights import backfill
     from kkbc.nights.night import Wishes
-    from kkbc.slices.quarantine import Deed
+    from kkbc.slices import AuditNote
 
     if from_branches and (branch or why):
         raise UserError("--branch and --why go with landing", "leave them out, or leave out --from-branches")
@@ -120,7 +120,7 @@ def backfill(
             outcome = backfill.backfill(
                 since.date(),
                 until.date(),
-                Deed(why or "backfill", who()),
+                AuditNote(why or "backfill", who()),
                 branch_id=branch,
                 gate=gate,
                 progress=progress,

@@ -154,19 +154,20 @@ def retry_rows(
 
     Exit status 1 when a slice could not be retried; the others are done all the same.
     """
-    from kkbc.slices.quarantine import Deed, retry
+    from kkbc.slices import AuditNote
+    from kkbc.slices.quarantine import retry
     from kkbc.warehouse import connect
 
-    selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, who())
+    selection, note = _selection(branch, feed, day, since, until, code, line), AuditNote(why, who())
     with connect("loader", autocommit=True) as conn:
-        report = retry(conn, selection, deed, dry_run=dry_run)
+        report = retry(conn, selection, note, dry_run=dry_run)
     summary = report.summary()
     if json:
         print_json({**summary, "dry_run": dry_run})
     else:
         for done in summary["slices"]:
-            out.print(f"{done['slice']}: {_told(done)}", soft_wrap=True)
-        out.print(f"{'Would be: ' if dry_run else ''}{number(summary['judged'])} rows judged anew, {_told(summary)}")
+            out.print(f"{done['slice']}: {_outcome(done)}", soft_wrap=True)
+        out.print(f"{'Would be: ' if dry_run else ''}{number(summary['judged'])} rows judged anew, {_outcome(summary)}")
         if summary["slices"] and not dry_run:
             out.print("The next night builds them into the marts: `kkbc run`, or the DAG pull_branches.")
     for slice_, reason in report.failed.items():
@@ -189,14 +190,15 @@ def resolve_rows(
     json: JsonOption = False,
 ) -> None:
     """Closes open rows that need no more work. They are not loaded, and are counted as quarantined for ever."""
-    from kkbc.slices.quarantine import Deed, resolve
+    from kkbc.slices import AuditNote
+    from kkbc.slices.quarantine import resolve
     from kkbc.warehouse import connect
 
-    selection, deed = _selection(branch, feed, day, since, until, code, line), Deed(why, who())
+    selection, note = _selection(branch, feed, day, since, until, code, line), AuditNote(why, who())
     if selection.is_everything:
         raise UserError("every open row would be resolved", "say which: --branch, --feed, --date, --code, --line")
     with connect("loader", autocommit=True) as conn:
-        rows = resolve(conn, selection, deed, dry_run=dry_run)
+        rows = resolve(conn, selection, note, dry_run=dry_run)
     if json:
         print_json({"resolved": rows, "dry_run": dry_run})
     else:
@@ -223,13 +225,13 @@ def _date(value: datetime | None) -> date | None:
     return value.date() if value is not None else None
 
 
-def _told(counts: dict[str, Any]) -> str:
-    told = [f"{number(counts['accepted'])} accepted"]
+def _outcome(counts: dict[str, Any]) -> str:
+    outcome = [f"{number(counts['accepted'])} accepted"]
     if counts["changed"]:
-        told.append(f"{number(counts['changed'])} still bad with other codes")
-    if counts["beaten"]:
-        told.append(f"{number(counts['beaten'])} accepted before lost their key to them")
-    return ", ".join(told)
+        outcome.append(f"{number(counts['changed'])} still bad with other codes")
+    if counts["displaced"]:
+        outcome.append(f"{number(counts['displaced'])} accepted before lost their key to them")
+    return ", ".join(outcome)
 
 
 def _print_row(row: dict[str, Any], *, with_history: bool) -> None:
@@ -245,8 +247,8 @@ def _print_row(row: dict[str, Any], *, with_history: bool) -> None:
     out.print(f"{'':>8}  first seen {row['first_seen_at']:%Y-%m-%d %H:%M}Z")
     for event in row["history"]:
         codes = f"{' '.join(event['errors_before']) or 'accepted'} -> {' '.join(event['errors_after']) or 'accepted'}"
-        told = f"{event['happened_at']:%Y-%m-%d %H:%M}Z {event['event']}: {codes} by {event['done_by']}: {event['why']}"
-        out.print(f"{'':>8}  {escape(told)}", soft_wrap=True)
+        line = f"{event['happened_at']:%Y-%m-%d %H:%M}Z {event['event']}: {codes} by {event['done_by']}: {event['why']}"
+        out.print(f"{'':>8}  {escape(line)}", soft_wrap=True)
 
 
 def _plain(value: Any) -> Any:

@@ -112,6 +112,15 @@ def marked_columns(contract: Contract) -> tuple[Column, ...]:
     return tuple(column for column in contract.columns if column.type in ("text", "code") and not column.personal)
 
 
+@cache
+def _suspects(contract: Contract, branch_ids: frozenset[str]) -> dict[str, pl.Expr]:
+    """What `_suspect` says of the marked columns: districts alone are thousands, too many to list for each slice.
+
+    `branch_ids` are the offices of the registry, one of the closed lists, so that another registry has other lists.
+    """
+    return {column.name: _suspect(column).fill_null(False) for column in marked_columns(contract)}
+
+
 class Marker:
     """Puts marks into the rows of one contract. The key is only read when something has to be marked.
 
@@ -120,6 +129,7 @@ class Marker:
 
     def __init__(self, contract: Contract) -> None:
         self._columns = {column.name: column for column in marked_columns(contract)}
+        self._suspects = _suspects(contract, frozenset(office.branch_id for office in load_registry().offices))
 
     @cached_property
     def _key(self) -> bytes:
@@ -128,7 +138,7 @@ class Marker:
     def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows as raw may hold them: every text that may be a person is replaced by its mark."""
         columns = [column for name, column in self._columns.items() if name in rows.columns]
-        found = rows.select(_suspect(column).fill_null(False) for column in columns)
+        found = rows.select(self._suspects[column.name] for column in columns)
         return rows.with_columns(
             self._marked(rows[column.name], found[column.name], column)
             for column in columns

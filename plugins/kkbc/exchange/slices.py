@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 BRANCH_FEEDS = ("pendaftaran", "iuran", "kegiatan")
 HEAD_OFFICE_FEEDS = ("target",)
@@ -63,6 +63,15 @@ class Slice:
 
     def __str__(self) -> str:
         return f"{self.feed}/{self.branch_id}/{self.business_date}/r{self.revision}"
+
+    def key(self) -> dict[str, Any]:
+        """The four values that name the slice in the warehouse, by column: parameters of SQL."""
+        return {
+            "feed": self.feed,
+            "branch_id": self.branch_id,
+            "business_date": self.business_date,
+            "revision": self.revision,
+        }
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from kkbc.intake.validation import Judged
 class Parts:
     """Parts of a slice in the order of its file, kept as pairs of Parquet files in `folder`.
 
-    The first one is held in memory until a second comes, so that a short slice is never read back.
+    The first one stays in memory until a second comes, so that a short slice is never read back.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held: Judged | None = None
+        self._only: Judged | None = None
         self._counts: list[Counts] = []
 
     def __len__(self) -> int:
@@ -26,26 +26,26 @@ class Parts:
 
     def append(self, part: Judged) -> None:
         """Adds the next part."""
-        if self._held is not None:
-            self._write(0, self._held)
-            self._held = None
+        if self._only is not None:
+            self._write(0, self._only)
+            self._only = None
         number = len(self)
         self._counts.append(Counts.of(part.accepted, part.quarantined, part.nik_valid))
         if number == 0:
-            self._held = part
+            self._only = part
         else:
             self._write(number, part)
 
     def accepted(self, number: int, columns: list[str]) -> pl.DataFrame:
         """Some columns of the accepted rows of one part."""
-        if self._held is not None:
-            return self._held.accepted.select(columns)
+        if self._only is not None:
+            return self._only.accepted.select(columns)
         return pl.read_parquet(self._path(number, "accepted"), columns=columns)
 
     def read(self, number: int) -> Judged:
         """One part, whole."""
-        if self._held is not None:
-            return self._held
+        if self._only is not None:
+            return self._only
         accepted, quarantined = (pl.read_parquet(self._path(number, kind)) for kind in ("accepted", "quarantined"))
         return Judged(accepted, quarantined, self._counts[number].nik_valid)
 
@@ -53,8 +53,8 @@ class Parts:
         """Puts other rows in the place of a part's."""
         part = replace(part, nik_valid=self._counts[number].nik_valid)
         self._counts[number] = Counts.of(part.accepted, part.quarantined, part.nik_valid)
-        if self._held is not None:
-            self._held = part
+        if self._only is not None:
+            self._only = part
         else:
             self._write(number, part)
 
@@ -65,9 +65,9 @@ class Parts:
 
     def finish(self) -> Judged | None:
         """Sees to it that all parts are in the folder; returns the only one, None where there are several."""
-        if self._held is not None:
-            self._write(0, self._held)
-        return self._held
+        if self._only is not None:
+            self._write(0, self._only)
+        return self._only
 
     def _path(self, number: int, kind: str) -> Path:
         return self._folder / f"{kind}-{number:05}.parquet"

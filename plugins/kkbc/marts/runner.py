@@ -108,7 +108,7 @@ def build(
 
 def alone(what: str) -> AbstractContextManager[None]:
     """Keeps loads and other builds away for the length of a block. Raises Busy."""
-    return locks.held(Lock.BUILD, what, role="transformer")
+    return locks.locked(Lock.BUILD, what, role="transformer")
 
 
 def days(as_of: date, first_business_date: date) -> dict[str, Any]:

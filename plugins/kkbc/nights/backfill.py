@@ -20,8 +20,7 @@ from kkbc.intake.validation import check_contract
 from kkbc.nights import night, plain
 from kkbc.nights.night import Wishes
 from kkbc.nights.prepare import prepare
-from kkbc.slices.quarantine import Deed
-from kkbc.slices.reread import reread
+from kkbc.slices import AuditNote, reread
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import check_key
 
@@ -62,13 +61,13 @@ def open_backfill(
 
 
 @without_texts()
-def reread_branch(branch_id: str, since: date, until: date, deed: Deed) -> dict[str, Any]:
-    """Reads one branch's slices of these days again; see kkbc.slices.reread.reread. Returns the summary.
+def reread_branch(branch_id: str, since: date, until: date, note: AuditNote) -> dict[str, Any]:
+    """Reads one branch's slices of these days again; see kkbc.slices.reread. Returns the summary.
 
     Raises UserError when a slice could not be read again; the others were all the same.
     """
     with connect("loader", autocommit=True) as conn:
-        report = reread(conn, branch_id, since, until, deed)
+        report = reread(conn, branch_id, since, until, note)
     if report.failed:
         raise UserError(
             f"{len(report.failed)} slices of {branch_id} could not be read again",
@@ -101,7 +100,7 @@ def is_first_of_its_day(schedule: str | None, at: datetime) -> bool:
 def backfill(
     since: date,
     until: date,
-    deed: Deed,
+    note: AuditNote,
     *,
     branch_id: str | None = None,
     gate: Literal["fail", "warn"] | None = None,
@@ -124,7 +123,7 @@ def backfill(
     progress("re-read", 0, len(branch_ids))
     for done, name in enumerate(branch_ids, 1):
         with connect("loader", autocommit=True) as conn:
-            report = reread(conn, name, since, until, Deed(deed.why, deed.done_by, run_id))
+            report = reread(conn, name, since, until, AuditNote(note.why, note.done_by, run_id))
         found = report.summary()
         failed |= found.pop("failed")
         sums |= {key: sums[key] + value for key, value in found.items()}

@@ -26,15 +26,16 @@ from kkbc.exchange.masking import shown_name, without_texts
 from kkbc.exchange.offices import office_of
 from kkbc.exchange.registry import Branch, load_registry
 from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
-from kkbc.gate import audit, hold
+from kkbc.gate import audit
 from kkbc.intake.validation import check_contract
 from kkbc.marts import lineage, state
 from kkbc.marts.runner import LAYERS, NodeResult, build
 from kkbc.nights.visit import pull
 from kkbc.publishing import publish_marts
 from kkbc.publishing.sessions import end_overlong
+from kkbc.slices import claim, hold
 from kkbc.warehouse import connect, locks
-from kkbc.warehouse.connection import Role, told
+from kkbc.warehouse.connection import Role, as_user_error
 from kkbc.warehouse.kept import check_key, keep
 from kkbc.warehouse.locks import Lock
 
@@ -192,7 +193,7 @@ def pull_branch(run_id: str, branch_id: str) -> dict[str, Any]:
             with without_texts():
                 return pull(conn, branch, run_id=run_id, until=as_of, root=Path(root) if root else None).summary()
         except psycopg.errors.DiskFull as error:
-            raise told(error) from error
+            raise as_user_error(error) from error
 
 
 def close_pull(run_id: str) -> dict[str, Any]:
@@ -279,17 +280,8 @@ def open_build(run_id: str) -> int:
             [run_id, row[0], first],
         ).fetchone()
         assert made is not None
-        _claim(conn, made[0])
+        claim(conn, made[0])
         return int(made[0])
-
-
-def _claim(conn: psycopg.Connection, build_id: int) -> None:
-    """Makes the slices that no publication covers those of this build."""
-    conn.execute(
-        "update ops.slice set build_id = %s where build_id is null"
-        " or build_id in (select build_id from ops.build where outcome in ('failed', 'gate_failed'))",
-        [build_id],
-    )
 
 
 def build_layer(build_id: int, layer: str) -> dict[str, Any]:
@@ -319,7 +311,7 @@ def _build_gated(build_id: int, layer: str, info: "_Build") -> list[NodeResult]:
             )
         except _Newcomers:
             with connect("transformer") as conn:
-                _claim(conn, build_id)
+                claim(conn, build_id)
             audit_slices(build_id)
     raise UserError(f"slices keep coming while build {build_id} begins", "run the night again when the pulls are over")
 
@@ -419,13 +411,13 @@ def one_build(wait: Callable[[], None]) -> AbstractContextManager[None]:
     Airflow sees to that by itself. A build of the one beside a build of the other is not kept waiting, but overtaken.
     Raises Busy for another night that does not end.
     """
-    return locks.held(Lock.NIGHT, "night", role="transformer", wait=wait)
+    return locks.locked(Lock.NIGHT, "night", role="transformer", wait=wait)
 
 
 @contextmanager
 def _alone(build_id: int) -> Iterator[None]:
     """Keeps other builds from being built or published meanwhile. Raises UserError when a newer one was opened."""
-    with locks.held(Lock.PUBLISH, f"build {build_id}", role="transformer"):
+    with locks.locked(Lock.PUBLISH, f"build {build_id}", role="transformer"):
         with connect("transformer") as conn:
             _check_newest(conn, build_id)
         yield
@@ -477,7 +469,13 @@ def _step(run_id: str, step: str, role: Role) -> Iterator[None]:
 
 
 def _sync_registry(conn: psycopg.Connection) -> None:
-    """The warehouse's copy of the registry follows the file; a branch that left it is no longer expected."""
+    """The warehouse's copies of registry and feeds follow the files; what left these is no longer expected."""
+    senders = dict.fromkeys(BRANCH_FEEDS, "branch") | dict.fromkeys(HEAD_OFFICE_FEEDS, "head_office")
+    conn.execute("delete from ops.feed where not feed = any(%s)", [list(senders)])
+    conn.cursor().executemany(
+        "insert into ops.feed (feed, sender) values (%s, %s) on conflict (feed) do update set sender = excluded.sender",
+        list(senders.items()),
+    )
     offices = load_registry().offices
     conn.execute("delete from ops.branch where not branch_id = any(%s)", [[b.branch_id for b in offices]])
     with conn.cursor() as cursor:

@@ -14,7 +14,7 @@ from kkbc.exchange.masking import told_error
 from kkbc.nights import night
 from kkbc.nights.night import Wishes
 from kkbc.nights.prepare import prepare
-from kkbc.warehouse.connection import told
+from kkbc.warehouse.connection import as_user_error
 from kkbc.watching import telemetry
 from kkbc.watching.notifying import notify_of_night
 
@@ -36,7 +36,7 @@ def run_night(wishes: Wishes, progress: Progress, say: Say = lambda line: None) 
     try:
         return _run_night(wishes, progress, say)
     except psycopg.OperationalError as error:
-        raise told(error) from error
+        raise as_user_error(error) from error
 
 
 def _run_night(wishes: Wishes, progress: Progress, say: Say) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.core.home import make_home
 from kkbc.core.settings import get_settings
-from kkbc.slices.remark import remark
+from kkbc.slices import mask_stored
 from kkbc.warehouse import schema, server
 from kkbc.warehouse.connection import DATABASE, connect
 
@@ -35,7 +35,7 @@ def prepare() -> None:
             _give_bi_its_password(settings.keys / "bi.password", running)
         if not settings.pii_key_connection:
             _make_key_for_a_new_warehouse(settings.home)
-        remark()
+        mask_stored()
 
 
 def _make_key_for_a_new_warehouse(home: Path) -> None:

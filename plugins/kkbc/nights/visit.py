@@ -27,7 +27,7 @@ from kkbc.intake.landing import Landed, Landing
 from kkbc.intake.process import take_in
 from kkbc.intake.sources import Bounds, Manifest, OneRefused, OneUnavailable, Source, Wanted, open_source
 from kkbc.intake.validation import Context
-from kkbc.slices.load import Outcome, SliceRecord, load, reject
+from kkbc.slices import Outcome, SliceRecord, branch_locked, load, reject
 from kkbc.warehouse import locks
 
 # Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
@@ -265,11 +265,11 @@ class _SliceLoader:
         rule 38); raises what concerns more than that, OneRefused and OneUnavailable included.
         """
         slice_ = delivery.slice_of(entry)
-        known = self._known(slice_)
-        if known is not None and known["status"] != "rejected":
+        known = SliceRecord.load(self.conn, slice_)
+        if known is not None and known.status != "rejected":
             # Ways that send no files announce a number of rows and no checksum to compare.
-            same = known["sha256"] == entry.sha256 if entry.sha256 else known["manifest_rows"] == entry.rows
-            if known["manifest_sha256"] != delivery.manifest_sha256 and not same:
+            same = known.sha256 == entry.sha256 if entry.sha256 else known.manifest_rows == entry.rows
+            if known.manifest_sha256 != delivery.manifest_sha256 and not same:
                 self.report.note(f"{slice_} came again with other bytes, ignored: what was accepted stays")
             return "known"
         taking = _Taking(
@@ -323,12 +323,12 @@ class _SliceLoader:
         self.report.bytes += landed.bytes
         return outcome
 
-    def _reject(self, record: SliceRecord, rejected: SliceRejected, known: dict[str, Any] | None) -> Outcome:
+    def _reject(self, record: SliceRecord, rejected: SliceRejected, known: SliceRecord | None) -> Outcome:
         """Records the rejection, unless it is on record."""
         if self.conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             self.conn.rollback()
-        same = {"manifest_sha256": record.manifest_sha256, "sha256": record.sha256, "reason": rejected.reason}
-        if known is not None and same.items() <= known.items():
+        found = (record.manifest_sha256, record.sha256, rejected.reason)
+        if known is not None and found == (known.manifest_sha256, known.sha256, known.reason):
             return "rejected"
         outcome = reject(self.conn, replace(record, file_format=None, drift={}), rejected.reason, rejected.detail)
         self.report.rejected += outcome == "rejected"
@@ -355,15 +355,6 @@ class _SliceLoader:
         self.landing.make_room(spooled.stat().st_size)
         name = entry.name or f"{entry.feed}.jsonl"
         return self.landing.land(slice_, name, spooled), failure
-
-    def _known(self, slice_: Slice) -> dict[str, Any] | None:
-        columns = ("status", "reason", "manifest_sha256", "manifest_rows", "sha256")
-        row = self.conn.execute(
-            "select status, reason, manifest_sha256, manifest_rows, sha256 from ops.slice"
-            " where feed = %s and branch_id = %s and business_date = %s and revision = %s",
-            [slice_.feed, slice_.branch_id, slice_.business_date, slice_.revision],
-        ).fetchone()
-        return None if row is None else dict(zip(columns, row, strict=True))
 
 
 @dataclass
@@ -392,7 +383,7 @@ def _rejection(error: BaseException) -> SliceRejected | None:
 
 @contextmanager
 def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
-    """Whether no other session pulls this branch; held until the block ends, or the connection does.
+    """Whether no other session pulls this branch; it is locked until the block ends, or the connection does.
 
     Waits a moment before it says no: the session of a worker that was killed lasts until the server notices that.
     """
@@ -401,7 +392,7 @@ def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
     with ExitStack() as stack:
         try:
             what = f"visit of {branch.branch_id}"
-            stack.enter_context(locks.held_branch(branch.branch_id, what, role="loader", seconds=OTHERS_SECONDS))
+            stack.enter_context(branch_locked(branch.branch_id, what, seconds=OTHERS_SECONDS))
         except locks.Busy:
             yield False
         else:

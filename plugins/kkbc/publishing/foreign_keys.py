@@ -16,7 +16,7 @@ from kkbc.publishing.work import Work, name, names
 from kkbc.warehouse import connect
 
 
-def let_go(moving: Collection[tuple[str, str]], models: Collection[PublishedModel] = ()) -> None:
+def drop_keys(moving: Collection[tuple[str, str]], models: Collection[PublishedModel] = ()) -> None:
     """Drops the foreign keys from and to tables that will be moved, and those that `models` no longer declare.
 
     In a transaction of its own, before the caller's has touched a table: to drop a key both of its tables are kept from

@@ -16,7 +16,7 @@ from kkbc.core.settings import get_settings
 from kkbc.marts import models
 from kkbc.marts.models import HIDDEN, SLICES, PublishedModel
 from kkbc.publishing import totals
-from kkbc.publishing.foreign_keys import check, let_go, make_missing
+from kkbc.publishing.foreign_keys import check, drop_keys, make_missing
 from kkbc.publishing.grants import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.swap import (
@@ -62,7 +62,7 @@ def publish_marts(conn: psycopg.Connection, *, build_id: int, as_of: date) -> Pu
     known = states(work, before)
     made = [*models.published_models(), SLICES]
     new = [model for model in made if not same_shape(work, model)]
-    let_go([*((model.schema, model.name) for model in new), *_ended(made, known)], made)
+    drop_keys([*((model.schema, model.name) for model in new), *_ended(made, known)], made)
     ((publication_id,),) = work.rows(
         "insert into ops.publication (build_id, as_of, tables, kept) values (%s, %s, '{}', true)"
         " returning publication_id",

@@ -15,7 +15,7 @@ from kkbc.core.settings import get_settings
 from kkbc.marts import models
 from kkbc.marts.models import SLICES, PublishedModel
 from kkbc.publishing import totals
-from kkbc.publishing.foreign_keys import check, let_go, make_missing
+from kkbc.publishing.foreign_keys import check, drop_keys, make_missing
 from kkbc.publishing.grants import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.swap import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
@@ -57,7 +57,7 @@ def roll_back(
             return Publication(*done[0])
     way = _way_back(_history(work), to)
     steps = [step for done in way for step in kept_of(work, done)]
-    let_go({(step.schema, step.table) for step in steps if step.kind != "rows"})
+    drop_keys({(step.schema, step.table) for step in steps if step.kind != "rows"})
     before = live(work)
     ((publication_id,),) = work.rows(
         "insert into ops.publication (build_id, as_of, tables, kept, restores, why, done_by, request)"

@@ -6,27 +6,27 @@ that was published before, if there was one, is put back. So models and marts ne
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, cast
 
 import polars as pl
 import psycopg
 from psycopg.rows import dict_row
 
-from kkbc.core import tokens
-from kkbc.core.errors import UserError
+from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
 from kkbc.exchange.contracts import load_contract
-from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Slice
 from kkbc.intake.landing import Landing
-from kkbc.intake.process import judge_rows, read_lines
-from kkbc.intake.validation import Context
-from kkbc.slices.load import SliceRecord, all_rows, copy_rows, delete_rows, lock_slice, next_load_id, replace_in_force
+from kkbc.slices.loading import replace_in_force
+from kkbc.slices.locks import lock_slice
+from kkbc.slices.note import AuditNote
+from kkbc.slices.record import THIS_SLICE, SliceRecord, load_again, set_status
+from kkbc.slices.rejudging import Rejudge
+from kkbc.slices.rows import check_complete, copy_rows, delete_rows, next_load_id
+from kkbc.slices.settling import reopen_superseded
 from kkbc.warehouse import connect
-
-_SLICE = "(feed, branch_id, business_date, revision) = (%(feed)s, %(branch_id)s, %(business_date)s, %(revision)s)"
 
 # In force, in this build, in no publication yet, and never released: what the view audit.slices calls new.
 _NEW = """
@@ -48,35 +48,26 @@ where feed = %(feed)s and branch_id = %(branch_id)s and business_date = %(busine
             = (s.feed, s.branch_id, s.business_date, s.revision) and h.released_at is not null))
 """
 
-_OPEN = f"select closed_as from ops.hold where {_SLICE} for update"  # noqa: S608 (a constant)
+_OPEN = f"select closed_as from ops.hold where {THIS_SLICE} for update"  # noqa: S608 (a constant)
 
 _RELEASE = (
-    f"update ops.slice set status = 'loaded', load_id = %(load_id)s, retry_load_ids = '{{}}', loaded_at = now(),"  # noqa: S608 (a constant)
-    f" build_id = null where {_SLICE}",
     "update ops.hold set released_at = now(), released_by = %(done_by)s, release_why = %(why)s,"  # noqa: S608 (a constant)
-    f" closed_as = 'released' where {_SLICE}",
+    f" closed_as = 'released' where {THIS_SLICE}"
 )
 
-_TAKE_OUT = f"update ops.slice set status = 'held' where {_SLICE}"  # noqa: S608 (a constant)
+_HOLD = """
+insert into ops.hold (feed, branch_id, business_date, revision, build_id, reasons, restored_revision)
+values (%(feed)s, %(branch_id)s, %(business_date)s, %(revision)s, %(build_id)s, %(reasons)s, %(earlier)s)
+"""
 
-_RESTORE = (
-    f"update ops.slice set status = 'loaded' where {_SLICE}",  # noqa: S608 (a constant)
-    "update ops.quarantine set closed_at = null, closed_as = null, closed_why = null"  # noqa: S608 (a constant)
-    f" where {_SLICE} and closed_as = 'superseded'",
-)
-
-_RECORD = (
-    "select run_id, manifest_sha256, rows_sent, sent_at, file_name, file_format, bytes, sha256, landed_uri,"  # noqa: S608 (a constant)
-    f" manifest_seen_at, load_id, rows_accepted from ops.slice where {_SLICE}"
-)
-
-_MOVED = f"""
+# Lines that are no longer what they were when the slice was first loaded, and the load that accepted them since.
+_CHANGED = f"""
 select line, closed_as = 'accepted', (
     select max(e.load_id) from ops.quarantine_event e
     where (e.feed, e.branch_id, e.business_date, e.revision, e.line)
         = (q.feed, q.branch_id, q.business_date, q.revision, q.line) and e.event = 'accepted'
 )
-from ops.quarantine q where {_SLICE}
+from ops.quarantine q where {THIS_SLICE}
 """  # noqa: S608 (a constant)
 
 
@@ -86,7 +77,7 @@ class Held:
 
     feed: str
     branch_id: str
-    business_date: Any
+    business_date: date
     revision: int
     build_id: int
     held_at: datetime
@@ -122,18 +113,16 @@ def hold(conn: psycopg.Connection, build_id: int, branch_id: str, reasons: Mappi
     return taken
 
 
-def release(conn: psycopg.Connection, slice_: Slice, *, why: str, done_by: str) -> int:
+def release(conn: psycopg.Connection, slice_: Slice, note: AuditNote) -> int:
     """Loads a held slice after all, from landing, for the next build; returns its number of accepted rows.
 
     `conn` acts as role loader, in autocommit mode. The reason is kept in ops.hold, and the slice is never held again.
-    Raises UserError when the slice is not held, no reason is given, or landing no longer has its rows.
+    Raises UserError when the slice is not held, or landing no longer has its rows.
     """
-    if not why.strip():
-        raise UserError("no reason is given", "say why in a few words: it is kept with the slice")
-    contract, place = load_contract(slice_.feed), _place(slice_)
+    contract = load_contract(slice_.feed)
     with conn.transaction():
         in_force = lock_slice(conn, slice_)
-        closed = conn.execute(_OPEN, place).fetchone()
+        closed = conn.execute(_OPEN, slice_.key()).fetchone()
         if closed is None or closed[0] is not None:
             became = "it was never held" if closed is None else f"it was {closed[0]}"
             raise UserError(f"{slice_} is not held: {became}", "`kkbc gate list` shows what is")
@@ -141,9 +130,8 @@ def release(conn: psycopg.Connection, slice_: Slice, *, why: str, done_by: str) 
             replace_in_force(conn, contract, slice_)
         load_id = next_load_id(conn)
         accepted = _put_back(conn, slice_, load_id)
-        values = {**place, "load_id": load_id, "done_by": done_by, "why": why.strip()}
-        for statement in _RELEASE:
-            conn.execute(statement, values)
+        load_again(conn, slice_, load_id)
+        conn.execute(_RELEASE, {**slice_.key(), **note.parameters()})
     return accepted
 
 
@@ -161,21 +149,16 @@ def holds(*, closed: bool = False) -> list[Held]:
 
 
 def _take_out(conn: psycopg.Connection, slice_: Slice, build_id: int, reasons: list[str]) -> None:
-    place = _place(slice_)
     delete_rows(conn, load_contract(slice_.feed), slice_)
-    conn.execute(_TAKE_OUT, place)
-    row = conn.execute(_EARLIER, place).fetchone()
+    set_status(conn, slice_, "held")
+    row = conn.execute(_EARLIER, slice_.key()).fetchone()
     earlier = row[0] if row is not None else None
     if earlier is not None:
         restored = Slice(slice_.feed, slice_.branch_id, slice_.business_date, earlier)
         _put_back(conn, restored)
-        for statement in _RESTORE:
-            conn.execute(statement, _place(restored))
-    conn.execute(
-        "insert into ops.hold (feed, branch_id, business_date, revision, build_id, reasons, restored_revision)"
-        " values (%(feed)s, %(branch_id)s, %(business_date)s, %(revision)s, %(build_id)s, %(reasons)s, %(earlier)s)",
-        {**place, "build_id": build_id, "reasons": reasons, "earlier": earlier},
-    )
+        set_status(conn, restored, "loaded")
+        reopen_superseded(conn, restored)
+    conn.execute(_HOLD, {**slice_.key(), "build_id": build_id, "reasons": reasons, "earlier": earlier})
 
 
 def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = None) -> int:
@@ -184,29 +167,25 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
     Rows that a retry of the quarantine accepted, or took the key of, are as the retry left them.
     """
     contract = load_contract(slice_.feed)
-    record, first_load, accepted = _on_record(conn, slice_)
-    gone, later = _after_loading(conn, slice_)
-    landing = Landing(get_settings().landing)
+    record = SliceRecord.load(conn, slice_)
+    assert record is not None
     assert record.landed_uri is not None
+    assert record.load_id is not None
+    changed, later = _after_loading(conn, slice_)
     rows = (
-        frame.filter(~pl.col("_line").is_in(gone.implode())) for frame in landing.rows(record.landed_uri, "accepted")
+        frame.filter(~pl.col("_line").is_in(changed.implode()))
+        for frame in Landing(get_settings().landing).rows(record.landed_uri, "accepted")
     )
-    count = copy_rows(conn, contract, record, rows, load_id or first_load)
+    count = copy_rows(conn, contract, record, rows, load_id or record.load_id)
     for by, lines in later.items():
-        count += copy_rows(conn, contract, record, _judged_anew(landing, record, lines), load_id or by)
-    all_rows(accepted, count)
+        count += copy_rows(conn, contract, record, _accepted_anew(record, lines), load_id or by)
+    check_complete(record.rows_accepted, count)
     return count
-
-
-def _on_record(conn: psycopg.Connection, slice_: Slice) -> tuple[SliceRecord, int, int]:
-    row = conn.execute(_RECORD, _place(slice_)).fetchone()
-    assert row is not None
-    return SliceRecord(slice_, *row[:10]), row[10], row[11]
 
 
 def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, dict[int, list[int]]]:
     """Lines that are no longer what they were when the slice was first loaded; those accepted since, by their load."""
-    rows = conn.execute(_MOVED, _place(slice_)).fetchall()
+    rows = conn.execute(_CHANGED, slice_.key()).fetchall()
     later: dict[int, list[int]] = {}
     for line, accepted, load_id in rows:
         if accepted:
@@ -214,24 +193,14 @@ def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, 
     return pl.Series("_line", [row[0] for row in rows], dtype=pl.Int64), later
 
 
-def _judged_anew(landing: Landing, record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
-    """Rows that a retry accepted, read once more: beside the landed bytes lies only what was accepted at first."""
-    registry, contract = load_registry(), load_contract(record.slice.feed)
-    offices = frozenset(office.branch_id for office in registry.offices)
-    zone = registry.get(record.slice.branch_id).zone
-    context = Context(record.slice, zone, record.sent_at, offices, seen_at=record.manifest_seen_at)
-    assert record.landed_uri is not None
-    with landing.open(record.landed_uri, record.file_name) as landed, spool_folder("held") as folder:
-        rows = read_lines(landed, contract, record.manifest_rows, lines)
-        parts = judge_rows(rows, contract, context, tokens.load_key(), folder)
+def _accepted_anew(record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
+    """Rows that a retry accepted, judged once more: beside the landed bytes lies only what was accepted at first."""
+    with spool_folder("held") as folder:
+        try:
+            parts = Rejudge().lines(record, pl.Series("_line", sorted(lines), dtype=pl.Int64), folder)
+        except SliceRejected as error:
+            raise UserError(
+                f"the landed file of {record.slice} cannot be read again: {error}", "ask the branch for a revision"
+            ) from error
         for number in range(len(parts)):
             yield parts.read(number).accepted
-
-
-def _place(slice_: Slice) -> dict[str, Any]:
-    return {
-        "feed": slice_.feed,
-        "branch_id": slice_.branch_id,
-        "business_date": slice_.business_date,
-        "revision": slice_.revision,
-    }

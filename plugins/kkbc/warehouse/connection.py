@@ -86,8 +86,8 @@ def connect(role: Role | None = None, *, autocommit: bool = False) -> psycopg.Co
         raise UserError(f"cannot connect to PostgreSQL at {place}: {cause}", remedy) from error
 
 
-def told(error: psycopg.OperationalError) -> UserError:
-    """What a person is told of a server that could not go on, though nobody asked it for anything wrong."""
+def as_user_error(error: psycopg.OperationalError) -> UserError:
+    """The error that a person sees of a server that could not go on, though nobody asked it for anything wrong."""
     if isinstance(error, psycopg.errors.DiskFull):
         return UserError("the disk of the warehouse is full", "free space there, then run the night again")
     cause = (str(error).strip().splitlines() or ["no message"])[0].strip()
@@ -95,10 +95,10 @@ def told(error: psycopg.OperationalError) -> UserError:
 
 
 def explained(error: psycopg.Error) -> UserError | None:
-    """What a person is told of an error of PostgreSQL; None for one that is the program's fault."""
+    """The error that a person sees for one of PostgreSQL; None for one that is the program's fault."""
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return UserError("the warehouse is older than this program", "`kkbc migrate` brings it up to date")
-    return told(error) if isinstance(error, psycopg.OperationalError) else None
+    return as_user_error(error) if isinstance(error, psycopg.OperationalError) else None
 
 
 def sqlalchemy_url(role: Role | None = None, *, driver: str = "psycopg", database: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Locks that only the pipeline can reach: who may connect to the database, but not work in it, cannot hold them.
+"""Locks that only the pipeline can reach: who may connect to the database, but not work in it, cannot take them.
 
 Each of the few that are taken by name is an empty table of schema `locks`; those of a branch are rows of `locks.named`,
 one for each branch and purpose. They last as long as a transaction, and so no longer than its connection. The order in
@@ -77,8 +77,8 @@ def take_slices(conn: psycopg.Connection, branch_id: str) -> None:
 
 
 @contextmanager
-def held(lock: Lock, what: str, *, role: Role, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds a lock for the length of a block, which says in a few words what it is for.
+def locked(lock: Lock, what: str, *, role: Role, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Locks for the length of a block; `what` says in a few words what for.
 
     A connection of its own holds it, so that it goes with this process. `wait` is called when it is not free at once.
     Raises Busy, and UserError when the connection broke meanwhile, for others may have been at work then.
@@ -95,7 +95,7 @@ def held(lock: Lock, what: str, *, role: Role, wait: Callable[[], None] = lambda
 
 
 @contextmanager
-def held_branch(branch_id: str, what: str, *, role: Role, seconds: float | None = None) -> Iterator[None]:
+def locked_branch(branch_id: str, what: str, *, role: Role, seconds: float | None = None) -> Iterator[None]:
     """Keeps other visits and re-readings of a branch away for the length of a block, by a connection of its own.
 
     seconds: how long to wait for it, else as for all locks. Raises Busy. What is done to a slice has locks of its own,
@@ -163,12 +163,12 @@ def _busy(lock: Lock | None, name: str | None, seconds: float) -> Busy:
     with connect("transformer") as conn:
         holders = conn.execute("select pid, what, since from locks.holders(%s, %s)", [lock, name]).fetchall()
     wanted = " or ".join(filter(None, [lock and f"the lock {lock!s}", name and f"{name!r}"]))
-    told = [
+    sessions = [
         f"process {pid} ({what}{f', since {since:%Y-%m-%d %H:%M:%S} UTC' if since else ''})"
         for pid, what, since in holders
     ]
     ends = ", ".join(f"select pg_terminate_backend({pid})" for pid, *_ in holders)
     return Busy(
-        f"{wanted} was not free within {seconds:g} s: {', '.join(told) or 'another session'} holds it",
+        f"{wanted} was not free within {seconds:g} s: {', '.join(sessions) or 'another session'} holds it",
         f"let that end{f', or end it as a superuser ({ends})' if ends else ''}; then do this again",
     )

@@ -10,8 +10,8 @@ import pytest
 from kkbc.core.errors import UserError
 from kkbc.nights import backfill, night
 from kkbc.nights.night import Wishes
-from kkbc.slices.quarantine import Deed, Selection
-from kkbc.slices.reread import RereadReport, reread
+from kkbc.slices import AuditNote, RereadReport, reread
+from kkbc.slices.quarantine import Selection
 from kkbc.warehouse import connect, server
 from tests.slices.quarantine.scene import (
     DAY,
@@ -27,12 +27,12 @@ from tests.slices.quarantine.scene import (
     state,
 )
 
-DEED = Deed("the code list was corrected", "a tester")
+NOTE = AuditNote("the code list was corrected", "a tester")
 
 
 def reread_now(branch_id: str = "KC001", since: date = DAY, until: date = DAY) -> RereadReport:
     with connect("loader", autocommit=True) as conn:
-        return reread(conn, branch_id, since, until, DEED)
+        return reread(conn, branch_id, since, until, NOTE)
 
 
 def test_nothing_but_the_load_changes_when_the_rules_are_the_same(office: Office) -> None:
@@ -122,7 +122,7 @@ def test_a_landed_file_that_is_gone_or_altered_leaves_its_slice_as_it_was(office
     }
     shutil.rmtree(payments.parent)
     with pytest.raises(UserError, match=r"1 slices of KC001 could not be read again: iuran.* restore landing"):
-        backfill.reread_branch("KC001", DAY, DAY, DEED)
+        backfill.reread_branch("KC001", DAY, DAY, NOTE)
     assert state() == before
 
 
@@ -139,11 +139,11 @@ def test_a_crash_half_way_leaves_the_slice_as_it_was(office: Office, monkeypatch
     office.sends({"no_pendaftaran": "A"}, {"no_pendaftaran": "B", **NEW})
     before = state()
 
-    def crash(*_: Any) -> None:
+    def crash(*_: Any, **__: Any) -> None:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("kkbc.slices.reread._settle_quarantine", crash)
+        patch.setattr("kkbc.slices.rereading.settle", crash)
         with pytest.raises(RuntimeError):
             reread_now()
     assert state() == before

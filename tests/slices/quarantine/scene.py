@@ -16,12 +16,13 @@ from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.nights import night
 from kkbc.nights.night import Wishes
-from kkbc.slices.quarantine import Deed, RetryReport, Selection, retry
+from kkbc.slices import AuditNote
+from kkbc.slices.quarantine import RetryReport, Selection, retry
 from kkbc.warehouse import connect, schema, server
 from tests.deliveries import deliver
 
 DAY = date(2023, 12, 11)
-DEED = Deed("channel JMO was missing from the contract", "a tester")
+NOTE = AuditNote("channel JMO was missing from the contract", "a tester")
 # What the branch sends over the app is unknown to the contract that the tests begin with.
 NEW = {"kanal": "JMO"}
 
@@ -67,16 +68,16 @@ class Office:
         night.pull_branch("r", branch_id)
 
 
-def retry_now(selection: Selection = Selection(), deed: Deed = DEED, **more: Any) -> RetryReport:
+def retry_now(selection: Selection = Selection(), note: AuditNote = NOTE, **more: Any) -> RetryReport:
     with connect("loader", autocommit=True) as conn:
-        return retry(conn, selection, deed, **more)
+        return retry(conn, selection, note, **more)
 
 
 def sums(report: RetryReport) -> tuple[int, int, int, int]:
-    """Rows judged, accepted, changed, beaten."""
+    """Rows judged, accepted, changed, displaced."""
     assert report.failed == {}
     summary = report.summary()
-    return summary["judged"], summary["accepted"], summary["changed"], summary["beaten"]
+    return summary["judged"], summary["accepted"], summary["changed"], summary["displaced"]
 
 
 def query(statement: str) -> list[Any]:

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from kkbc.core.errors import UserError
-from kkbc.slices.quarantine import Deed, RetryReport, Selection, resolve
+from kkbc.slices import AuditNote
+from kkbc.slices.quarantine import RetryReport, Selection, resolve
 from kkbc.warehouse import connect, conninfo, locks
 from kkbc.warehouse.locks import Lock
 from tests.deliveries import deliver
@@ -40,7 +41,7 @@ PLACE = "pendaftaran/KC001/2023-12-11"
 
 def resolve_now(selection: Selection, **more: Any) -> int:
     with connect("loader", autocommit=True) as conn:
-        return resolve(conn, selection, Deed("a test entry", "a tester"), **more)
+        return resolve(conn, selection, AuditNote("a test entry", "a tester"), **more)
 
 
 class Background(threading.Thread):
@@ -165,10 +166,11 @@ def test_a_row_that_is_resolved_while_it_is_judged_stays_resolved(office: Office
 
 
 RETRY = """
-from kkbc.slices.quarantine import Deed, Selection, retry
+from kkbc.slices import AuditNote
+from kkbc.slices.quarantine import Selection, retry
 from kkbc.warehouse import connect
 with connect("loader", autocommit=True) as conn:
-    retry(conn, Selection(), Deed("channel added", "a tester"))
+    retry(conn, Selection(), AuditNote("channel added", "a tester"))
 """
 
 
@@ -296,7 +298,7 @@ def test_resolved_rows_are_not_judged_and_go_on_being_counted(office: Office, ru
 def test_a_reason_is_asked_for() -> None:
     for nothing in ("", "  "):
         with pytest.raises(UserError, match="no reason is given: say why"):
-            Deed(nothing, "a tester")
+            AuditNote(nothing, "a tester")
 
 
 def test_another_key_than_the_warehouses_is_refused(office: Office, rules: Rules, home: Path) -> None:

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from kkbc.cli import app
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.exchange.slices import Slice
-from kkbc.gate import AuditResult, Finding, hold, holds, release
+from kkbc.gate import AuditResult, Finding
 from kkbc.nights import night
+from kkbc.slices import AuditNote, hold, holds, release
 from kkbc.slices.quarantine import Address, show
 from kkbc.warehouse import connect
 from tests.slices.quarantine.scene import DAY, NEW, Office, Rules, accepted, quarantined, query, retry_now, state, sums
@@ -36,7 +37,7 @@ def held(build_id: int | None = None) -> list[Slice]:
 
 def let_in(slice_: Slice) -> int:
     with connect("loader", autocommit=True) as conn:
-        return release(conn, slice_, why="market days, as announced", done_by="a tester")
+        return release(conn, slice_, AuditNote("market days, as announced", "a tester"))
 
 
 def published() -> None:
@@ -189,7 +190,7 @@ def test_a_hold_that_is_cut_off_is_done_as_a_whole_the_next_time(
         raise psycopg.OperationalError("the server is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hold, "copy_rows", cut_off)
+        patch.setattr("kkbc.slices.holding.copy_rows", cut_off)
         with pytest.raises(psycopg.OperationalError):
             held(build_id)
     assert (state(), rows_with_loads()) == before

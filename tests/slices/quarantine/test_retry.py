@@ -9,13 +9,14 @@ import pytest
 
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
-from kkbc.slices.quarantine import Deed, Selection
+from kkbc.slices import AuditNote
+from kkbc.slices.quarantine import Selection
 from kkbc.warehouse import server
 from tests.deliveries import deliver
 from tests.slices.quarantine.scene import (
     DAY,
-    DEED,
     NEW,
+    NOTE,
     Office,
     Rules,
     accepted,
@@ -47,10 +48,10 @@ def test_rows_that_pass_today_are_loaded_and_keep_their_history(office: Office, 
     assert counts() == [(2, 2, 0, 1, 2, 1)]
     assert quarantined() == [(3, ["CODE_UNKNOWN"], "accepted")]
     assert query("select first_seen_at::date::text, closed_at::date = now()::date, closed_why from ops.quarantine") == [
-        ("2023-12-12", True, DEED.why)
+        ("2023-12-12", True, NOTE.why)
     ]
     assert query("select line, event, errors_before, why, done_by from ops.quarantine_event") == [
-        (3, "accepted", ["CODE_UNKNOWN"], DEED.why, "a tester")
+        (3, "accepted", ["CODE_UNKNOWN"], NOTE.why, "a tester")
     ]
 
 
@@ -149,7 +150,7 @@ def test_a_row_that_passes_now_and_is_later_beats_the_accepted_one(office: Offic
         (["PHONE_FORMAT"], ["branch_id:KEY_DUPLICATE", "registration_no:KEY_DUPLICATE"])
     ]
     assert counts() == [(2, 1, 1, 0, 2, 1)]
-    assert events() == [(2, "beaten", [], ["KEY_DUPLICATE"]), (3, "accepted", ["CODE_UNKNOWN"], [])]
+    assert events() == [(2, "displaced", [], ["KEY_DUPLICATE"]), (3, "accepted", ["CODE_UNKNOWN"], [])]
 
 
 def test_a_row_that_passes_now_and_is_earlier_loses_to_the_accepted_one(office: Office, rules: Rules) -> None:
@@ -212,10 +213,10 @@ def test_a_row_accepted_by_a_retry_may_be_beaten_by_a_later_one(office: Office, 
     assert sums(retry_now()) == (2, 1, 0, 0)
     assert quarantined() == [(2, ["CODE_UNKNOWN"], "accepted"), (3, ["CODE_UNKNOWN"], None)]
     rules.correct()
-    assert sums(retry_now(deed=Deed("RADIO too", "another"))) == (1, 1, 0, 1)
+    assert sums(retry_now(note=AuditNote("RADIO too", "another"))) == (1, 1, 0, 1)
     assert accepted() == [("R-1", 3)]
     assert quarantined() == [(2, ["KEY_DUPLICATE"], None), (3, ["CODE_UNKNOWN"], "accepted")]
-    assert [(line, event) for line, event, *_ in events()] == [(2, "accepted"), (2, "beaten"), (3, "accepted")]
+    assert [(line, event) for line, event, *_ in events()] == [(2, "accepted"), (2, "displaced"), (3, "accepted")]
     ((_, retries),) = query("select load_id, retry_load_ids from ops.slice")
     assert len(retries) == 2
 
@@ -263,7 +264,7 @@ def test_a_retry_leaves_what_a_fresh_load_by_todays_rules_would(
     monkeypatch: pytest.MonkeyPatch,
     batch_rows: int,
 ) -> None:
-    monkeypatch.setattr("kkbc.slices.quarantine.retrying.BATCH_ROWS", batch_rows)
+    monkeypatch.setattr("kkbc.slices.rejudging.BATCH_ROWS", batch_rows)
     rules.change("contracts/iuran.odcs.yaml", "values: [JKK_JKM, JKK_JKM_JHT]", "values: [JKK_JKM_JHT]")
     rules.change("contracts/kegiatan.odcs.yaml", "PASAR, KOMUNITAS", "KOMUNITAS")
     chance = random.Random(20231211)

@@ -8,13 +8,14 @@ import pytest
 from kkbc.core.errors import UserError
 from kkbc.nights import night, plain
 from kkbc.nights.night import Wishes
-from kkbc.slices.quarantine import Deed, Selection, close_retry, open_retry, resolve, retry_branch
+from kkbc.slices import AuditNote
+from kkbc.slices.quarantine import Selection, close_retry, open_retry, resolve, retry_branch
 from kkbc.warehouse import connect
 from tests.deliveries import deliver
 from tests.slices.quarantine.scene import DAY, NEW, Office, Rules, accepted, query, retry_now
 
 RUN = "retry__manual__2023-12-13"
-DEED = Deed("channel JMO added", "airflow admin", RUN)
+NOTE = AuditNote("channel JMO added", "airflow admin", RUN)
 
 
 def run() -> tuple[Any, ...]:
@@ -29,15 +30,15 @@ def test_a_run_of_its_own_from_rows_to_news(office: Office, rules: Rules) -> Non
     assert open_retry(RUN, Selection()) == ["KC001"]
     assert run() == (DAY, "running", False)
     rules.correct()
-    assert retry_branch("KC001", Selection(), DEED)["accepted"] == 1
+    assert retry_branch("KC001", Selection(), NOTE)["accepted"] == 1
     # The task is tried again: there is nothing left to do, and what was done is news all the same.
-    assert retry_branch("KC001", Selection(), DEED)["accepted"] == 0
+    assert retry_branch("KC001", Selection(), NOTE)["accepted"] == 0
     assert close_retry(RUN) == {
         "run_id": RUN,
         "as_of": "2023-12-11",
         "accepted": 1,
         "changed": 1,
-        "beaten": 0,
+        "displaced": 0,
         "news": True,
     }
     assert query("select distinct run_id, done_by from ops.quarantine_event") == [(RUN, "airflow admin")]
@@ -51,7 +52,7 @@ def test_a_night_that_comes_in_between_moves_the_build_on(office: Office, rules:
     open_retry(RUN, Selection())
     night.open_run(Wishes(DAY + timedelta(days=1), office.root), mode="airflow", run_id="next")
     rules.correct()
-    retry_branch("KC001", Selection(), DEED)
+    retry_branch("KC001", Selection(), NOTE)
     assert close_retry(RUN)["as_of"] == "2023-12-12"
 
 
@@ -65,7 +66,7 @@ def test_nothing_to_retry_ends_the_run_at_once(office: Office, rules: Rules) -> 
 def test_verdicts_that_stay_are_no_news(office: Office, rules: Rules) -> None:
     office.sends({**NEW})
     assert open_retry(RUN, Selection()) == ["KC001"]
-    retry_branch("KC001", Selection(), DEED)
+    retry_branch("KC001", Selection(), NOTE)
     assert close_retry(RUN)["news"] is False
     assert run() == (DAY, "nothing_new", True)
 
@@ -78,7 +79,7 @@ def test_slices_that_cannot_be_retried_fail_the_branch_when_the_others_are_done(
     open_retry(RUN, Selection())
     query("update ops.slice set landed_uri = '/gone' where business_date = '2023-12-11' returning 1")
     with pytest.raises(UserError, match=r"1 slices of KC001 could not be retried: pendaftaran/KC001/2023-12-11/r1: "):
-        retry_branch("KC001", Selection(), DEED)
+        retry_branch("KC001", Selection(), NOTE)
     assert accepted() == [("R-2", 2)]
     assert close_retry(RUN)["news"] is True
 
@@ -131,7 +132,7 @@ def test_the_next_night_publishes_what_a_retry_loaded(office: Office, rules: Rul
     rules.correct()
     retry_now(Selection(code="CODE_UNKNOWN"))
     with connect("loader", autocommit=True) as conn:
-        assert resolve(conn, Selection(code="INCOME_RANGE"), DEED) == 1
+        assert resolve(conn, Selection(code="INCOME_RANGE"), NOTE) == 1
     assert run_night(office)["publication_id"] == 2
     assert marts() == (
         [("INCOME_RANGE", 1), ("KEY_DUPLICATE", 1), ("NIK_FORMAT", 1)],

@@ -6,15 +6,14 @@ which is the loader's work.
 """
 
 from kkbc.slices.quarantine.extracting import extract
-from kkbc.slices.quarantine.looking import list_groups, show
+from kkbc.slices.quarantine.listing import list_groups, show
 from kkbc.slices.quarantine.resolving import resolve
 from kkbc.slices.quarantine.retrying import RetryReport, retry
 from kkbc.slices.quarantine.running import close_retry, open_retry, retry_branch
-from kkbc.slices.quarantine.selection import Address, Deed, Selection
+from kkbc.slices.quarantine.selection import Address, Selection
 
 __all__ = [
     "Address",
-    "Deed",
     "RetryReport",
     "Selection",
     "close_retry",

@@ -22,11 +22,12 @@ from kkbc.core.spool import spool_folder
 from kkbc.exchange.contracts import Column, Contract, load_contract
 from kkbc.exchange.masking import HIDDEN, closed_list, looks_personal
 from kkbc.exchange.registry import load_registry
+from kkbc.exchange.slices import Slice
 from kkbc.intake.landing import Landing
 from kkbc.intake.process import read_lines
 from kkbc.intake.validation import parse
 from kkbc.intake.validation.tidy import tidy
-from kkbc.slices.quarantine.looking import may_see_persons
+from kkbc.slices.quarantine.listing import may_see_persons
 from kkbc.slices.quarantine.selection import CHOSEN, Selection
 from kkbc.warehouse import connect
 
@@ -108,7 +109,7 @@ def _rows(conn: psycopg.Connection, slice_: Any, contract: Contract, persons: bo
     ]
     zone = load_registry().get(branch_id).zone.key
     text = [pl.col("_raw").alias("raw_text")] if persons else []
-    address = {"feed": feed, "branch_id": branch_id, "business_date": business_date, "revision": revision}
+    address = Slice(feed, branch_id, business_date, revision).key()
     found = 0
     with Landing(get_settings().landing).open(uri, file_name) as landed:
         try:

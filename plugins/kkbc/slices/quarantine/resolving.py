@@ -2,7 +2,8 @@
 
 import psycopg
 
-from kkbc.slices.quarantine.selection import CHOSEN, Deed, Selection
+from kkbc.slices.note import AuditNote
+from kkbc.slices.quarantine.selection import CHOSEN, Selection
 
 _RESOLVE = f"""
 with chosen as (
@@ -23,12 +24,12 @@ from closed order by feed, branch_id, business_date, revision, line
 """  # noqa: S608 (a constant)
 
 
-def resolve(conn: psycopg.Connection, selection: Selection, deed: Deed, *, dry_run: bool = False) -> int:
+def resolve(conn: psycopg.Connection, selection: Selection, note: AuditNote, *, dry_run: bool = False) -> int:
     """Closes the chosen open rows as resolved, all at once; returns their number. `conn` acts as role loader.
 
     With `dry_run` nothing is changed. A retry that is judging the same rows waits, and leaves them alone then.
     """
-    values = {**selection.parameters(), "why": deed.why, "done_by": deed.done_by}
+    values = {**selection.parameters(), **note.parameters()}
     with conn.transaction():
         resolved = conn.execute(_RESOLVE, values).rowcount
         if dry_run:

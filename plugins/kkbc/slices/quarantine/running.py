@@ -7,8 +7,9 @@ import psycopg
 
 from kkbc.core.errors import UserError
 from kkbc.exchange.masking import without_texts
+from kkbc.slices.note import AuditNote
 from kkbc.slices.quarantine.retrying import retry, slices_to_retry
-from kkbc.slices.quarantine.selection import Deed, Selection
+from kkbc.slices.quarantine.selection import Selection
 from kkbc.warehouse import connect
 
 
@@ -33,13 +34,13 @@ def open_retry(run_id: str, selection: Selection) -> list[str]:
 
 
 @without_texts()
-def retry_branch(branch_id: str, selection: Selection, deed: Deed) -> dict[str, Any]:
+def retry_branch(branch_id: str, selection: Selection, note: AuditNote) -> dict[str, Any]:
     """Retries the chosen rows of one branch; see kkbc.slices.quarantine.retrying.retry. Returns the summary.
 
     Raises UserError when a slice could not be retried; the others were all the same.
     """
     with connect("loader", autocommit=True) as conn:
-        report = retry(conn, replace(selection, branch=branch_id), deed)
+        report = retry(conn, replace(selection, branch=branch_id), note)
     if report.failed:
         raise UserError(
             f"{len(report.failed)} slices of {branch_id} could not be retried",
@@ -71,7 +72,7 @@ def close_retry(run_id: str) -> dict[str, Any]:
         "as_of": row[0].isoformat(),
         "accepted": events.get("accepted", 0),
         "changed": events.get("judged_anew", 0),
-        "beaten": events.get("beaten", 0),
+        "displaced": events.get("displaced", 0),
         "news": bool(events),
     }
 

@@ -1,4 +1,4 @@
-"""Which quarantined rows are meant, by filters or by address; who does something about them, and why."""
+"""Which quarantined rows are meant, by filters or by address."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -93,17 +93,3 @@ class Address:
     def __str__(self) -> str:
         revision = "" if self.revision is None else f"/r{self.revision}"
         return f"{self.feed}/{self.branch_id}/{self.business_date}{revision}"
-
-
-@dataclass(frozen=True)
-class Deed:
-    """Who retries or resolves, and why, for the record. `run_id` is the run of Airflow that it is part of."""
-
-    why: str
-    done_by: str
-    run_id: str | None = None
-
-    def __post_init__(self) -> None:
-        """Raises UserError when no reason is given."""
-        if not self.why.strip():
-            raise UserError("no reason is given", "say why in a few words: it is kept with the rows")

@@ -1,13 +1,13 @@
 """Where an office is, as the registry says it: a new office is one line there, and no row of a reference table.
 
 Revision ID: 0019
-Revises: 0014
+Revises: 0017
 """
 
 from alembic import op
 
 revision = "0019"
-down_revision = "0014"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

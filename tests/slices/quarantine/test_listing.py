@@ -16,7 +16,7 @@ from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.warehouse import connect, server
 from tests.deliveries import deliver
-from tests.slices.quarantine.scene import DAY, DEED, NEW, Office, Rules, query, retry_now
+from tests.slices.quarantine.scene import DAY, NEW, NOTE, Office, Rules, query, retry_now
 
 NIK, NAME = "1171011203909001", "Orang Contoh"
 BAD = {"no_pendaftaran": "R-2", "nik": "123", "nama_lengkap": NAME}
@@ -111,12 +111,12 @@ def test_show_tells_what_became_of_a_row_and_no_person(office: Office, rules: Ru
         None,
     )
     assert [(e["event"], e["errors_before"], e["why"]) for e in row["history"]] == [
-        ("judged_anew", ["CODE_UNKNOWN", "NIK_FORMAT"], DEED.why)
+        ("judged_anew", ["CODE_UNKNOWN", "NIK_FORMAT"], NOTE.why)
     ]
     printed = kkbc("show", "pendaftaran/KC001/2023-12-11/r1:3")
     assert "pendaftaran/KC001/2023-12-11/r1  loaded  file pendaftaran.csv" in printed
     assert "2 rows sent, 1 accepted, 1 quarantined" in printed
-    assert f"CODE_UNKNOWN NIK_FORMAT -> NIK_FORMAT by a tester: {DEED.why}" in printed
+    assert f"CODE_UNKNOWN NIK_FORMAT -> NIK_FORMAT by a tester: {NOTE.why}" in printed
     for text in (printed, str(shown), kkbc("show", "pendaftaran/KC001/2023-12-11")):
         assert NAME not in text
         assert "R-2" not in text
@@ -213,7 +213,7 @@ def test_retry_and_resolve_tell_what_they_did(office: Office, rules: Rules, kkbc
         "judged": 2,
         "accepted": 0,
         "changed": 0,
-        "beaten": 0,
+        "displaced": 0,
         "slices": [],
         "failed": {},
         "dry_run": False,

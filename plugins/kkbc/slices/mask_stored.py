@@ -1,4 +1,4 @@
-"""Remarking: rows that were loaded before codes and names of files were masked get their marks, once."""
+"""Masking what is stored: rows that were loaded before codes and names of files were masked get their marks, once."""
 
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from kkbc.warehouse.connection import connect
 DONE = "marked"
 
 
-def remark() -> int:
+def mask_stored() -> int:
     """Marks what raw and ops hold from before, in one transaction; returns how many different texts were replaced.
 
     Done once an installation. Needs the owner's login. Raises UserError when something is to be marked and the key of

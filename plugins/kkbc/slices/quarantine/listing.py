@@ -1,4 +1,4 @@
-"""Looking: quarantined rows in groups, and one slice or row with all that is known of it. Read by role auditor."""
+"""Listing: quarantined rows in groups, and one slice or row with all that is known of it. Read by role auditor."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,0 +1,180 @@
+"""The rows of a slice in the warehouse: accepted ones in raw and vault, quarantined ones in `ops.quarantine`.
+
+Everything here is part of the caller's transaction, under the lock of the slice.
+"""
+
+import io
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from kkbc.core.errors import UserError
+from kkbc.exchange import masking
+from kkbc.exchange.contracts import Contract
+from kkbc.exchange.slices import Slice
+from kkbc.slices.record import SliceRecord
+from kkbc.warehouse.connection import as_user_error
+
+ADDRESS = ("_business_date", "_branch_id", "_revision", "_line", "_load_id")
+# Array types of key columns by their types in the exchange; all others are text.
+_SQL_TYPES = {"date": "date", "month": "date", "timestamp": "timestamptz", "int": "bigint", "idr": "bigint"}
+
+
+def next_load_id(conn: psycopg.Connection) -> int:
+    """A number for a load that no other load has."""
+    row = conn.execute("select nextval('ops.load_id')").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def check_complete(expected: int, copied: int) -> None:
+    """Raises UserError for rows that landing has lost since they were judged: they must not be lost here as well."""
+    if copied != expected:
+        raise UserError(f"landing holds {copied} of {expected} rows that were judged", "run the night again")
+
+
+def copy_rows(
+    conn: psycopg.Connection, contract: Contract, record: SliceRecord, accepted: Iterable[pl.DataFrame], load_id: int
+) -> int:
+    """Adds accepted rows of the slice to raw, and to vault what is personal in them, frame by frame; returns how many.
+
+    Raw gets codes, dates and numbers; a person typed into a code is a mark there, here and nowhere else (Exchange
+    rule 39), so that all ways of loading come to the same.
+    Raises UserError when the disk of the warehouse is full.
+    """
+    slice_ = record.slice
+    plain = [c.name for c in contract.columns if not c.personal]
+    personal = [c.name for c in contract.columns if c.personal]
+    lineage = [
+        pl.lit(slice_.business_date).alias("_business_date"),
+        pl.lit(slice_.branch_id).alias("_branch_id"),
+        pl.lit(slice_.revision).alias("_revision"),
+        pl.lit(record.shown_file, dtype=pl.String).alias("_file"),
+        pl.lit(load_id).alias("_load_id"),
+        as_array("_warnings"),
+    ]
+    token = ["participant_token"] if contract.has_nik else []
+    if contract.has_nik and "birth_date" in personal:
+        lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
+        plain = ["birth_year", *plain]
+    marked = masking.Marker(contract)
+    count = 0
+    for frame in accepted:
+        if frame.is_empty():
+            continue
+        if not count:
+            conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
+        count += frame.height
+        rows = frame.with_columns(lineage)
+        if contract.has_persons:
+            copy_frame(conn, ("vault", contract.table), rows.select(*ADDRESS, *token, *personal))
+        copy_frame(conn, ("raw", contract.table), marked(rows.select(*ADDRESS, "_file", "_warnings", *token, *plain)))
+    return count
+
+
+def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterable[pl.DataFrame], load_id: int) -> int:
+    """Adds quarantined rows of the slice to `ops.quarantine`, frame by frame; returns how many."""
+    count = 0
+    for frame in quarantined:
+        count += frame.height
+        rows = frame.select(
+            *(pl.lit(value).alias(name) for name, value in slice_.key().items()),
+            *verdict_columns(),
+            pl.lit(load_id).alias("load_id"),
+        )
+        copy_frame(conn, ("ops", "quarantine"), rows)
+    return count
+
+
+def delete_rows(conn: psycopg.Connection, contract: Contract, slice_: Slice) -> None:
+    """Takes the rows of the revision in force out of vault and raw, which all loads go through in this order."""
+    for schema in ("vault", "raw") if contract.has_persons else ("raw",):
+        conn.execute(
+            sql.SQL("delete from {} where _branch_id = %(branch_id)s and _business_date = %(business_date)s").format(
+                sql.Identifier(schema, contract.table)
+            ),
+            slice_.key(),
+        )
+
+
+def delete_lines(
+    conn: psycopg.Connection,
+    schema: Literal["raw", "vault"],
+    contract: Contract,
+    slice_: Slice,
+    lines: list[int],
+    returning: sql.Composable,
+) -> list[tuple[Any, ...]]:
+    """Takes some lines of the revision in force out of raw or vault; returns what `returning` asks of each."""
+    return conn.execute(
+        sql.SQL(
+            "delete from {} where _branch_id = %(branch_id)s and _business_date = %(business_date)s"
+            " and _line = any(%(lines)s) returning {}"
+        ).format(sql.Identifier(schema, contract.table), returning),
+        {**slice_.key(), "lines": lines},
+    ).fetchall()
+
+
+def accepted_with_keys_of(
+    conn: psycopg.Connection, contract: Contract, slice_: Slice, passing: pl.DataFrame
+) -> pl.DataFrame:
+    """The accepted rows of the slice that share a key with one of `passing`: the same columns, as raw has them."""
+    if passing.is_empty():
+        return passing
+    arrays = [
+        sql.SQL("%s::{}[]").format(sql.SQL(_SQL_TYPES.get(contract.column(name).type, "text"))) for name in contract.key
+    ]
+    rows = conn.execute(
+        sql.SQL(
+            "select {} from raw.{} where _branch_id = %s and _business_date = %s and ({}) in (select * from unnest({}))"
+        ).format(
+            sql.SQL(", ").join(map(sql.Identifier, passing.columns)),
+            sql.Identifier(contract.table),
+            sql.SQL(", ").join(map(sql.Identifier, contract.key)),
+            sql.SQL(", ").join(arrays),
+        ),
+        [slice_.branch_id, slice_.business_date, *(passing[name].to_list() for name in contract.key)],
+    ).fetchall()
+    return pl.DataFrame(rows, schema=passing.schema, orient="row")
+
+
+def verdict_columns() -> list[pl.Expr]:
+    """Line and codes of a judged row as `ops.quarantine` names and writes them."""
+    codes = [as_array(name).alias(name[1:]) for name in ("_errors", "_warnings", "_fields")]
+    return [pl.col("_line").alias("line"), *codes]
+
+
+def as_array(column: str) -> pl.Expr:
+    """A list of codes as PostgreSQL writes arrays. Codes and column names hold no character that needs quoting."""
+    return pl.concat_str(pl.lit("{"), pl.col(column).list.join(","), pl.lit("}")).alias(column)
+
+
+def copy_frame(conn: psycopg.Connection, table: tuple[str, str], frame: pl.DataFrame) -> None:
+    """Adds rows to a table by COPY; the frame's columns are named as the table's.
+
+    Raises UserError when the disk of the warehouse is full, psycopg.OperationalError when it breaks off.
+    """
+    if frame.is_empty():
+        return
+    columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(sql.Identifier(*table), columns)
+    try:
+        with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            text = io.BytesIO()
+            frame.write_csv(text, include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%z")
+            copy.write(text.getbuffer())
+    except psycopg.Error as error:
+        # PostgreSQL quotes the row in its message: the person in it must not reach a log, nor a cause that logs show.
+        raise _without_row(error, ".".join(table)) from None
+
+
+def _without_row(error: psycopg.Error, table: str) -> Exception:
+    if isinstance(error, psycopg.errors.DiskFull):
+        return as_user_error(error)
+    if isinstance(error, psycopg.OperationalError):
+        lines = (error.diag.message_primary or str(error)).strip().splitlines()
+        return psycopg.OperationalError(f"COPY into {table} broke off: {lines[0] if lines else 'the server is gone'}")
+    return RuntimeError(f"COPY into {table} failed: {type(error).__name__}")
