@@ -1,6 +1,6 @@
 """A bad night: each trouble is treated as its own, the rest is published, the message says so, the next night heals.
 
-All 122 branches deliver small files by hand, so that every figure below can be counted on paper: a registration, a
+All branches deliver small files by hand, so that every figure below can be counted on paper: a registration, a
 payment and an activity a branch and day.
 """
 
@@ -30,6 +30,9 @@ DOWN = [f"KC{n:03d}" for n in range(10, 19)]
 LATE = ["KC020", "KC021"]
 TENFOLD, BROKEN_NIK, CHECKSUM = "KC030", "KC040", "KC050"
 PAYMENT = 16_800
+OFFICES = len(load_registry().offices)
+# What BI shows of a day on which every branch reports its one registration, acquisition and payment.
+EVERYWHERE = (OFFICES, OFFICES, OFFICES, OFFICES * PAYMENT)
 FAULT = re.compile(r"[^\n]+ as registrations(?=,)")
 
 
@@ -163,7 +166,7 @@ def everything_in_bi() -> dict[str, str]:
 
 
 def test_the_good_night_has_no_troubles(branches: Path) -> None:
-    assert nationwide(GOOD) == (122, 122, 122, 122 * PAYMENT)
+    assert nationwide(GOOD) == EVERYWHERE
     assert standing() == {}
 
 
@@ -184,9 +187,9 @@ def test_a_bad_night_publishes_the_rest_and_says_so(branches: Path) -> None:
 
     assert set(outcome["failed"]) == set(DOWN)
     assert outcome["publication_id"] is not None
-    # Of 122 branches 9 were down and 2 are held; the one of the checksum lacks its registrations.
-    assert nationwide(BAD) == (111, 110, 111, 111 * PAYMENT)
-    assert nationwide(GOOD) == (122, 122, 122, 122 * PAYMENT)
+    # Of all branches 9 were down and 2 are held; the one of the checksum lacks its registrations.
+    assert nationwide(BAD) == (OFFICES - 11, OFFICES - 12, OFFICES - 11, (OFFICES - 11) * PAYMENT)
+    assert nationwide(GOOD) == EVERYWHERE
     assert standing() == {
         **dict.fromkeys(DOWN, (GOOD, 0)),
         TENFOLD: (GOOD, 3),
@@ -226,7 +229,9 @@ def test_a_broken_model_publishes_nothing(branches: Path, tmp_path: Path, monkey
     assert fault in model.read_text()
     with monkeypatch.context() as broken:
         broken.setattr(runner, "DBT_PROJECT", project)
-        with pytest.raises(GateFailed, match="registrations/2023-12-10: observed national 123, branches 122"):
+        with pytest.raises(
+            GateFailed, match=f"registrations/2023-12-10: observed national {OFFICES + 1}, branches {OFFICES}"
+        ):
             run(branches, BAD)
     assert everything_in_bi() == before
 
@@ -242,6 +247,6 @@ def test_the_next_night_heals(branches: Path) -> None:
     outcome = run(branches, NEXT)
 
     assert outcome["failed"] == {}
-    assert [nationwide(day) for day in (GOOD, BAD, NEXT)] == [(122, 122, 122, 122 * PAYMENT)] * 3
+    assert [nationwide(day) for day in (GOOD, BAD, NEXT)] == [EVERYWHERE] * 3
     assert standing() == {}
     assert "KKBC 12-12-2023: terbit\n" in told()

@@ -7,5 +7,11 @@ select
     timezone,
     tier,
     active_from,
-    active_to
+    active_to,
+    branch_name,
+    kanwil_id,
+    province_code,
+    regency_code,
+    lat,
+    lng
 from branches

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def branch(
-    branch_id: Annotated[str, typer.Argument(help="KC001 to KC122, or HQ.")],
+    branch_id: Annotated[str, typer.Argument(help="A branch of the registry like KC044, or HQ.")],
     look: Annotated[
         bool, typer.Option("--look", help="Enter the branch now and list what it offers; nothing is taken.")
     ] = False,

@@ -151,8 +151,9 @@ def show_differences(
     branch: Annotated[str | None, typer.Option("--branch", metavar="KC044", help="Totals of this branch only.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Shows the totals per branch and month that a publication changed, before and after it."""
+    """Shows what a publication changed: totals per branch and month, before and after it, and rows of every table."""
     from kkbc.publishing.inspect import differences
+    from kkbc.publishing.inspect import publication as look
 
     listed, rows = differences(which, branch=branch)
     if json:
@@ -160,6 +161,12 @@ def show_differences(
         return
     out.print(f"[bold]Publication {listed.publication_id}[/bold] up to {listed.as_of}")
     _print_totals(rows)
+    changed = [row for row in look(which)["tables"] if row["deleted"] or row["inserted"]]
+    if branch is None and changed:
+        table = Table("Table", "Deleted", "Inserted", box=None)
+        for row in changed:
+            table.add_row(row["table"], number(row["deleted"]), number(row["inserted"]))
+        out.print(table)
 
 
 @reader.command("grant", epilog="Example: kkbc reader grant cabang_044 KC044")

@@ -17,6 +17,8 @@ from kkbc.core.settings import get_settings
 from kkbc.exchange.slices import HEAD_OFFICE
 
 Kind = Literal["file", "sftp", "s3", "http", "postgres"]
+# A regency or city, by its Kemendagri code.
+Regency = Annotated[str, Field(pattern=r"^\d{4}$")]
 
 
 class Branch(BaseModel):
@@ -24,6 +26,8 @@ class Branch(BaseModel):
 
     `connection` names an Airflow connection; kind `file` may do without and then lies under the source root.
     `profile` is what the branch says of its files, kept for people: the reader goes by the bytes.
+    `name`, `seat` (a regency), `lat` and `lng` describe an office that the reference tables do not have, and hold where
+    both speak; `regencies` are those that it serves, taken over from whom the reference tables name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,11 +40,24 @@ class Branch(BaseModel):
     profile: str = ""
     active_from: date | None = None
     active_to: date | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    seat: Regency | None = None
+    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
+    lng: Annotated[float, Field(ge=-180, le=180)] | None = None
+    regencies: tuple[Regency, ...] = ()
 
     @model_validator(mode="after")
     def _needs_connection(self) -> "Branch":
         if self.kind != "file" and self.connection is None:
             raise ValueError(f"kind {self.kind} needs a connection")
+        return self
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "Branch":
+        if (self.name is None) != (self.seat is None):
+            raise ValueError("name and seat come together")
+        if (self.lat is None) != (self.lng is None):
+            raise ValueError("lat and lng come together")
         return self
 
     def by(self, way: str) -> "Branch":
@@ -76,6 +93,19 @@ class Registry(BaseModel):
             if branch.branch_id in seen:
                 raise ValueError(f"branch {branch.branch_id} is listed twice")
             seen.add(branch.branch_id)
+        return branches
+
+    @field_validator("branches")
+    @classmethod
+    def _regencies_once(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+        given: dict[str, str] = {}
+        for branch in branches:
+            for regency in branch.regencies:
+                if given.get(regency) == branch.branch_id:
+                    raise ValueError(f"regency {regency} is listed twice at {branch.branch_id}")
+                if regency in given:
+                    raise ValueError(f"regency {regency} is given to both {given[regency]} and {branch.branch_id}")
+                given[regency] = branch.branch_id
         return branches
 
     def get(self, branch_id: str) -> Branch:

@@ -101,7 +101,8 @@ def registry_digest(conn: psycopg.Connection) -> str:
     """Digest of what the marts take from the branch registry."""
     row = conn.execute(
         "select coalesce(md5(string_agg(concat_ws('|', branch_id, timezone, tier, coalesce(active_from::text, '-'),"
-        " coalesce(active_to::text, '-')), ';' order by branch_id)), '') from ops.branch"
+        " coalesce(active_to::text, '-'), branch_name, kanwil_id, province_code, regency_code, lat, lng),"
+        " ';' order by branch_id)), '') from ops.branch"
     ).fetchone()
     assert row is not None
     return str(row[0])

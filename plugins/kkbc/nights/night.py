@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.masking import shown_name, without_texts
+from kkbc.exchange.offices import office_of
 from kkbc.exchange.registry import Branch, load_registry
 from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.gate import audit
@@ -479,12 +480,16 @@ def _sync_registry(conn: psycopg.Connection) -> None:
     conn.execute("delete from ops.branch where not branch_id = any(%s)", [[b.branch_id for b in offices]])
     with conn.cursor() as cursor:
         cursor.executemany(
-            "insert into ops.branch (branch_id, kind, connection, timezone, tier, active_from, active_to)"
-            " values (%(branch_id)s, %(kind)s, %(connection)s, %(timezone)s, %(tier)s, %(active_from)s, %(active_to)s)"
+            "insert into ops.branch (branch_id, kind, connection, timezone, tier, active_from, active_to,"
+            " branch_name, kanwil_id, province_code, regency_code, lat, lng)"
+            " values (%(branch_id)s, %(kind)s, %(connection)s, %(timezone)s, %(tier)s, %(active_from)s, %(active_to)s,"
+            " %(branch_name)s, %(kanwil_id)s, %(province_code)s, %(regency_code)s, %(lat)s, %(lng)s)"
             " on conflict (branch_id) do update set kind = excluded.kind, connection = excluded.connection,"
             " timezone = excluded.timezone, tier = excluded.tier, active_from = excluded.active_from,"
-            " active_to = excluded.active_to, synced_at = now()",
-            [branch.model_dump() for branch in offices],
+            " active_to = excluded.active_to, branch_name = excluded.branch_name, kanwil_id = excluded.kanwil_id,"
+            " province_code = excluded.province_code, regency_code = excluded.regency_code, lat = excluded.lat,"
+            " lng = excluded.lng, synced_at = now()",
+            [branch.model_dump() | asdict(office_of(branch)) for branch in offices],
         )
 
 

@@ -22,6 +22,7 @@ from kkbc.core.extensions import extensions
 from kkbc.core.home import OTHERS, open_to_others
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.offices import check_offices
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.gate.limits import load_limits
@@ -139,7 +140,9 @@ def _contracts() -> Iterator[Finding]:
 
 
 def _registry() -> Iterator[Finding]:
-    offices = load_registry().offices
+    registry = load_registry()
+    check_offices(registry)
+    offices = registry.offices
     yield Finding("registry", "ok", f"{len(offices)} branch offices")
 
 

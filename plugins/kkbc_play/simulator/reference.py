@@ -1,15 +1,16 @@
-"""The reference tables that the play and the truth share with the warehouse: its seeds, and nothing else."""
+"""The reference that the play and the truth share with the warehouse: its seeds, and new offices of the registry."""
 
-import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
 
-from kkbc.core.settings import PROJECT_ROOT
+from kkbc.exchange import offices
+from kkbc.exchange.offices import SEEDS
+from kkbc.exchange.registry import Registry, load_registry
 
-SEEDS = PROJECT_ROOT / "dbt_project" / "seeds"
 _UTC_HOURS = {"Asia/Jakarta": 7, "Asia/Makassar": 8, "Asia/Jayapura": 9}
 # Provinces of 2022 and later, as they were before the split.
 _BEFORE_SPLIT = {"93": "91", "94": "91", "95": "91", "96": "92"}
@@ -60,26 +61,23 @@ class Reference:
 
     @property
     def ids(self) -> list[str]:
-        """The 122 branch ids, in order."""
+        """The branch ids: those of the seeds in order, then new offices of the registry."""
         return list(self.branches)
 
 
-def _rows(seeds: Path, name: str) -> list[dict[str, str]]:
-    with (seeds / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _branches(seeds: Path, people: dict[str, int], districts: list[dict[str, str]]) -> dict[str, Branch]:
-    branches = _rows(seeds, "branches")
-    served = {row["regency_code"]: row["branch_id"] for row in _rows(seeds, "regency_to_branch")}
+def _branches(
+    seeds: Path, registry: Registry, people: dict[str, int], districts: Sequence[dict[str, str]]
+) -> dict[str, Branch]:
+    branches = [*offices.rows("branches", seeds), *_new_offices(seeds, registry)]
+    served = offices.serving(registry, seeds)
     home: dict[str, list[str]] = {}
     by_province: dict[str, list[str]] = {}
     for row in districts:
         home.setdefault(served.get(row["regency_code"], ""), []).append(row["code"])
         by_province.setdefault(row["code"][:2], []).append(row["code"])
-    offices = Counter(row["province_code"] for row in branches)
+    shared_by = Counter(row["province_code"] for row in branches)
     weight = {
-        row["branch_id"]: Fraction(people[row["province_code"]], offices[row["province_code"]]) for row in branches
+        row["branch_id"]: Fraction(people[row["province_code"]], shared_by[row["province_code"]]) for row in branches
     }
     total = sum(weight.values())
     return {
@@ -106,19 +104,22 @@ def _tier(row: dict[str, str]) -> Tier:
     )
 
 
-def load(seeds: Path = SEEDS) -> Reference:
-    """Read the seeds. A branch's share is that of its province's people, split evenly between the branches there."""
-    regencies = _rows(seeds, "regencies")
-    districts = _rows(seeds, "districts")
-    tiers = _rows(seeds, "bpu_income_tiers")
-    informal = _rows(seeds, "informal_workers_by_province")
-    people = {row["code"]: int(row["population_2024"]) for row in _rows(seeds, "provinces")}
+def load(seeds: Path = SEEDS, registry: Registry | None = None) -> Reference:
+    """Read the seeds and the registry (default: that of the settings).
+
+    A branch's share is that of its province's people, split evenly between the branches there.
+    """
+    regencies = offices.rows("regencies", seeds)
+    districts = offices.rows("districts", seeds)
+    tiers = offices.rows("bpu_income_tiers", seeds)
+    informal = offices.rows("informal_workers_by_province", seeds)
+    people = {row["code"]: int(row["population_2024"]) for row in offices.rows("provinces", seeds)}
     return Reference(
-        branches=_branches(seeds, people, districts),
+        branches=_branches(seeds, registry or load_registry(), people, districts),
         provinces=frozenset(people),
         regencies=frozenset(row["code"] for row in regencies),
         districts=frozenset(row["code"] for row in districts),
-        occupations=tuple(row["code"] for row in _rows(seeds, "occupations")),
+        occupations=tuple(row["code"] for row in offices.rows("occupations", seeds)),
         tiers=tuple(map(_tier, tiers)),
         tiers_until=max(date.fromisoformat(row["valid_to"]) for row in tiers),
         informal_workers={
@@ -126,3 +127,22 @@ def load(seeds: Path = SEEDS) -> Reference:
         },
         old_provinces=tuple(sorted({row["province_code"] for row in informal})),
     )
+
+
+def _new_offices(seeds: Path, registry: Registry) -> list[dict[str, str]]:
+    """Offices that the registry describes and the seeds lack, as rows of the seed."""
+    known = {row["branch_id"] for row in offices.rows("branches", seeds)}
+    found = []
+    for branch in registry.offices:
+        office = offices.office_of(branch)
+        if branch.branch_id not in known and office.branch_name and office.kanwil_id and office.province_code:
+            found.append(
+                {
+                    "branch_id": branch.branch_id,
+                    "branch_name": office.branch_name,
+                    "kanwil_id": office.kanwil_id,
+                    "province_code": office.province_code,
+                    "timezone": branch.timezone,
+                }
+            )
+    return found

@@ -60,7 +60,9 @@ def load_play(folder: Path, play: Play) -> None:
     people = iter([Person(*values) for values in pl.read_parquet(folder / "people.parquet").iter_rows()])
     offices = _load(folder / "offices.json")
     for branch_id, office in play.offices.items():
-        kept = offices[branch_id]
+        kept = offices.get(branch_id)
+        if kept is None:  # An office that opened since.
+            continue
         office.people = [next(people) for _ in range(kept["people"])]
         office.registrations, office.payments, office.activities = (
             kept["registrations"],

@@ -10,6 +10,7 @@ import pytest
 
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.reference import codes as listed
+from kkbc.exchange.registry import load_registry
 from kkbc.intake.validation import duplicate_lines, judge, key_columns
 from tests.intake.validation.rows import LAWFUL, OFFICES, SENT_AT, batch, codes, context, judged, stored
 
@@ -671,8 +672,8 @@ def test_every_known_district_lies_in_a_known_regency_and_province() -> None:
     assert {len(code) for code in listed("provinces.code")} == {2}
 
 
-def test_registry_has_122_offices() -> None:
-    assert len(OFFICES) == 122
+def test_the_head_office_is_no_branch_office() -> None:
+    assert len(OFFICES) == len(load_registry().branches) - 1
     assert "HQ" not in OFFICES
 
 

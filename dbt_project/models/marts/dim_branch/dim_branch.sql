@@ -25,18 +25,18 @@ province_history as (
 select
     listed.branch_id,
     branches.office_code,
-    coalesce(branches.branch_name, listed.branch_id) as branch_name,
+    coalesce(listed.branch_name, listed.branch_id) as branch_name,
     branches.name_status,
-    branches.kanwil_id,
+    listed.kanwil_id,
     regional_offices.kanwil_name,
-    branches.province_code,
+    listed.province_code,
     provinces.name as province_name,
-    coalesce(province_history.province_code_2021, branches.province_code) as province_code_2021,
+    coalesce(province_history.province_code_2021, listed.province_code) as province_code_2021,
     former_provinces.name as province_name_2021,
-    branches.regency_code,
+    listed.regency_code,
     regencies.name as regency_name,
-    branches.lat,
-    branches.lng,
+    listed.lat,
+    listed.lng,
     listed.timezone,
     listed.tier,
     listed.is_registered,
@@ -44,9 +44,9 @@ select
     listed.active_to
 from listed
 left join branches on listed.branch_id = branches.branch_id
-left join regional_offices on branches.kanwil_id = regional_offices.kanwil_id
-left join provinces on branches.province_code = provinces.code
-left join regencies on branches.regency_code = regencies.code
-left join province_history on branches.province_code = province_history.province_code
+left join regional_offices on listed.kanwil_id = regional_offices.kanwil_id
+left join provinces on listed.province_code = provinces.code
+left join regencies on listed.regency_code = regencies.code
+left join province_history on listed.province_code = province_history.province_code
 left join provinces as former_provinces
-    on coalesce(province_history.province_code_2021, branches.province_code) = former_provinces.code
+    on coalesce(province_history.province_code_2021, listed.province_code) = former_provinces.code

@@ -4,7 +4,6 @@ Read by role auditor from the views of `ops`, which say what each state means (d
 nothing personal in it. A night costs three statements, a branch five, however long the history.
 """
 
-import csv
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -14,7 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from kkbc.core import clock
-from kkbc.core.settings import PROJECT_ROOT
+from kkbc.exchange.offices import rows
 from kkbc.exchange.slices import BRANCH_FEEDS
 from kkbc.warehouse import connect
 
@@ -179,13 +178,15 @@ def _night(conn: DictConnection, day: date | None, branch_id: str | None = None)
 
 
 def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
-    name, kanwil_id, kanwil_name = _places().get(row["branch_id"], (row["branch_id"], "", "Tanpa kantor wilayah"))
+    name, kanwil_id = _places().get(row["branch_id"], (row["branch_id"], ""))
+    # What the registry says of an office goes before the reference table.
+    name, kanwil_id = row["branch_name"] or name, row["kanwil_id"] or kanwil_id
     by_day = dict(zip(row["days"] or [], row["rows_by_day"] or [], strict=True))
     return BranchState(
         branch_id=row["branch_id"],
         branch_name=name,
         kanwil_id=kanwil_id,
-        kanwil_name=kanwil_name,
+        kanwil_name=_regional_offices().get(kanwil_id, "Tanpa kantor wilayah"),
         state=row["state"],
         feeds={feed: row["states"].get(feed, "not_expected") for feed in BRANCH_FEEDS},
         rows=row["rows"],
@@ -205,18 +206,14 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
 
 
 @cache
-def _places() -> dict[str, tuple[str, str, str]]:
-    """Name and regional office of each branch, from the seeds: they are there before anything was built."""
-    offices = {row["kanwil_id"]: row["kanwil_name"] for row in _seed("regional_offices")}
-    return {
-        row["branch_id"]: (row["branch_name"], row["kanwil_id"], offices[row["kanwil_id"]]) for row in _seed("branches")
-    }
+def _places() -> dict[str, tuple[str, str]]:
+    """Name and regional office of each branch of the reference table: it is there before anything was built."""
+    return {row["branch_id"]: (row["branch_name"], row["kanwil_id"]) for row in rows("branches")}
 
 
-def _seed(name: str) -> list[dict[str, str]]:
-    # Not by kkbc.exchange.reference, which brings Polars and its threads into Airflow's web server.
-    with (PROJECT_ROOT / "dbt_project" / "seeds" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+@cache
+def _regional_offices() -> dict[str, str]:
+    return {row["kanwil_id"]: row["kanwil_name"] for row in rows("regional_offices")}
 
 
 _FACTS: LiteralString = """
@@ -239,6 +236,8 @@ with history as (
 )
 select
     b.branch_id,
+    b.branch_name,
+    b.kanwil_id,
     coalesce(s.state, 'not_expected') as state,
     coalesce(s.is_expected, false) as is_expected,
     coalesce(s.is_missing, false) as is_missing,

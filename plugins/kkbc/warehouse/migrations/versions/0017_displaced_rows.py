@@ -1,7 +1,7 @@
 """A row that lost its key to a retried one is displaced: the event of the quarantine gets that name.
 
 Revision ID: 0017
-Revises: 0014
+Revises: 0016
 """
 
 from alembic import op
