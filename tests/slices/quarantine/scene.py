@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from tests.deliveries import deliver
 
+from kkbc import nights
 from kkbc.core import tokens
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
-from kkbc.nights import night
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc.slices.quarantine import Deed, RetryReport, Selection, retry
 from kkbc.warehouse import connect, schema, server
 
@@ -63,8 +63,8 @@ class Office:
         self.pull()
 
     def pull(self, branch_id: str = "KC001", as_of: date = DAY) -> None:
-        night.open_run(Wishes(as_of, self.root), mode="plain", run_id="r")
-        night.pull_branch("r", branch_id)
+        nights.open_run(RunRequest(as_of, self.root), mode="plain", run_id="r")
+        nights.pull_branch("r", branch_id)
 
 
 def retry_now(selection: Selection = Selection(), deed: Deed = DEED, **more: Any) -> RetryReport:
