@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc import nights
 from kkbc.core import tokens
@@ -21,6 +20,7 @@ from kkbc.marts import state
 from kkbc.nights import RunRequest, backfill, build
 from kkbc.nights.request import read_request
 from kkbc.warehouse import connect
+from tests.deliveries import deliver
 
 DAY = date(2023, 12, 11)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc.core import tokens
 from kkbc.core.errors import SliceRejected
@@ -18,6 +17,7 @@ from kkbc.intake.sources import Source, Wanted, open_source
 from kkbc.nights.attempt import PullReport
 from kkbc.nights.visit import pull
 from kkbc.warehouse import connect
+from tests.deliveries import deliver
 
 from .conftest import Way
 from .pulled import ROWS, empty_warehouse, loaded

@@ -6,6 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kkbc import nights
+from kkbc.core.errors import UserError
+from kkbc.nights import RunRequest, backfill
+from kkbc.nights.branch import reread_branch
+from kkbc.slices.quarantine import Deed, Selection
+from kkbc.slices.reread import RereadReport, reread
+from kkbc.warehouse import connect, server
 from tests.slices.quarantine.scene import (
     DAY,
     NEW,
@@ -19,14 +27,6 @@ from tests.slices.quarantine.scene import (
     retry_now,
     state,
 )
-
-from kkbc import nights
-from kkbc.core.errors import UserError
-from kkbc.nights import RunRequest, backfill
-from kkbc.nights.branch import reread_branch
-from kkbc.slices.quarantine import Deed, Selection
-from kkbc.slices.reread import RereadReport, reread
-from kkbc.warehouse import connect, server
 
 DEED = Deed("the code list was corrected", "a tester")
 

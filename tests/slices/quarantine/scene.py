@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc import nights
 from kkbc.core import tokens
@@ -19,6 +18,7 @@ from kkbc.exchange.registry import load_registry
 from kkbc.nights import RunRequest
 from kkbc.slices.quarantine import Deed, RetryReport, Selection, retry
 from kkbc.warehouse import connect, schema, server
+from tests.deliveries import deliver
 
 DAY = date(2023, 12, 11)
 DEED = Deed("channel JMO was missing from the contract", "a tester")
