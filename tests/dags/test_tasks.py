@@ -170,7 +170,8 @@ def test_news_are_announced_and_a_night_without_any_ends_with_its_message(
         conn.execute(
             "with made as (insert into ops.build (run_id, as_of, first_business_date, outcome)"
             " select run_id, as_of, as_of, 'published' from ops.run returning build_id, as_of),"
-            " published as (insert into ops.publication (build_id, as_of, tables) select build_id, as_of, '{}' from made)"
+            " published as ("
+            "insert into ops.publication (build_id, as_of, tables) select build_id, as_of, '{}' from made)"
             " update ops.slice set build_id = (select build_id from made)"
         )
     assert not close_pull(run_id="r", outlet_events=Events())["news"]

@@ -181,8 +181,8 @@ def pull_again(
     request: Request, user: GetUserDep, session: SessionDep, branch_id: BranchId, day: Day
 ) -> RedirectResponse:
     """Triggers `pull_branches` for one branch; a build follows by itself when something new comes."""
-    wishes = night.pull_again(branch_id)
-    if wishes is None:
+    params = night.pull_again(branch_id)
+    if params is None:
         raise HTTPException(404, "Kantor itu belum pernah dikunjungi")
     dag = session.get(DagModel, DAG_ID)
     if dag is None or dag.is_stale or dag.is_paused:
@@ -192,7 +192,7 @@ def pull_again(
             DAG_ID,
             triggered_by=DagRunTriggeredByType.UI,
             triggering_user_name=user.get_name(),
-            conf=wishes,
+            conf=params,
             session=session,
         )
     except (AirflowException, ValueError) as error:

@@ -144,7 +144,7 @@ def pull_again(branch_id: str) -> dict[str, Any] | None:
     for an earlier day would take the marts back to it.
     """
     with connect("auditor") as plain_conn:
-        found = _as_dicts(plain_conn).execute(_LATEST_WISHES, [branch_id]).fetchone()
+        found = _as_dicts(plain_conn).execute(_LATEST_REQUEST, [branch_id]).fetchone()
     if found is None:
         return None
     return {
@@ -321,7 +321,7 @@ where a.branch_id = %(branch_id)s and a.run_id in (
 order by a.attempt_id desc limit %(visits)s
 """
 
-_LATEST_WISHES: LiteralString = """
+_LATEST_REQUEST: LiteralString = """
 select r.as_of, r.source_root, r.ways
 from ops.run r
 where exists (select from ops.branch where branch_id = %s)
