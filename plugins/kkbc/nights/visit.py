@@ -26,7 +26,7 @@ from kkbc.warehouse import locks
 RECENT_DAYS = 7
 ASK_AGAIN_HOURS = 20
 # How long a visit waits for another one of the same branch to end, before it leaves the branch to that one.
-OTHERS_SECONDS = 3
+WAIT_SECONDS = 3
 # A manifest that says that it was sent so long after it was seen was sent by a clock that is wrong (Exchange rule 30).
 CLOCKS_APART = timedelta(days=1)
 # How many names of one kind a report holds, of a branch that has no end of them.
@@ -47,8 +47,8 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
     report = PullReport(branch.branch_id, branch.kind, clock.now())
     attempt_id = open_attempt(conn, run_id, report)
     try:
-        with _alone(conn, branch) as alone:
-            if alone:
+        with _exclusively(conn, branch) as exclusive:
+            if exclusive:
                 close_stale_attempts(conn, branch, attempt_id)
                 bounds = Bounds()
                 with closing(open_source(branch, root, bounds)) as source:
@@ -137,7 +137,7 @@ class _Visit:
         self._report(place, "unknown feed {} ignored", shown_names(delivery.unknown_feeds))
         self._report(place, "{} is not listed, ignored", shown_names(delivery.unlisted))
         self._report(place, "{}", list(delivery.notes))
-        seen_at = _see(self.conn, self.branch, manifest, delivery)
+        seen_at = _record_manifest(self.conn, self.branch, manifest, delivery)
         sent = [entry.sent_at or delivery.sent_at for entry in delivery.entries]
         if any(sent_at is not None and sent_at > seen_at + CLOCKS_APART for sent_at in sent):
             self.report.note(
@@ -152,7 +152,7 @@ class _Visit:
                 self._set_aside(error)
                 settled = False
         if settled:
-            _settle(self.conn, self.branch, manifest)
+            _mark_settled(self.conn, self.branch, manifest)
 
     def _set_aside(self, error: OneRefused | OneUnavailable) -> None:
         """Keeps an error for the end. A second failure to answer is taken for one of the branch itself."""
@@ -190,7 +190,7 @@ def _wanted(conn: psycopg.Connection, branch: Branch, run_id: str, until: date) 
 
 
 @contextmanager
-def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
+def _exclusively(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
     """Whether no other session pulls this branch; held until the block ends, or the connection does.
 
     Waits a moment before it says no: the session of a worker that was killed lasts until the server notices that.
@@ -200,7 +200,7 @@ def _alone(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
     with ExitStack() as stack:
         try:
             what = f"visit of {branch.branch_id}"
-            stack.enter_context(locks.held_branch(branch.branch_id, what, role="loader", seconds=OTHERS_SECONDS))
+            stack.enter_context(locks.held_branch(branch.branch_id, what, role="loader", seconds=WAIT_SECONDS))
         except locks.Busy:
             yield False
         else:
@@ -215,7 +215,7 @@ def _known_manifests(conn: psycopg.Connection, branch: Branch) -> dict[tuple[dat
     return {(day, name): (stamp, settled) for day, name, stamp, settled in rows}
 
 
-def _see(conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery: Delivery) -> datetime:
+def _record_manifest(conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery: Delivery) -> datetime:
     """Notes a manifest that is about to be taken; returns when it was first seen with that content."""
     row = conn.execute(
         "insert into ops.manifest as known (branch_id, business_date, name, stamp, sha256, settled, first_seen_at)"
@@ -237,7 +237,7 @@ def _see(conn: psycopg.Connection, branch: Branch, manifest: Manifest, delivery:
     return cast("datetime", row[0])
 
 
-def _settle(conn: psycopg.Connection, branch: Branch, manifest: Manifest) -> None:
+def _mark_settled(conn: psycopg.Connection, branch: Branch, manifest: Manifest) -> None:
     """Notes that nothing of a manifest is left to do."""
     conn.execute(
         "update ops.manifest set settled = true where branch_id = %s and business_date = %s and name = %s",
