@@ -203,7 +203,7 @@ def test_a_broken_model_publishes_nothing(branches: Path, tmp_path: Path, monkey
     before = everything_in_bi()
     project = tmp_path / "dbt_project"
     shutil.copytree(runner.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    model = project / "models" / "kpis" / "kpi_national_daily.sql"
+    model = project / "models" / "marts" / "kpi_national_daily" / "kpi_national_daily.sql"
     fault = "cast(sum(registrations) + 1 as bigint) as registrations"
     text = model.read_text()
     assert "as registrations," in text

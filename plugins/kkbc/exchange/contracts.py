@@ -14,6 +14,7 @@ from open_data_contract_standard.model import DataQuality, OpenDataContractStand
 from pydantic import ValidationError
 
 from kkbc.core.errors import UserError
+from kkbc.core.policies import UniqueKeyLoader
 from kkbc.core.settings import get_settings
 from kkbc.exchange.slices import RowCode
 
@@ -95,19 +96,6 @@ class Contract:
         return any(column.name == "nik" for column in self.columns)
 
 
-class _OneOfAKind(yaml.SafeLoader):
-    """YAML in which no key comes twice in a mapping; the library's own loader keeps the last and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 @cache
 def load_contract(feed: str, folder: Path | None = None) -> Contract:
     """The contract of `feed` in `folder` (default: the setting `contracts`).
@@ -121,7 +109,7 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
         raise UserError(f"unknown feed {feed!r}", f"contracts exist for: {known}; add {path} to make it known")
     try:
         with path.open(encoding="utf-8") as file:
-            return _parse(feed, OpenDataContractStandard(**_OneOfAKind(file).get_single_data()))
+            return _parse(feed, OpenDataContractStandard(**UniqueKeyLoader(file).get_single_data()))
     except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
         raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
