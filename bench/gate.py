@@ -99,29 +99,31 @@ def main() -> None:
         print(f"{name:<32} {value:>12,.2f}" if isinstance(value, float) else f"{name:<32} {value:>12,}")
 
 
-def measure(folder: Path, nights: int) -> dict[str, Any]:
+def measure(folder: Path, count: int) -> dict[str, Any]:
     """The measures of the last night."""
     import great_expectations  # noqa: F401 (what it costs to import is no cost of the gates)
 
-    from kkbc.nights import night
-    from kkbc.nights.night import Wishes
+    from kkbc import nights
+    from kkbc.nights import RunRequest
     from kkbc.nights.prepare import prepare
     from kkbc.warehouse import connect
 
     prepare()
-    last = FIRST + timedelta(days=nights - 1)
+    last = FIRST + timedelta(days=count - 1)
     (folder / "branches").mkdir()
     build_id = 0
-    for days in ([FIRST + timedelta(days=n) for n in range(nights - 1)], [last]):
+    for days in ([FIRST + timedelta(days=n) for n in range(count - 1)], [last]):
         run_id = f"until {days[-1]}"
-        night.open_run(Wishes(days[-1], folder / "branches", first_business_date=FIRST), mode="plain", run_id=run_id)
+        nights.open_run(
+            RunRequest(days[-1], folder / "branches", first_business_date=FIRST), mode="plain", run_id=run_id
+        )
         for day in days:
             write(day)
-        build_id = night.open_build(run_id)
-        night.build_layer(build_id, "seeds")
-        slices, cpu_of_slices = timed(night.audit_slices, build_id)
-        night.build_layer(build_id, "models")
-        marts, cpu_of_marts = timed(night.audit_marts, build_id)
+        build_id = nights.open_build(run_id)
+        nights.build_layer(build_id, "seeds")
+        slices, cpu_of_slices = timed(nights.audit_slices, build_id)
+        nights.build_layer(build_id, "models")
+        marts, cpu_of_marts = timed(nights.audit_marts, build_id)
         with connect() as conn:
             conn.execute("update ops.build set outcome = 'published' where build_id = %s", [build_id])
     with connect("auditor") as conn:

@@ -46,11 +46,11 @@ def main() -> None:
         print(" ".join(f"{row[name]:>20}" for name in names))
 
 
-def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, Any]]:
+def play(folder: Path, scale: str, count: int, every: int) -> list[dict[str, Any]]:
     """Plays all nights; one row a measured night, the first build, which makes everything, left out."""
+    from kkbc import nights
     from kkbc.marts import runner, state
-    from kkbc.nights import night, plain
-    from kkbc.nights.night import Wishes
+    from kkbc.nights import RunRequest, plain
     from kkbc.nights.prepare import prepare
     from kkbc.warehouse import connect
     from kkbc_play.simulator import DEFAULT, NATIONAL, World
@@ -58,19 +58,19 @@ def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, An
     prepare()
     world = World(folder / "world", scale={"default": DEFAULT, "national": NATIONAL}[scale], truth=False)
     measured = []
-    for number in range(1, nights + 1):
+    for number in range(1, count + 1):
         played = world.play_night()
-        wishes = Wishes(played.business_date, world.branches_root, first_business_date=world.first_date)
-        run = night.open_run(wishes, mode="plain", run_id=f"night {number}")
+        request = RunRequest(played.business_date, world.branches_root, first_business_date=world.first_date)
+        run = nights.open_run(request, mode="plain", run_id=f"night {number}")
         plain._pull_all(run, lambda *_: None)
-        rows = night.close_pull(run.run_id)["rows"]
-        build_id = night.open_build(run.run_id)
-        night.build_layer(build_id, "seeds")
-        incremental = timed(night.build_layer, build_id, "models")
+        rows = nights.close_pull(run.run_id)["rows"]
+        build_id = nights.open_build(run.run_id)
+        nights.build_layer(build_id, "seeds")
+        incremental = timed(nights.build_layer, build_id, "models")
         with connect() as conn:
             conn.execute("update ops.build set outcome = 'published' where build_id = %s", [build_id])
         print(f"night {number}: {rows} rows, models in {incremental:.1f} s", file=sys.stderr)
-        if number == 1 or (number % every and number != nights):
+        if number == 1 or (number % every and number != count):
             continue
         with connect("transformer", autocommit=True) as conn:
             counts = conn.execute(
@@ -80,7 +80,7 @@ def play(folder: Path, scale: str, nights: int, every: int) -> list[dict[str, An
             assert counts is not None
             ready = timed(runner.invoke, conn, "none", runner.days(run.as_of, world.first_date))
             state.begin(conn)
-        full = timed(night.build_layer, build_id, "models")
+        full = timed(nights.build_layer, build_id, "models")
         measured.append(
             {
                 "night": number,

@@ -78,8 +78,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
-    from kkbc.nights import plain
-    from kkbc.nights.night import Wishes
+    from kkbc.nights import RunRequest, plain
     from kkbc_play.simulator import DEFAULT, NATIONAL, World
     from kkbc_play.stack import down, up
     from kkbc_play.stack.nights import run_in_airflow
@@ -97,12 +96,14 @@ def main() -> None:
                     use_home(root / mode)
                     if mode == "airflow" and night == 0:
                         up()
-                    wishes = Wishes(played.business_date, world.branches_root, first_business_date=world.first_date)
+                    request = RunRequest(
+                        played.business_date, world.branches_root, first_business_date=world.first_date
+                    )
                     began = time.perf_counter()
                     if mode == "airflow":
-                        outcome: dict[str, Any] = run_in_airflow(wishes)
+                        outcome: dict[str, Any] = run_in_airflow(request)
                     else:
-                        outcome = plain.run_night(wishes, lambda *_: None)
+                        outcome = plain.run_night(request, lambda *_: None)
                     total = time.perf_counter() - began
                     if night:
                         measured[mode].append(parts_of(outcome["run_id"], total))

@@ -1,14 +1,11 @@
 """On every announcement of new slices: the marts are built aside, audited, and published in one transaction."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pendulum
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, chain, dag, task
 
-from kkbc.core.errors import GateFailed, UserError
+from kkbc.core.errors import UserError
 
 SLICES = Asset("kkbc.slices")
 
@@ -74,86 +71,53 @@ several announcements that came meanwhile are one build, for the newest of them.
 def build_marts():
     @task(multiple_outputs=True, inlets=[SLICES])
     def open_build(params=None, triggering_asset_events=None, inlet_events=None) -> dict:
-        from kkbc.nights import night
+        from kkbc.nights import tasks
 
-        announced = _newest(triggering_asset_events, inlet_events)
-        run_id = params["run_id"] or announced.get("run_id")
-        if run_id is None:
-            raise UserError("no pull run announced this build", "start it with the parameter run_id: a run of ops.run")
-        build_id = night.open_build(run_id)
-        return {"build_id": build_id, "run_id": run_id, "gate": params["gate"] or announced.get("gate")}
+        return tasks.open_build(params, triggering_asset_events, inlet_events[SLICES])
 
     @task
-    def build_layer(build_id: int, layer: str, gate: str | None) -> dict:
-        from kkbc.nights import night
+    def build_layer(build_id: int, layer: str) -> dict:
+        from kkbc import nights
 
-        with _wished(build_id, gate):
-            return night.build_layer(build_id, layer)
+        return nights.build_layer(build_id, layer)
 
     @task
-    def audit(build_id: int, what: str, gate: str | None) -> dict:
-        from kkbc.nights import night
+    def audit_slices(build_id: int) -> dict:
+        from kkbc import nights
 
-        with _wished(build_id, gate):
-            return {"slices": night.audit_slices, "marts": night.audit_marts}[what](build_id)
+        return nights.audit_slices(build_id)
+
+    @task
+    def audit_marts(build_id: int) -> dict:
+        from kkbc import nights
+
+        return nights.audit_marts(build_id)
 
     @task
     def publish(build_id: int) -> dict:
-        from kkbc.nights import night
+        from kkbc import nights
 
-        return night.publish(build_id)
+        return nights.publish(build_id)
 
     @task
     def close_build(build_id: int, ti=None, run_id=None) -> None:
-        from kkbc.nights import night
+        from kkbc import nights
 
-        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id])[run_id]
-        if failed := sorted(name for name, state in states.items() if state == "failed"):
-            night.fail_build(build_id, f"failed in Airflow: {', '.join(failed)}")
+        nights.close_build(build_id, ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id])[run_id])
 
     @task
     def notify(pull_run: str) -> None:
-        from kkbc.watching import notifying, telemetry
+        from kkbc.nights import tasks
 
-        telemetry.emit_night(pull_run)
-        for notice in notifying.notify_of_night(pull_run):
-            print(notice.channel, notice.outcome)
+        tasks.notify(pull_run)
 
     opened = open_build()
-    build_id, gate = opened["build_id"], opened["gate"]
-    seeds, models = (
-        build_layer.override(task_id=f"build_{name}")(build_id, name, gate) for name in ("seeds", "models")
-    )
-    slices, marts = (audit.override(task_id=f"audit_{name}")(build_id, name, gate) for name in ("slices", "marts"))
+    build_id = opened["build_id"]
+    seeds, models = (build_layer.override(task_id=f"build_{name}")(build_id, name) for name in ("seeds", "models"))
+    marts = audit_marts(build_id)
     # A slice that is held is not built over. A teardown runs however the build ends, and does not hide its failure.
     closed, told = (end.as_teardown(setups=opened) for end in (close_build(build_id), notify(opened["run_id"])))
-    chain([seeds, slices], models, marts, publish(build_id), closed, told)
-
-
-@contextmanager
-def _wished(build_id: int, gate: str | None) -> Iterator[None]:
-    """The wish of one run goes before the setting, in this task's own process. What the gate stops is noted as that."""
-    from kkbc.nights import night
-
-    if gate:
-        os.environ["KKBC_GATE"] = gate
-    try:
-        yield
-    except GateFailed as error:
-        night.fail_build(build_id, str(error), gate=True)
-        raise
-
-
-def _newest(triggering_events, inlet_events) -> dict:
-    """What the newest announcement said, when this run was caused by one; several during a build are one build's cause.
-
-    Not the newest that Airflow gives to the run: of announcements that come while one is waiting for its run already,
-    Airflow gives it none, and makes no run of their own for them.
-    """
-    if not any(triggering_events[asset] for asset in triggering_events):
-        return {}
-    newest = [*inlet_events[SLICES].ascending(False).limit(1)]
-    return newest[0].extra if newest else {}
+    chain([seeds, audit_slices(build_id)], models, marts, publish(build_id), closed, told)
 
 
 build_marts()

@@ -66,8 +66,7 @@ def maintenance():
     def part(name: str) -> dict:
         from kkbc.upkeep import maintenance
 
-        (done,) = maintenance.maintain([name])
-        return done.as_json()
+        return maintenance.maintain([name])[0].as_json()
 
     # One at a time, for they share the disk, and in no order: a part that fails keeps none from its work.
     for name in PARTS:

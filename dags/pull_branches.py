@@ -1,9 +1,7 @@
 """Hourly through the night: whatever the branches owe is pulled, judged and loaded, one mapped task a branch."""
 
-import logging
 import os
-from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pendulum
 from airflow.sdk import (
@@ -17,14 +15,11 @@ from airflow.sdk import (
     dag,
     task,
 )
-from airflow.sdk.exceptions import AirflowSkipException
 
 from kkbc.core.errors import BranchTimeout, BranchUnavailable, UserError
 
 # The local stack empties the schedule of a home that has no branches of its own to visit.
 SCHEDULE = os.environ.get("KKBC_PULL_SCHEDULE", "35 0-6,19-23 * * *") or None
-
-log = logging.getLogger("kkbc.pull_branches")
 
 SLICES = Asset("kkbc.slices")
 # The asset is announced through its alias, for only an alias can be left without an event when nothing new came.
@@ -130,63 +125,24 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
 )
 def pull_branches():
     @task
-    def open_run(params=None, dag_run=None, ti=None) -> list[str]:
-        from kkbc.core import clock
-        from kkbc.exchange.registry import load_registry
-        from kkbc.nights import backfill, night
+    def open_run(params=None, dag_run=None) -> list[str]:
+        from kkbc.nights import tasks
 
-        # A branch that is none is a mistake, before anything is noted.
-        chosen = [load_registry().get(branch_id).branch_id for branch_id in params["branches"] or []]
-        wishes = night.Wishes.from_params(params)
-        if dag_run.run_type == "backfill":
-            # A backfill's run stands for its day, every other one for the moment. Of the runs for one day, one works.
-            day = wishes.as_of or clock.latest_due(dag_run.logical_date)
-            ti.xcom_push("notes", [])
-            if not backfill.is_first_of_its_day(SCHEDULE, dag_run.logical_date):
-                raise AirflowSkipException(f"the first run of its day does the work for {day}")
-            if params["reread"] == "landing":
-                return backfill.open_backfill(dag_run.run_id, day, day, mode="airflow", branch_ids=chosen or None)
-            wishes = replace(wishes, as_of=backfill.latest_as_of(day))
-        run = night.open_run(wishes, mode="airflow", run_id=dag_run.run_id)
-        ti.xcom_push("notes", run.notes)
-        return [branch_id for branch_id in run.branch_ids if not chosen or branch_id in chosen]
+        return tasks.open_pull(params, dag_run, SCHEDULE)
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
-    def pull_branch(branch_id: str, params=None, dag_run=None) -> None:
-        from kkbc.nights import night
+    def pull_branch(branch_id: str, run_id=None) -> None:
+        from kkbc import nights
 
-        if dag_run.run_type == "backfill" and params["reread"] == "landing":
-            print(_reread(branch_id, params, dag_run))
-        else:
-            print(night.pull_branch(dag_run.run_id, branch_id))
+        print(nights.pull_branch(run_id, branch_id))
 
     @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[LOADED])
-    def close_pull(params=None, run_id=None, outlet_events=None) -> dict:
-        from kkbc.nights import night
-        from kkbc.watching import notifying, telemetry
+    def close_pull(run_id=None, outlet_events=None) -> dict:
+        from kkbc.nights import tasks
 
-        report = night.close_pull(run_id)
-        if report["alert"]:
-            log.warning(report["alert"])
-        if not report["news"]:
-            telemetry.emit_night(run_id)
-            notifying.notify_of_night(run_id)
-        else:
-            extra = {"run_id": run_id, "as_of": report["as_of"], "gate": params["gate"]}
-            outlet_events[LOADED].add(SLICES, extra=extra)
-        return report
+        return tasks.close_pull(run_id, lambda extra: outlet_events[LOADED].add(SLICES, extra=extra))
 
     pull_branch.expand(branch_id=open_run()) >> close_pull()
-
-
-def _reread(branch_id: str, params, dag_run) -> dict:
-    from kkbc.core import clock
-    from kkbc.nights import backfill
-    from kkbc.slices import AuditNote
-
-    day = date.fromisoformat(params["as_of"]) if params["as_of"] else clock.latest_due(dag_run.logical_date)
-    who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
-    return backfill.reread_branch(branch_id, day, day, AuditNote("backfill", who, dag_run.run_id))
 
 
 pull_branches()

@@ -1,6 +1,6 @@
 """By hand, after a rule, a code list or the registry was corrected: quarantined rows are judged anew, and loaded."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pendulum
 from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
@@ -72,41 +72,23 @@ Runs may be repeated at will: a row that was accepted is not loaded twice.
 def retry_quarantine():
     @task
     def open_retry(params=None, dag_run=None) -> list[str]:
-        from kkbc.slices import quarantine
+        from kkbc.nights import tasks
 
-        return quarantine.open_retry(_own_run(dag_run), _selection(params))
+        return tasks.open_retry(params, dag_run)
 
     @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
     def retry_branch(branch_id: str, params=None, dag_run=None) -> None:
-        from kkbc.slices import AuditNote, quarantine
+        from kkbc.nights import tasks
 
-        who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
-        note = AuditNote(params["why"], who, _own_run(dag_run))
-        print(quarantine.retry_branch(branch_id, _selection(params), note))
+        print(tasks.retry_branch(branch_id, params, dag_run))
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LOADED])
-    def close_retry(params=None, dag_run=None, outlet_events=None) -> dict:
-        from kkbc.slices import quarantine
+    def close_retry(dag_run=None, outlet_events=None) -> dict:
+        from kkbc.nights import tasks
 
-        report = quarantine.close_retry(_own_run(dag_run))
-        if report["news"]:
-            extra = {"run_id": report["run_id"], "as_of": report["as_of"], "gate": params["gate"]}
-            outlet_events[LOADED].add(SLICES, extra=extra)
-        return report
+        return tasks.close_retry(dag_run, lambda extra: outlet_events[LOADED].add(SLICES, extra=extra))
 
     retry_branch.expand(branch_id=open_retry()) >> close_retry()
-
-
-def _own_run(dag_run) -> str:
-    """Runs of two DAGs may have one name in Airflow; those in the warehouse may not."""
-    return f"retry__{dag_run.run_id}"
-
-
-def _selection(params):
-    from kkbc.slices.quarantine import Selection
-
-    since, until = (date.fromisoformat(params[name]) if params[name] else None for name in ("since", "until"))
-    return Selection(params["branch"] or None, params["feed"], since, until, params["code"] or None)
 
 
 retry_quarantine()

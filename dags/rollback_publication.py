@@ -58,14 +58,9 @@ Clearing the task does not roll back twice: what was done for a run of this DAG 
 def rollback_publication():
     @task
     def roll_back(params=None, dag_run=None) -> dict:
-        from kkbc import publishing
-        from kkbc.warehouse import connect
+        from kkbc.nights import tasks
 
-        who = f"airflow {getattr(dag_run, 'triggering_user_name', None) or dag_run.run_id}"
-        wish = {"to": params["to"], "why": params["why"], "who": who, "request": f"airflow {dag_run.run_id}"}
-        with connect("publisher") as conn:
-            done = publishing.roll_back(conn, **wish, wait=lambda: print("a build is under way: waiting for it"))
-        return {"publication_id": done.publication_id, "restores": done.restores, "tables": done.tables}
+        return tasks.roll_back(params, dag_run)
 
     roll_back()
 

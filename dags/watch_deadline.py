@@ -55,12 +55,9 @@ nothing else, so it also tells of a night that was never begun.
 def watch_deadline():
     @task
     def check_deadline() -> dict:
-        from kkbc.watching import notifying
+        from kkbc.nights import tasks
 
-        try:
-            return notifying.check_deadline()
-        except UserError as error:
-            raise ConnectionError(str(error)) from error
+        return tasks.check_deadline()
 
     check_deadline()
 

@@ -25,7 +25,9 @@ HEAVY = (
     "dbt",
     "great_expectations",
     "httpx",
-    "kkbc.nights.night",
+    "kkbc.nights.run",
+    "kkbc.nights.build",
+    "kkbc.nights.tasks",
 )
 
 # Parses a file as Airflow does, and prints what that imported, what it touched but for modules, and how long it took

@@ -1,15 +1,12 @@
 """How the two main DAGs hang together."""
 
-from datetime import date
-from types import SimpleNamespace
-
 import pytest
 from airflow.sdk import DAG, Asset, RetryAction, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.exchange.registry import load_registry
-from kkbc.nights import night
+from kkbc.marts.runner import LAYERS
 from kkbc_play.stack import configuration
 
 
@@ -18,21 +15,6 @@ def test_every_branch_is_a_task_of_its_own_in_the_pool_that_up_makes(dags: dict[
     assert pull.is_mapped
     assert pull.pool == configuration.PULL_POOL
     assert dags["pull_branches"].max_active_tasks >= len(load_registry().branches)
-
-
-@pytest.mark.parametrize(
-    ("asked", "visited"), [([], ["HQ", "KC001", "KC122"]), (None, ["HQ", "KC001", "KC122"]), (["KC122"], ["KC122"])]
-)
-def test_one_branch_can_be_visited_alone(
-    dags: dict[str, DAG], monkeypatch: pytest.MonkeyPatch, asked: list[str] | None, visited: list[str]
-) -> None:
-    run = night.Run("r", date(2023, 12, 11), ["HQ", "KC001", "KC122"], [])
-    monkeypatch.setattr(night, "open_run", lambda *_, **__: run)
-    open_run = dags["pull_branches"].get_task("open_run").python_callable
-    dag_run, ti = SimpleNamespace(run_type="manual", run_id="r"), SimpleNamespace(xcom_push=lambda *_: None)
-    assert open_run(params={"branches": asked}, dag_run=dag_run, ti=ti) == visited
-    with pytest.raises(UserError, match="'KC777' is not in the registry"):
-        open_run(params={"branches": ["KC777"]}, dag_run=dag_run, ti=ti)
 
 
 def test_a_branch_that_fails_does_not_stop_the_night(dags: dict[str, DAG]) -> None:
@@ -47,8 +29,8 @@ def test_the_build_waits_for_the_announcement_of_the_pulls(dags: dict[str, DAG])
 
 def test_models_are_built_over_what_passed_the_gate_only(dags: dict[str, DAG]) -> None:
     build = dags["build_marts"]
-    assert build.get_task("build_models").upstream_task_ids >= {f"build_{night.LAYERS[0]}", "audit_slices"}
-    assert build.get_task("audit_marts").upstream_task_ids >= {f"build_{night.LAYERS[1]}"}
+    assert build.get_task("build_models").upstream_task_ids >= {f"build_{LAYERS[0]}", "audit_slices"}
+    assert build.get_task("audit_marts").upstream_task_ids >= {f"build_{LAYERS[1]}"}
     for name in ("build_models", "audit_marts"):
         assert build.get_task(name).trigger_rule == TriggerRule.ALL_SUCCESS
 

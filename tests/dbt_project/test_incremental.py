@@ -12,12 +12,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from kkbc import nights
 from kkbc.cli import app
 from kkbc.core.errors import UserError
 from kkbc.marts import runner, state, verify
 from kkbc.marts.runner import build, days, invoke, target_folder
 from kkbc.marts.verify import ASIDE, Compared, verify_against_rebuild
-from kkbc.nights import night
 from kkbc.publishing import published_models
 from kkbc.warehouse import connect
 from tests.dbt_project.conftest import read_mart
@@ -92,14 +92,14 @@ def build_night(as_of: date, *, published: bool = True) -> int:
             "insert into ops.setting (name, value) values ('first_business_date', %s) on conflict do nothing",
             [FIRST.isoformat()],
         )
-    build_id = night.open_build(RUN)
+    build_id = nights.open_build(RUN)
     for layer in ("seeds", "models"):
         build(layer, as_of=as_of, first_business_date=FIRST, build_id=build_id)
     if published:
         with connect() as owner:
             owner.execute("update ops.build set outcome = 'published' where build_id = %s", [build_id])
     else:
-        night.fail_build(build_id, "a gate", gate=True)
+        nights.fail_build(build_id, "a gate", gate=True)
     return build_id
 
 

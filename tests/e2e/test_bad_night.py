@@ -17,8 +17,7 @@ import pytest
 from kkbc.core.errors import GateFailed
 from kkbc.exchange.registry import load_registry
 from kkbc.marts import runner
-from kkbc.nights import plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.conftest import current
 from tests.deliveries import deliver
@@ -117,8 +116,8 @@ where (q.status, q.revision, q.rows_sent, q.rows_accepted, q.rows_quarantined)
 def run(root: Path, day: date, *, down: Iterable[str] = ()) -> dict[str, Any]:
     """One night over all that lies there."""
     ways = dict.fromkeys(down, "http:down")
-    wishes = Wishes(day, root, ways, first_business_date=GOOD, gate="fail")
-    return plain.run_night(wishes, lambda *_: None)
+    request = RunRequest(day, root, ways, first_business_date=GOOD, gate="fail")
+    return plain.run_night(request, lambda *_: None)
 
 
 def rows(query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:

@@ -17,8 +17,7 @@ from kkbc.cli import main
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.exchange.registry import load_registry
 from kkbc.marts import runner
-from kkbc.nights import plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
 from kkbc.nights.prepare import prepare
 from kkbc.upkeep import privacy_search
 from kkbc.warehouse import connect, schema, server
@@ -61,9 +60,9 @@ class Scene:
     def night(self, gate: str) -> None:
         # Made anew, for nothing comes after the first night.
         again = bool(self.said)
-        wishes = Wishes(DAY, self.root, first_business_date=DAY, gate=gate, full_refresh=again)  # type: ignore[arg-type]
+        request = RunRequest(DAY, self.root, first_business_date=DAY, gate=gate, full_refresh=again)  # type: ignore[arg-type]
         try:
-            self.said.append(json.dumps(plain.run_night(wishes, lambda *_: None, self.said.append), default=str))
+            self.said.append(json.dumps(plain.run_night(request, lambda *_: None, self.said.append), default=str))
         except UserError as error:
             self.failures.append(f"{type(error).__name__}: {error}")
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from kkbc.core import tokens
-from kkbc.nights import plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
 from kkbc.warehouse import connect, schema, server
 from tests.dbt_project.conftest import current
 from tests.e2e.hard_deliveries import DAY, GONE, hard_deliveries, write
@@ -30,7 +29,7 @@ def published(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> It
         for branch_id, hard in HARD.items():
             write(root, branch_id, hard)
         day = date.fromisoformat(DAY)
-        outcome = plain.run_night(Wishes(day, root, first_business_date=day, gate="warn"), lambda *_: None)
+        outcome = plain.run_night(RunRequest(day, root, first_business_date=day, gate="warn"), lambda *_: None)
         yield outcome
     schema.drop_database(pg, "hard_night")
 

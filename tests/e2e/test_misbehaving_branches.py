@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from kkbc import nights
 from kkbc.core import tokens
 from kkbc.core.errors import BranchTimeout, BranchUnavailable
 from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import load_registry
-from kkbc.nights import night
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc.warehouse import connect
 from kkbc_play.simulator import Scale, World, misbehaviour
 from kkbc_play.stack import branches
@@ -55,13 +55,13 @@ def visit_all(world: World, day: date, run_id: str) -> dict[str, Any]:
     """Every branch once, and those that were out of reach not again; returns the roll-up."""
     ways = branches.ways_after(get_settings(), world.folder, world.nights_played)
     registered = {b: way for b, way in ways.items() if b in ("*", *get_registered())}
-    run = night.open_run(Wishes(day, world.branches_root, registered, FIRST), mode="plain", run_id=run_id)
+    run = nights.open_run(RunRequest(day, world.branches_root, registered, FIRST), mode="plain", run_id=run_id)
     for branch_id in run.branch_ids:
         try:
-            night.pull_branch(run_id, branch_id)
+            nights.pull_branch(run_id, branch_id)
         except (BranchUnavailable, BranchTimeout):
             continue
-    return night.close_pull(run_id)
+    return nights.close_pull(run_id)
 
 
 def get_registered() -> list[str]:
@@ -134,11 +134,11 @@ def test_branches_that_move_overnight_lose_nothing_and_bring_nothing_twice(playe
     assert visit_all(world, FIRST, "before")["failed"] == {}
     assert loaded() == truth(world, FIRST)
     misbehaviour.tell(world.folder, [f"{b}=moved:{kind}" for b, kind in moves.items()], world.kinds)
-    for nights in (1, 2):
+    for number in (1, 2):
         day = world.play_night().business_date
-        assert day == date(2023, 12, 11 + nights)
+        assert day == date(2023, 12, 11 + number)
         assert {b: world.kinds[b] for b in moves} == moves
-        assert visit_all(world, day, f"after {nights}")["failed"] == {}
+        assert visit_all(world, day, f"after {number}")["failed"] == {}
         assert loaded() == truth(world, day)
     found = loaded()
     assert {found["iuran", branch_id, "2023-12-11"][0] for branch_id in revised} == {2}

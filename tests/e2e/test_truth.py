@@ -16,8 +16,7 @@ import pytest
 
 from kkbc.core.settings import get_settings
 from kkbc.marts import lineage
-from kkbc.nights import plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
 from kkbc.warehouse import connect, schema, server
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack import branches
@@ -64,16 +63,16 @@ def played(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
     schema.drop_database(pg, "e2e")
 
 
-def wishes(world: World, day: date) -> Wishes:
+def request(world: World, day: date) -> RunRequest:
     """A night over all that was played, each branch by its own way."""
     ways = branches.ways_after(get_settings(), world.folder, world.nights_played)
-    return Wishes(day, world.branches_root, ways, first_business_date=FIRST, gate="fail")
+    return RunRequest(day, world.branches_root, ways, first_business_date=FIRST, gate="fail")
 
 
 def run_next_night(world: World) -> Path:
     """Plays and runs one night; returns the truth."""
     night = world.play_night()
-    outcome = plain.run_night(wishes(world, night.business_date), lambda *_: None)
+    outcome = plain.run_night(request(world, night.business_date), lambda *_: None)
     assert outcome["failed"] == {}
     assert outcome["publication_id"] is not None
     assert night.truth_path is not None
@@ -134,7 +133,7 @@ def test_a_night_run_again_changes_nothing(played: tuple[World, list[Path]]) -> 
     world, truths = played
     assert len(truths) == NIGHTS
     before = {mart: rows_of(mart) for mart in GRAIN}
-    outcome = plain.run_night(wishes(world, date.fromisoformat(truths[-1].stem)), lambda *_: None)
+    outcome = plain.run_night(request(world, date.fromisoformat(truths[-1].stem)), lambda *_: None)
     assert (outcome["news"], outcome["slices_loaded"], outcome["rows"]) == (False, 0, 0)
     assert {mart: rows_of(mart) for mart in GRAIN} == before
 

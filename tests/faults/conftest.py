@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def victims() -> Iterator[Victims]:
     """For what comes before the build."""
-    served = Victims("kkbc.nights.night", "kkbc.nights.visit")
+    served = Victims("kkbc.nights.branch", "kkbc.nights.run")
     yield served
     served.close()
 
@@ -40,7 +40,7 @@ def victims() -> Iterator[Victims]:
 @pytest.fixture(scope="session")
 def night_victims() -> Iterator[Victims]:
     """For whole nights, with all that builds and audits them."""
-    served = Victims("kkbc.nights.plain", "kkbc.nights.visit", "kkbc.gate.audit", "dbt.cli.main", "great_expectations")
+    served = Victims("kkbc.nights.plain", "kkbc.gate.audit", "dbt.cli.main", "great_expectations")
     yield served
     served.close()
 

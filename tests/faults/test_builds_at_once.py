@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from kkbc import nights
 from kkbc.core.errors import UserError
-from kkbc.nights import night
 from kkbc.warehouse import connect
 
 from .stage import DAYS, Home
@@ -16,14 +16,14 @@ from .stage import DAYS, Home
 def builds(here: Home) -> tuple[int, int]:
     """Two builds that were opened one after the other, both under way."""
     for day in DAYS:
-        night.open_run(night.Wishes(day, here.root), mode="airflow", run_id=str(day))
-    older, newer = (night.open_build(str(day)) for day in DAYS)
+        nights.open_run(nights.RunRequest(day, here.root), mode="airflow", run_id=str(day))
+    older, newer = (nights.open_build(str(day)) for day in DAYS)
     return older, newer
 
 
 STEPS: dict[str, Callable[[int], object]] = {
-    "build_layer": lambda build_id: night.build_layer(build_id, "models"),
-    "publish": night.publish,
+    "build_layer": lambda build_id: nights.build_layer(build_id, "models"),
+    "publish": nights.publish,
 }
 
 
@@ -43,7 +43,7 @@ def test_publication_waits_for_the_layer_of_another_build(builds: tuple[int, int
 
     def publish() -> None:
         with pytest.raises(UserError) as caught:
-            night.publish(builds[0])
+            nights.publish(builds[0])
         told.append(caught.value.problem)
 
     with connect() as layer:
@@ -61,10 +61,10 @@ def test_nights_wait_for_each_other(here: Home) -> None:
     inside = threading.Event()
 
     def second() -> None:
-        with night.one_build(lambda: waits.append("second")):
+        with nights.one_build(lambda: waits.append("second")):
             inside.set()
 
-    with night.one_build(lambda: waits.append("first")):
+    with nights.one_build(lambda: waits.append("first")):
         thread = threading.Thread(target=second)
         thread.start()
         assert not inside.wait(0.5)

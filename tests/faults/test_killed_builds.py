@@ -19,7 +19,7 @@ EXIT = "psycopg:Connection.__exit__"
 
 @dataclass(frozen=True)
 class Point:
-    """A step of `kkbc.nights.night`, what it gets besides the build, and the traps in it.
+    """A step of `kkbc.nights.build`, what it gets besides the build, and the traps in it.
 
     seen: whether readers see the new publication. longer: left out of a usual run, for another point is much like it.
     """
@@ -33,12 +33,12 @@ class Point:
 
 POINTS = {
     "a build is opened, not committed": Point(
-        "open_build", (), (trap("kkbc.nights.night:_first_business_date", "after"),)
+        "open_build", (), (trap("kkbc.nights.build:_first_business_date", "after"),)
     ),
-    "a build is opened": Point("open_build", (), (trap("kkbc.nights.night:open_build", "after"),)),
+    "a build is opened": Point("open_build", (), (trap("kkbc.nights.build:open_build", "after"),)),
     "seeds, at dbt's first query": Point("build_layer", ("seeds",), (trap(DBT_QUERY),), longer=True),
     "seeds, at dbt's 40th query": Point("build_layer", ("seeds",), (trap(DBT_QUERY, nth=40),)),
-    "seeds are built": Point("build_layer", ("seeds",), (trap("kkbc.nights.night:build", "after"),)),
+    "seeds are built": Point("build_layer", ("seeds",), (trap("kkbc.nights.build:build", "after"),)),
     "in the audit of slices": Point("audit_slices", (), (trap("kkbc.gate.audit:_run", "after"),), longer=True),
     "models, at dbt's first query": Point("build_layer", ("models",), (trap(DBT_QUERY),), longer=True),
     "models, at dbt's 60th query": Point("build_layer", ("models",), (trap(DBT_QUERY, nth=60),)),
@@ -46,19 +46,19 @@ POINTS = {
     "models are built, not on record": Point(
         "build_layer", ("models",), (trap("kkbc.marts.runner:_record"),), longer=True
     ),
-    "models are built": Point("build_layer", ("models",), (trap("kkbc.nights.night:build", "after"),)),
-    "the audit of marts is on record": Point("audit_marts", (), (trap("kkbc.nights.night:audit", "after"),)),
-    "publication, the lock is held": Point("publish", (), (trap("kkbc.nights.night:publish_marts"),)),
+    "models are built": Point("build_layer", ("models",), (trap("kkbc.nights.build:build", "after"),)),
+    "the audit of marts is on record": Point("audit_marts", (), (trap("kkbc.nights.build:audit", "after"),)),
+    "publication, the lock is held": Point("publish", (), (trap("kkbc.nights.build:publish_marts"),)),
     "publication, some tables are switched": Point("publish", (), (trap(SWITCH, "after", 5),)),
     "publication, keys are not checked": Point("publish", (), (trap("kkbc.publishing.publish:check"),)),
     "publication, not on record": Point("publish", (), (trap("kkbc.publishing.publish:record"),), longer=True),
     "publication, all is switched, not committed": Point(
-        "publish", (), (trap("kkbc.nights.night:publish_marts", "after"),)
+        "publish", (), (trap("kkbc.nights.build:publish_marts", "after"),)
     ),
     "publication, just committed": Point(
-        "publish", (), (trap("kkbc.nights.night:publish_marts", "after"), trap(EXIT, "after")), seen=True
+        "publish", (), (trap("kkbc.nights.build:publish_marts", "after"), trap(EXIT, "after")), seen=True
     ),
-    "publication, done": Point("publish", (), (trap("kkbc.nights.night:publish", "after"),), seen=True),
+    "publication, done": Point("publish", (), (trap("kkbc.nights.build:publish", "after"),), seen=True),
 }
 
 

@@ -8,16 +8,16 @@ import pytest
 
 from .stage import Home, Trap, Victims, assert_killed, assert_landing_is_whole, spool_folder_of, spooled, trap
 
-TAKE = "kkbc.nights.visit:_SliceLoader.take"
+TAKE = "kkbc.nights.slice_loader:SliceLoader.take"
 COPY = "kkbc.slices.rows:copy_frame"
 RECORD = "kkbc.slices.record:SliceRecord.save"
 PARQUET = "polars:DataFrame.write_parquet"
 HALF_A_WRITE = trap("psycopg:Copy.write", "half")
 
 POINTS: dict[str, tuple[Trap, ...]] = {
-    "the run is noted, nothing visited": (trap("kkbc.nights.night:open_run", "after"),),
-    "the attempt is on record, the branch not locked": (trap("kkbc.nights.visit:_open_attempt", "after", 2),),
-    "the branch is locked, nothing asked": (trap("kkbc.nights.visit:_bury_killed_attempts", "after", 2),),
+    "the run is noted, nothing visited": (trap("kkbc.nights.run:open_run", "after"),),
+    "the attempt is on record, the branch not locked": (trap("kkbc.nights.visit:open_attempt", "after", 2),),
+    "the branch is locked, nothing asked": (trap("kkbc.nights.visit:close_stale_attempts", "after", 2),),
     "the manifest is read, no slice taken": (trap(TAKE, "before", 2),),
     "half a fetch": (trap("source:fetch", "half", 2),),
     "fetched, not landed": (trap("source:fetch", "after", 2),),
@@ -52,15 +52,15 @@ POINTS: dict[str, tuple[Trap, ...]] = {
         trap("kkbc.slices.loading:replace_in_force", "after"),
         trap("kkbc.slices.loading:copy_quarantine", "after"),
     ),
-    "a rejected slice has landed": (trap("kkbc.nights.visit:reject", "before"),),
-    "a slice is rejected": (trap("kkbc.nights.visit:reject", "after"),),
-    "a manifest is seen, none of its slices taken": (trap("kkbc.nights.visit:_see", "after", 2),),
-    "all slices loaded, the manifest not remembered": (trap("kkbc.nights.visit:_settle", "before", 2),),
-    "the manifest is remembered": (trap("kkbc.nights.visit:_settle", "after", 2),),
-    "all loaded, the attempt still open": (trap("kkbc.nights.visit:_close_attempt", "before", 2),),
-    "the branch is done, the next not begun": (trap("kkbc.nights.night:pull_branch", "after", 2),),
-    "half-way through the roll-up": (trap("kkbc.nights.night:_alert"),),
-    "the roll-up is noted": (trap("kkbc.nights.night:close_pull", "after"),),
+    "a rejected slice has landed": (trap("kkbc.nights.slice_loader:reject", "before"),),
+    "a slice is rejected": (trap("kkbc.nights.slice_loader:reject", "after"),),
+    "a manifest is seen, none of its slices taken": (trap("kkbc.nights.visit:_record_manifest", "after", 2),),
+    "all slices loaded, the manifest not remembered": (trap("kkbc.nights.visit:_mark_settled", "before", 2),),
+    "the manifest is remembered": (trap("kkbc.nights.visit:_mark_settled", "after", 2),),
+    "all loaded, the attempt still open": (trap("kkbc.nights.visit:close_attempt", "before", 2),),
+    "the branch is done, the next not begun": (trap("kkbc.nights.branch:pull_branch", "after", 2),),
+    "half-way through the roll-up": (trap("kkbc.nights.run:_alert"),),
+    "the roll-up is noted": (trap("kkbc.nights.run:close_pull", "after"),),
 }
 
 

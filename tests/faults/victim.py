@@ -142,13 +142,13 @@ HALVES: dict[str, Call] = {
 
 def pull(root: str, first: str, until: str, branches: list[str], run_id: str) -> None:
     """Opens a night, pulls the branches one by one, and sums the pulls up: what a worker does before the build."""
-    from kkbc.nights import night
+    from kkbc import nights
 
-    wishes = night.Wishes(date.fromisoformat(until), Path(root), first_business_date=date.fromisoformat(first))
-    night.open_run(wishes, mode="plain", run_id=run_id)
+    request = nights.RunRequest(date.fromisoformat(until), Path(root), first_business_date=date.fromisoformat(first))
+    nights.open_run(request, mode="plain", run_id=run_id)
     for branch_id in branches:
-        night.pull_branch(run_id, branch_id)
-    night.close_pull(run_id)
+        nights.pull_branch(run_id, branch_id)
+    nights.close_pull(run_id)
 
 
 def command(*arguments: str) -> None:
@@ -173,25 +173,26 @@ def across_devices() -> None:
 
 def short_parts(rows: int) -> None:
     """Makes slices of some hundred rows long ones, that are taken in part by part."""
-    pulling = importlib.import_module("kkbc.nights.visit")
+    pulling = importlib.import_module("kkbc.nights.slice_loader")
     pulling.take_in = functools.partial(pulling.take_in, batch_rows=rows)  # type: ignore[attr-defined]
 
 
 def step(name: str, *arguments: Any) -> None:
     """One step of a night, as a task of Airflow does it."""
-    from kkbc.nights import night
+    from kkbc import nights
 
-    getattr(night, name)(*arguments)
+    getattr(nights, name)(*arguments)
 
 
 def build(run_id: str) -> None:
     """All steps from the pulls of a run to its publication, but for the audits, which change nothing of it."""
-    from kkbc.nights import night
+    from kkbc import nights
+    from kkbc.marts.runner import LAYERS
 
-    build_id = night.open_build(run_id)
-    for layer in night.LAYERS:
-        night.build_layer(build_id, layer)
-    night.publish(build_id)
+    build_id = nights.open_build(run_id)
+    for layer in LAYERS:
+        nights.build_layer(build_id, layer)
+    nights.publish(build_id)
 
 
 def prepare() -> None:

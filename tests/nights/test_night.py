@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from kkbc import nights
 from kkbc.core import clock, tokens
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.registry import Branch
-from kkbc.nights import night, plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
+from kkbc.nights.attempt import PullReport
 from kkbc.nights.prepare import prepare
-from kkbc.nights.visit import PullReport
 from kkbc.warehouse import connect
 
 DAY = date(2023, 12, 11)
@@ -31,8 +31,8 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def open_run(root: Path, as_of: date = DAY, **more: Any) -> night.Run:
-    return night.open_run(Wishes(as_of, root, **more), mode="plain", run_id=f"run {as_of}")
+def open_run(root: Path, as_of: date = DAY, **more: Any) -> nights.Run:
+    return nights.open_run(RunRequest(as_of, root, **more), mode="plain", run_id=f"run {as_of}")
 
 
 def runs() -> list[Any]:
@@ -115,7 +115,7 @@ def test_a_lost_key_is_not_replaced(warehouse: str, home: Path, root: Path) -> N
 
 def test_a_source_root_that_is_not_there_starts_nothing(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"source root .* is no folder"):
-        plain.run_night(Wishes(DAY, tmp_path / "nowhere"), lambda *_: None)
+        plain.run_night(RunRequest(DAY, tmp_path / "nowhere"), lambda *_: None)
     assert list(home.iterdir()) == []
 
 
@@ -146,7 +146,7 @@ def test_a_way_that_is_none_stops_the_night_before_it_begins(
 def test_a_night_without_any_place_to_look_is_refused(warehouse: str, home: Path) -> None:
     tokens.ensure_key(home)
     with pytest.raises(UserError, match="no source root is set"):
-        night.open_run(Wishes(DAY), mode="plain", run_id="r")
+        nights.open_run(RunRequest(DAY), mode="plain", run_id="r")
 
 
 def test_a_way_holds_for_its_run_and_no_other(
@@ -158,13 +158,13 @@ def test_a_way_holds_for_its_run_and_no_other(
         visited.append((run_id, branch.kind, branch.connection))
         return PullReport(branch.branch_id, branch.kind, clock.now())
 
-    monkeypatch.setattr(night, "pull", pull)
+    monkeypatch.setattr("kkbc.nights.branch.pull", pull)
     tokens.ensure_key(home)
     open_run(root, ways={"KC001": "http:api_1"})
     open_run(root, DAY + timedelta(days=1))
-    night.pull_branch(f"run {DAY}", "KC001")
-    night.pull_branch(f"run {DAY}", "KC002")
-    night.pull_branch(f"run {DAY + timedelta(days=1)}", "KC001")
+    nights.pull_branch(f"run {DAY}", "KC001")
+    nights.pull_branch(f"run {DAY}", "KC002")
+    nights.pull_branch(f"run {DAY + timedelta(days=1)}", "KC001")
     assert visited == [
         (f"run {DAY}", "http", "api_1"),
         (f"run {DAY}", "file", None),
@@ -195,7 +195,7 @@ def test_one_alert_tells_of_all_branches_that_failed_and_all_slices_rejected(
             " values ('iuran', 'KC003', %s, 1, 'rejected', 'CHECKSUM', '', %s)",
             [DAY, run_id],
         )
-    report = night.close_pull(run_id)
+    report = nights.close_pull(run_id)
     assert report["failed"] == {"KC002": "BranchRefused: the token is refused"}
     assert report["alert"] == (
         "1 of 3 branches could not be pulled, 1 had slices rejected\n"
@@ -209,5 +209,5 @@ def test_one_alert_tells_of_all_branches_that_failed_and_all_slices_rejected(
 def test_a_night_without_trouble_alerts_nobody(warehouse: str, home: Path, root: Path) -> None:
     tokens.ensure_key(home)
     run_id = open_run(root).run_id
-    night.pull_branch(run_id, "KC001")
-    assert night.close_pull(run_id)["alert"] is None
+    nights.pull_branch(run_id, "KC001")
+    assert nights.close_pull(run_id)["alert"] is None

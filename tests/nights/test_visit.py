@@ -21,7 +21,8 @@ from kkbc.intake import process
 from kkbc.intake.sources import Manifest, Wanted
 from kkbc.intake.sources.folder import FolderTree
 from kkbc.intake.sources.manifest import parse_manifest
-from kkbc.nights.visit import PullReport, pull
+from kkbc.nights.attempt import PullReport
+from kkbc.nights.visit import pull
 from kkbc.warehouse import connect, locks
 from tests.deliveries import deliver
 
@@ -407,7 +408,7 @@ def spoil_iuran(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
             raise error
         return process.take_in(landed, entry, *others)
 
-    monkeypatch.setattr("kkbc.nights.visit.take_in", raising)
+    monkeypatch.setattr("kkbc.nights.slice_loader.take_in", raising)
 
 
 def three_feeds(root: Path) -> None:
@@ -428,7 +429,7 @@ def test_whatever_goes_wrong_with_a_slice_rejects_that_slice(
         ("rejected", "UNREADABLE", f"{type(error).__name__} while it was taken in", False)
     ]
     assert KTP not in str(report.notes)
-    monkeypatch.setattr("kkbc.nights.visit.take_in", process.take_in)
+    monkeypatch.setattr("kkbc.nights.slice_loader.take_in", process.take_in)
     assert pull_kc001().loaded == 2
 
 
@@ -640,7 +641,7 @@ def test_rows_are_judged_by_when_their_manifest_was_first_seen(
         return process.take_in(landed, entry, contract, context, *others)
 
     monkeypatch.setattr("kkbc.core.clock.now", lambda: seen)
-    monkeypatch.setattr("kkbc.nights.visit.take_in", take_in)
+    monkeypatch.setattr("kkbc.nights.slice_loader.take_in", take_in)
     pull_kc001()
     assert [context.seen_at for context in contexts] == [seen]
 

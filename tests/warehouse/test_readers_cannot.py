@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from kkbc import nights
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.nights import night
 from kkbc.publishing import publish_marts
 from kkbc.publishing.sessions import end_overlong
 from kkbc.warehouse import access, connect, locks, server
@@ -227,14 +227,14 @@ def test_advisory_locks_of_a_reader_hold_up_nothing(hostile: str, pg: server.Ser
             conn.execute("insert into ops.run (run_id, as_of, mode) values ('r', %s, 'plain')", [DAY])
             conn.execute("select ops.ensure_partitions('2031-01-01')")
         waited: list[str] = []
-        with night.one_build(lambda: waited.append("night")):
-            build_id = night.open_build("r")
+        with nights.one_build(lambda: waited.append("night")):
+            build_id = nights.open_build("r")
             with locks.locked_branch("KC001", "a visit", role="loader", seconds=1), connect("loader") as conn:
                 locks.take_slices(conn, "KC001")
             with locks.locked(Lock.PUBLISH, "a build", role="transformer", wait=lambda: waited.append("publish")):
                 pass
             change("update next.kpi_x set aktif = 98")
-            night.publish(build_id)
+            nights.publish(build_id)
         assert waited == []
     assert read("bi", "select distinct aktif from bi.kpi_x") == [(98,)]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kkbc import nights
 from kkbc.core import tokens
 from kkbc.core.errors import UserError
-from kkbc.nights import night
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc.warehouse import connect
 from kkbc.watching import branch
 from tests.deliveries import deliver
@@ -38,8 +38,8 @@ def test_visits_and_deliveries(warehouse: str, home: Path, tmp_path: Path) -> No
     tokens.ensure_key(home)
     folder = deliver(tmp_path, {"pendaftaran": [{}], "iuran": [{}]}, day=DAY)
     (folder / "iuran.csv").unlink()
-    night.open_run(Wishes(DAY, tmp_path), mode="plain", run_id="r")
-    night.pull_branch("r", "KC001")
+    nights.open_run(RunRequest(DAY, tmp_path), mode="plain", run_id="r")
+    nights.pull_branch("r", "KC001")
     with connect() as conn:
         for minute, outcome in ((1, "failed"), (2, "killed")):
             conn.execute(

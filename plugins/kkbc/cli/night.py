@@ -64,10 +64,9 @@ def run(
 
     The pulls take what the branches offer now. Running the same night again changes nothing.
     """
-    from kkbc.nights import plain
-    from kkbc.nights.night import Wishes
+    from kkbc.nights import RunRequest, plain
 
-    wishes = Wishes(
+    request = RunRequest(
         as_of=as_of.date() if as_of else None,
         source_root=source_root.resolve() if source_root else None,
         ways=_ways(ways, way or []),
@@ -77,11 +76,11 @@ def run(
     )
     if airflow:
         with night_progress() as progress:
-            outcome: dict[str, Any] = extension("kkbc.runners", "airflow")(wishes, progress)
-        plain.tell(outcome, say)
+            outcome: dict[str, Any] = extension("kkbc.runners", "airflow")(request, progress)
+        plain.print_outcome(outcome, say)
     else:
         with night_progress() as progress:
-            outcome = plain.run_night(wishes, progress, say)
+            outcome = plain.run_night(request, progress, say)
     if json:
         print_json(outcome)
         return

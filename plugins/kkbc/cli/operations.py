@@ -104,8 +104,7 @@ def backfill(
 
     Exit status 1 when a slice could not be read again; the others are done all the same.
     """
-    from kkbc.nights import backfill
-    from kkbc.nights.night import Wishes
+    from kkbc.nights import RunRequest, backfill
     from kkbc.slices import AuditNote
 
     if from_branches and (branch or why):
@@ -114,8 +113,8 @@ def backfill(
         raise UserError("--source-root goes with --from-branches", "leave it out: landing is read")
     with night_progress() as progress:
         if from_branches:
-            wishes = Wishes(source_root=source_root.resolve() if source_root else None, gate=gate)
-            outcome = backfill.backfill_from_branches(until.date(), wishes, progress=progress, say=say)
+            request = RunRequest(source_root=source_root.resolve() if source_root else None, gate=gate)
+            outcome = backfill.backfill_from_branches(until.date(), request, progress=progress, print_line=say)
         else:
             outcome = backfill.backfill(
                 since.date(),
@@ -124,7 +123,7 @@ def backfill(
                 branch_id=branch,
                 gate=gate,
                 progress=progress,
-                say=say,
+                print_line=say,
             )
     failed = outcome["failed"]
     if json:

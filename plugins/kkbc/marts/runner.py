@@ -69,13 +69,14 @@ def build(
     as_of: date,
     first_business_date: date,
     build_id: int | None = None,
+    full_refresh: bool = False,
     ready: Callable[[psycopg.Connection], None] = lambda conn: None,
 ) -> list[NodeResult]:
     """Builds `layer` ("seeds" or "models") with its data tests into the hidden schemas, over the rows loaded so far.
 
     Daily marts reach from `first_business_date` to `as_of` (KPI rule 2). Models are recomputed for what the slices of
-    `build_id` touch, and those that belong to no build yet; all of it where kkbc.marts.state finds nothing to go on
-    from.
+    `build_id` touch, and those that belong to no build yet; all of it with `full_refresh`, and where kkbc.marts.state
+    finds nothing to go on from.
     Seeds that have not changed since they were last built are left alone, and the result is then empty. Loads wait
     while a layer is built, so that all its models see the same rows. `ready` is called first, when they wait already;
     what it raises stops the build before anything is changed. The results are also rows of ops.dbt_result.
@@ -93,7 +94,7 @@ def build(
         variables, project = days(as_of, first_business_date), state.project_digest(DBT_PROJECT)
         before = state.standing(conn)
         if layer == "models":
-            if before is not None and state.goes_on(before, as_of, first_business_date, project):
+            if before is not None and not full_refresh and state.goes_on(before, as_of, first_business_date, project):
                 variables |= {"built_as_of": before.as_of.isoformat(), "build_id": build_id}
             state.begin(conn)
         results = [_name_rows(conn, result) for result in invoke(conn, layer, variables)]

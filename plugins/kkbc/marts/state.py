@@ -58,6 +58,15 @@ def begin(conn: psycopg.Connection) -> None:
     conn.execute("update ops.built set complete = false")
 
 
+def refresh_due(conn: psycopg.Connection) -> bool:
+    """Whether a run asked for all marts anew since the build was opened that they were last made by."""
+    row = conn.execute(
+        "select exists (select from ops.run r cross join ops.built m left join ops.build b using (build_id)"
+        " where r.full_refresh and r.started_at > coalesce(b.started_at, m.built_at))"
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def complete(
     conn: psycopg.Connection, as_of: date, first_business_date: date, project: str, build_id: int | None
 ) -> None:
@@ -72,7 +81,10 @@ def complete(
 
 
 def outdated(conn: psycopg.Connection) -> bool:
-    """Whether a build is due though no slice came: one broke off, or code, seeds, registry or first day are others."""
+    """Whether a build is due though no slice came.
+
+    One broke off, code, seeds, registry or first day are others, or a run asked for all marts anew.
+    """
     row = conn.execute(
         "select complete, project, registry, first_business_date::text,"
         " (select value from ops.setting where name = 'first_business_date') from ops.built"
@@ -80,7 +92,8 @@ def outdated(conn: psycopg.Connection) -> bool:
     if row is None:
         return False
     whole, project, registry, first, wanted = row
-    return not (whole and project == project_digest() and registry == registry_digest(conn) and wanted in (None, first))
+    same = project == project_digest() and registry == registry_digest(conn) and wanted in (None, first)
+    return not (whole and same) or refresh_due(conn)
 
 
 def project_digest(project: Path = DBT_PROJECT) -> str:

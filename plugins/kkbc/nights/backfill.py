@@ -1,79 +1,64 @@
 """Backfilling: past business dates once more, from landing unless the branches are to be asked.
 
 One run over a range of days, in this process or as runs of the DAG pull_branches: opened, read again branch by branch,
-closed by `kkbc.nights.night.close_pull`, and then built like a night, up to the latest business date that was ever run.
+closed by `kkbc.nights.run.close_pull`, and then built like a night, up to the latest business date that was ever run.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 
 from croniter import croniter
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
-from kkbc.exchange.contracts import load_contract
-from kkbc.exchange.masking import without_texts
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
-from kkbc.intake.validation import check_contract
-from kkbc.nights import night, plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import plain
+from kkbc.nights.notify import notify_operators
 from kkbc.nights.prepare import prepare
+from kkbc.nights.request import Gate, Mode, RunRequest, write_request
+from kkbc.nights.run import close_pull
+from kkbc.nights.setup import check_contracts
 from kkbc.slices import AuditNote, reread
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import check_key
 
 
-def open_backfill(
-    run_id: str, since: date, until: date, *, mode: Literal["airflow", "plain"], branch_ids: Sequence[str] | None = None
-) -> list[str]:
-    """Notes a run for the re-read of these business dates; returns the branches that have slices in force of them.
+def open_backfill(request: RunRequest, *, mode: Mode, run_id: str) -> list[str]:
+    """Opens a run that reads the days of `request.reread` again; returns the branches with slices in force of them.
 
-    `branch_ids` are the only ones that come into question, None: all. The run stands for the latest business date, so
-    that the build after it does not end before that.
+    The branches of the request are the only ones that come into question. The run stands for the latest business date,
+    so that the build after it does not end before that.
     Raises UserError for days in the wrong order, a broken contract or registry, a missing or wrong key, and when no
     night was run yet.
     """
+    assert request.reread is not None
+    since, until = request.reread
     if since > until:
         raise UserError(f"no day is from {since} until {until}", "give the earlier day first")
-    offices = frozenset(office.branch_id for office in load_registry().offices)
-    for name in branch_ids or ():
+    for name in request.branch_ids:
         load_registry().get(name)
-    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
-        check_contract(load_contract(feed), offices)
+    check_contracts()
     with connect("loader") as conn:
         check_key(conn)
-        noted = conn.execute(
-            "insert into ops.run (run_id, as_of, mode)"
-            " select %(run_id)s, max(as_of), %(mode)s from ops.run having count(*) > 0"
-            " on conflict (run_id) do update set outcome = 'running', finished_at = null",
-            {"run_id": run_id, "mode": mode},
-        )
-        if noted.rowcount == 0:
+        latest = conn.execute("select max(as_of) from ops.run").fetchone()
+        if latest is None or latest[0] is None:
             raise UserError("no night has run yet", "there is nothing to read again before the first pull")
+        # What a request says of ways, the first day or a full refresh is of no account where landing is read.
+        asked = RunRequest(
+            as_of=latest[0],
+            gate=request.gate,
+            branch_ids=request.branch_ids,
+            reread=request.reread,
+            requested_by=request.requested_by,
+        )
+        write_request(conn, run_id, asked, mode=mode)
         rows = conn.execute(
             "select distinct branch_id from ops.slice where status = 'loaded' and business_date between %s and %s"
-            " and (%s::text[] is null or branch_id = any(%s)) order by 1",
-            [since, until, branch_ids and list(branch_ids), branch_ids and list(branch_ids)],
+            " and (%s or branch_id = any(%s)) order by 1",
+            [since, until, not request.branch_ids, list(request.branch_ids)],
         ).fetchall()
     return [name for (name,) in rows]
-
-
-@without_texts()
-def reread_branch(branch_id: str, since: date, until: date, note: AuditNote) -> dict[str, Any]:
-    """Reads one branch's slices of these days again; see kkbc.slices.reread. Returns the summary.
-
-    Raises UserError when a slice could not be read again; the others were all the same.
-    """
-    with connect("loader", autocommit=True) as conn:
-        report = reread(conn, branch_id, since, until, note)
-    if report.failed:
-        raise UserError(
-            f"{len(report.failed)} slices of {branch_id} could not be read again",
-            "; ".join(f"{slice_}: {reason}" for slice_, reason in report.failed.items()),
-        )
-    return report.summary()
 
 
 def latest_as_of(day: date) -> date:
@@ -103,21 +88,20 @@ def backfill(
     note: AuditNote,
     *,
     branch_id: str | None = None,
-    gate: Literal["fail", "warn"] | None = None,
+    gate: Gate | None = None,
     progress: plain.Progress,
-    say: plain.Say,
+    print_line: plain.PrintLine,
 ) -> dict[str, Any]:
     """Reads these business dates again from landing, in this process, and builds and publishes what that changed.
 
     Returns slices, rows, accepted, passed and found in all, `failed` (slices by reason: they are as before) and
     publication_id. Raises UserError as open_backfill does, GateFailed when the gate stopped publication.
     """
-    plain.wish_gate(gate)
     prepare()
     run_id = f"backfill__{since}_{until}__{clock.now():%Y%m%dT%H%M%S%f}"
-    branch_ids = open_backfill(
-        run_id, since, until, mode="plain", branch_ids=None if branch_id is None else [branch_id]
-    )
+    chosen = () if branch_id is None else (branch_id,)
+    request = RunRequest(gate=gate, branch_ids=chosen, reread=(since, until), requested_by=note.done_by)
+    branch_ids = open_backfill(request, mode="plain", run_id=run_id)
     sums: dict[str, Any] = {"run_id": run_id, "slices": 0, "rows": 0, "accepted": 0, "passed": 0, "found": 0}
     failed: dict[str, str] = {}
     progress("re-read", 0, len(branch_ids))
@@ -128,22 +112,20 @@ def backfill(
         failed |= found.pop("failed")
         sums |= {key: sums[key] + value for key, value in found.items()}
         progress("re-read", done, len(branch_ids))
-    outcome = night.close_pull(run_id)
+    outcome = close_pull(run_id)
     sums |= {"failed": failed, "as_of": outcome["as_of"], "publication_id": None}
     if outcome["news"]:
-        sums |= plain.build_when_free(run_id, progress, say)
-    plain.tell_operators(run_id)
+        sums |= plain.build_when_free(run_id, progress, print_line)
+    notify_operators(run_id)
     return sums
 
 
 def backfill_from_branches(
-    until: date, wishes: Wishes, *, progress: plain.Progress, say: plain.Say = lambda line: None
+    until: date, request: RunRequest, *, progress: plain.Progress, print_line: plain.PrintLine = lambda line: None
 ) -> dict[str, Any]:
     """Asks the branches instead: whatever they offer and the warehouse does not hold, as any night does.
 
     What is held already is not taken again (Exchange rule 21). Returns what kkbc.nights.plain.run_night returns.
     """
     prepare()
-    return plain.run_night(
-        Wishes(latest_as_of(until), wishes.source_root, wishes.ways, gate=wishes.gate), progress, say
-    )
+    return plain.run_night(replace(request, as_of=latest_as_of(until)), progress, print_line)

@@ -38,8 +38,8 @@ def roll_back(
 ) -> Publication:
     """Restores publication `to`, or the one before the live one, in the caller's transaction, and records why and who.
 
-    `conn` acts as role publisher. request: a name for the wish, e.g. of a task that may be tried again; what was done
-    for it is not done twice. `wait` is called when a build or a publication is under way that has to be waited for.
+    `conn` acts as role publisher. request: a name for the request, e.g. of a task that may be tried again; what was
+    done for it is not done twice. `wait` is called when a build or a publication is under way and has to be waited for.
     Raises UserError for a publication that is not known, live, or no longer kept, for an empty reason, and when the
     tables do not come to what they were: nothing is changed then.
     """

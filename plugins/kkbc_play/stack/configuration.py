@@ -35,23 +35,23 @@ def port_of(settings: Settings, *, running: bool) -> int:
     Raises UserError when KKBC_AIRFLOW_PORT is no port, somebody else listens there, or Airflow runs at another.
     """
     remembered = remembered_port(settings.home)
-    wish = os.environ.get("KKBC_AIRFLOW_PORT", "")
+    wanted = os.environ.get("KKBC_AIRFLOW_PORT", "")
     if running and remembered is not None:
-        if wish and wish != str(remembered):
+        if wanted and wanted != str(remembered):
             raise UserError(
-                f"Airflow runs at port {remembered}, KKBC_AIRFLOW_PORT says {wish}",
+                f"Airflow runs at port {remembered}, KKBC_AIRFLOW_PORT says {wanted}",
                 "`make down` first, then start again",
             )
         return remembered
-    if not wish:
+    if not wanted:
         return remembered if remembered is not None and port_is_free(remembered) else free_port()
-    if not wish.isdecimal() or not 0 < int(wish) < 65536:
-        raise UserError(f"KKBC_AIRFLOW_PORT={wish} is no TCP port", "give a number from 1024 to 65535, or unset it")
-    if not port_is_free(int(wish)):
+    if not wanted.isdecimal() or not 0 < int(wanted) < 65536:
+        raise UserError(f"KKBC_AIRFLOW_PORT={wanted} is no TCP port", "give a number from 1024 to 65535, or unset it")
+    if not port_is_free(int(wanted)):
         raise UserError(
-            f"port {wish} (KKBC_AIRFLOW_PORT) is taken by another program", "free it, name another, or unset it"
+            f"port {wanted} (KKBC_AIRFLOW_PORT) is taken by another program", "free it, name another, or unset it"
         )
-    return int(wish)
+    return int(wanted)
 
 
 def configure(settings: Settings, server: Server, port: int) -> Airflow:

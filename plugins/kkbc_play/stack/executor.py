@@ -21,7 +21,7 @@ PRELOADED = (
     "dbt.cli.main",
     "great_expectations",
     "jinja2.ext",
-    "kkbc.nights.night",
+    "kkbc.nights.tasks",
     "kkbc.intake.sources.s3",
     "kkbc.intake.sources.sftp",
 )

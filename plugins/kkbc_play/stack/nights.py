@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.home import make_home
 from kkbc.core.settings import get_settings
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc_play.simulator import World
 from kkbc_play.simulator.world import ways_of_new
 from kkbc_play.stack import branches
@@ -29,20 +29,18 @@ AUDITS = ("audit_slices", "audit_marts")
 Progress = Callable[[str, int, int], None]
 
 
-def run_in_airflow(wishes: Wishes, progress: Progress = lambda *_: None) -> dict[str, Any]:
-    """Runs the night that `wishes` ask for through Airflow, which is started when it is down.
+def run_in_airflow(request: RunRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """Runs the night that `request` asks for through Airflow, which is started when it is down.
 
     Like kkbc.nights.plain.run_night: `progress` is called with stage, parts done, parts in all, and the roll-up of the
-    pulls
-    with `publication_id` is returned. Raises GateFailed when the gate stopped publication, UserError when another task
-    failed or a part of the stack went down.
+    pulls with `publication_id` is returned. Raises GateFailed when the gate stopped publication, UserError when another
+    task failed or a part of the stack went down.
     """
     api, progress = Api(up()), _changes_only(progress)
-    wanted = {"logical_date": None, "conf": wishes.as_params()}
+    wanted = {"logical_date": None, "conf": request.as_params()}
     run_id: str = api.post("dags/pull_branches/dagRuns", wanted)["dag_run_id"]
     _await(api, "pull_branches", run_id, lambda: _show_pull(api, run_id, progress))
     outcome: dict[str, Any] = _result(api, "pull_branches", run_id, "close_pull")
-    outcome["notes"] = [*_result(api, "pull_branches", run_id, "open_run", "notes"), *outcome["notes"]]
     outcome["publication_id"] = None
     if outcome["news"]:
         build_run = _find_build(api, run_id)
@@ -84,8 +82,8 @@ def play(nights: int | None, new_progress: Callable[[date], Any]) -> list[dict[s
 def _play_night(world: World, progress: Progress) -> dict[str, Any]:
     night = world.play_night(lambda done, total, _: progress("simulate", done, total))
     ways = branches.ways_after(get_settings(), world.folder, world.nights_played)
-    wishes = Wishes(night.business_date, world.branches_root, ways, first_business_date=world.first_date)
-    return run_in_airflow(wishes, progress)
+    request = RunRequest(night.business_date, world.branches_root, ways, first_business_date=world.first_date)
+    return run_in_airflow(request, progress)
 
 
 def _await(api: Api, dag_id: str, run_id: str, show: Callable[[], None]) -> None:
@@ -164,8 +162,8 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _result(api: Api, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+def _result(api: Api, dag_id: str, run_id: str, task_id: str) -> Any:
+    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
     return api.get(path, stringify=False)["value"]
 
 

@@ -10,7 +10,8 @@ from kkbc.core import tokens
 from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import Branch
 from kkbc.intake.sources import Source
-from kkbc.nights.visit import PullReport, pull
+from kkbc.nights.attempt import PullReport
+from kkbc.nights.visit import pull
 from kkbc.warehouse import connect
 
 DAY = date(2023, 12, 11)

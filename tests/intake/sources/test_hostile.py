@@ -15,7 +15,7 @@ from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import Branch
 from kkbc.intake.sources.api import Patience
-from kkbc.nights.visit import PullReport
+from kkbc.nights.attempt import PullReport
 from kkbc.warehouse import connect, server
 from tests.deliveries import as_csv
 

@@ -14,7 +14,8 @@ from kkbc.core import tokens
 from kkbc.core.errors import SliceRejected
 from kkbc.exchange.slices import Delivery, Entry
 from kkbc.intake.sources import Source, Wanted, open_source
-from kkbc.nights.visit import PullReport, pull
+from kkbc.nights.attempt import PullReport
+from kkbc.nights.visit import pull
 from kkbc.warehouse import connect
 from tests.deliveries import deliver
 

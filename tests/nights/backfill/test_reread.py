@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from kkbc import nights
 from kkbc.core.errors import UserError
-from kkbc.nights import backfill, night
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, backfill
+from kkbc.nights.branch import reread_branch
 from kkbc.slices import AuditNote, RereadReport, reread
 from kkbc.slices.quarantine import Selection
 from kkbc.warehouse import connect, server
@@ -33,6 +34,10 @@ NOTE = AuditNote("the code list was corrected", "a tester")
 def reread_now(branch_id: str = "KC001", since: date = DAY, until: date = DAY) -> RereadReport:
     with connect("loader", autocommit=True) as conn:
         return reread(conn, branch_id, since, until, NOTE)
+
+
+def open_backfill(until: date = DAY, **more: Any) -> list[str]:
+    return backfill.open_backfill(RunRequest(reread=(DAY, until), **more), mode="plain", run_id="b")
 
 
 def test_nothing_but_the_load_changes_when_the_rules_are_the_same(office: Office) -> None:
@@ -121,8 +126,11 @@ def test_a_landed_file_that_is_gone_or_altered_leaves_its_slice_as_it_was(office
         " restore landing from its backup"
     }
     shutil.rmtree(payments.parent)
-    with pytest.raises(UserError, match=r"1 slices of KC001 could not be read again: iuran.* restore landing"):
-        backfill.reread_branch("KC001", DAY, DAY, NOTE)
+    with (
+        connect("loader", autocommit=True) as conn,
+        pytest.raises(UserError, match=r"1 slices of KC001 could not be read again: iuran.* restore landing"),
+    ):
+        reread_branch(conn, "KC001", DAY, DAY, NOTE)
     assert state() == before
 
 
@@ -153,14 +161,14 @@ def test_a_crash_half_way_leaves_the_slice_as_it_was(office: Office, monkeypatch
 
 def test_a_run_of_a_backfill_stands_for_the_latest_day_and_names_its_branches(office: Office) -> None:
     with pytest.raises(UserError, match="no night has run yet"):
-        backfill.open_backfill("b", DAY, DAY, mode="plain")
+        open_backfill()
     office.sends({"no_pendaftaran": "A"})
-    night.open_run(Wishes(DAY + timedelta(days=4), office.root), mode="plain", run_id="later")
-    assert backfill.open_backfill("b", DAY, DAY, mode="plain") == ["KC001"]
-    assert backfill.open_backfill("b", DAY, DAY, mode="plain", branch_ids=["KC002"]) == []
+    nights.open_run(RunRequest(DAY + timedelta(days=4), office.root), mode="plain", run_id="later")
+    assert open_backfill() == ["KC001"]
+    assert open_backfill(branch_ids=("KC002",)) == []
     assert query("select as_of from ops.run where run_id = 'b'") == [(DAY + timedelta(days=4),)]
     with pytest.raises(UserError, match="no day is from 2023-12-11 until 2023-12-10"):
-        backfill.open_backfill("b", DAY, DAY - timedelta(days=1), mode="plain")
+        open_backfill(until=DAY - timedelta(days=1))
     assert backfill.latest_as_of(DAY) == DAY + timedelta(days=4)
     assert backfill.latest_as_of(DAY + timedelta(days=9)) == DAY + timedelta(days=9)
 
@@ -168,12 +176,12 @@ def test_a_run_of_a_backfill_stands_for_the_latest_day_and_names_its_branches(of
 def test_branches_are_asked_up_to_the_latest_day_that_was_run(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a branch restored of an earlier day comes in by a night like any other, and the marts end where they did."""
     later = DAY + timedelta(days=4)
-    night.open_run(Wishes(later, office.root), mode="plain", run_id="later")
-    asked: list[Wishes] = []
-    monkeypatch.setattr("kkbc.nights.plain.run_night", lambda wishes, *_: asked.append(wishes) or {"failed": {}})
+    nights.open_run(RunRequest(later, office.root), mode="plain", run_id="later")
+    asked: list[RunRequest] = []
+    monkeypatch.setattr("kkbc.nights.plain.run_night", lambda request, *_: asked.append(request) or {"failed": {}})
     monkeypatch.setattr("kkbc.nights.backfill.prepare", lambda: None)
-    backfill.backfill_from_branches(DAY, Wishes(source_root=office.root, gate="warn"), progress=lambda *_: None)
-    assert asked == [Wishes(later, office.root, gate="warn")]
+    backfill.backfill_from_branches(DAY, RunRequest(source_root=office.root, gate="warn"), progress=lambda *_: None)
+    assert asked == [RunRequest(later, office.root, gate="warn")]
 
 
 def query_once(statement: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 from kkbc.core import local_airflow
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc.upkeep import privacy_search
 from kkbc.upkeep.doctor import examine
 from kkbc.warehouse import connect
@@ -85,7 +85,7 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     night = world.play_night()
     seen: dict[str, tuple[int, int]] = {}
     outcome = run_in_airflow(
-        Wishes(night.business_date, world.branches_root, first_business_date=FIRST, gate="warn"),
+        RunRequest(night.business_date, world.branches_root, first_business_date=FIRST, gate="warn"),
         lambda stage, done, total: seen.update({stage: (done, total)}),
     )
     assert outcome["failed"] == {}
@@ -96,7 +96,7 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     with connect("bi") as conn:
         expected = conn.execute("select business_date, branches_expected from bi.kpi_national_daily").fetchall()
     assert expected == [(FIRST, 4)]
-    again = run_in_airflow(Wishes(night.business_date, world.branches_root))
+    again = run_in_airflow(RunRequest(night.business_date, world.branches_root))
     assert not again["news"]
     assert again["publication_id"] is None
 
@@ -144,7 +144,7 @@ def test_a_backfill_reads_landing_and_no_branch(running: Path, tmp_path: Path) -
     day = date(2020, 2, 28)
     world = World(tmp_path, seed=4, scale=TINY, first_date=day)
     world.play_night()
-    run_in_airflow(Wishes(FIRST, world.branches_root, first_business_date=FIRST, gate="warn"))
+    run_in_airflow(RunRequest(FIRST, world.branches_root, first_business_date=FIRST, gate="warn"))
     whole = hashes()
     shutil.rmtree(tmp_path)
     with connect() as conn:
@@ -196,7 +196,7 @@ def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_pat
         "files": [{**listed, "sha256": hashlib.sha256(content).hexdigest()}],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    run_in_airflow(Wishes(day, tmp_path, first_business_date=FIRST, gate="warn"))
+    run_in_airflow(RunRequest(day, tmp_path, first_business_date=FIRST, gate="warn"))
     registry = running / "branches.yml"
     known = registry.read_text()
     airflow = local_airflow.find(get_settings())
@@ -228,7 +228,7 @@ def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_pat
 
 def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"source root {tmp_path}/nowhere is no folder") as caught:
-        run_in_airflow(Wishes(FIRST, tmp_path / "nowhere"))
+        run_in_airflow(RunRequest(FIRST, tmp_path / "nowhere"))
     assert not isinstance(caught.value, GateFailed)
     assert "Traceback" not in str(caught.value)
 
@@ -239,7 +239,7 @@ def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, g
     day = CANARIES + timedelta(days=gate == "warn")
     plant(tmp_path, day)
     try:
-        told = str(run_in_airflow(Wishes(day, tmp_path, first_business_date=day, gate=gate), lambda *_: None))
+        told = str(run_in_airflow(RunRequest(day, tmp_path, first_business_date=day, gate=gate), lambda *_: None))
         assert "is not listed, ignored" in told
     except UserError as error:  # what the branches sent is so bad that the gate may stop it
         told = str(error)

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect, sync_playwright
 
+from kkbc import nights
 from kkbc.core import local_airflow
 from kkbc.core.local_airflow import Airflow
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.registry import load_registry
-from kkbc.nights import night
 from kkbc.warehouse import connect
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack.api import Api
@@ -62,10 +62,10 @@ def network(running: Path, airflow: Airflow, tmp_path: Path) -> Iterator[None]:
     try:
         for day in (FIRST, NEXT):
             world.play_night()
-            night.open_run(night.Wishes(day, world.branches_root), mode="plain", run_id=f"board {day}")
+            nights.open_run(nights.RunRequest(day, world.branches_root), mode="plain", run_id=f"board {day}")
             for branch_id in PULLED:
-                night.pull_branch(f"board {day}", branch_id)
-            night.close_pull(f"board {day}")
+                nights.pull_branch(f"board {day}", branch_id)
+            nights.close_pull(f"board {day}")
         yield
     finally:
         registry.write_text(REGISTRY)

@@ -62,9 +62,9 @@ def test_a_named_port_that_is_occupied_is_one_clear_error(
         configuration.port_of(get_settings(), running=False)
 
 
-@pytest.mark.parametrize("wish", ["http", "0", "65536", "-1", "80.5"])
-def test_a_name_that_is_no_port_is_one_clear_error(home: Path, wish: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KKBC_AIRFLOW_PORT", wish)
+@pytest.mark.parametrize("wanted", ["http", "0", "65536", "-1", "80.5"])
+def test_a_name_that_is_no_port_is_one_clear_error(home: Path, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KKBC_AIRFLOW_PORT", wanted)
     with pytest.raises(UserError, match="is no TCP port"):
         configuration.port_of(get_settings(), running=False)
 

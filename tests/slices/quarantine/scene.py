@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from kkbc import nights
 from kkbc.core import tokens
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
-from kkbc.nights import night
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc.slices import AuditNote
 from kkbc.slices.quarantine import RetryReport, Selection, retry
 from kkbc.warehouse import connect, schema, server
@@ -64,8 +64,8 @@ class Office:
         self.pull()
 
     def pull(self, branch_id: str = "KC001", as_of: date = DAY) -> None:
-        night.open_run(Wishes(as_of, self.root), mode="plain", run_id="r")
-        night.pull_branch("r", branch_id)
+        nights.open_run(RunRequest(as_of, self.root), mode="plain", run_id="r")
+        nights.pull_branch("r", branch_id)
 
 
 def retry_now(selection: Selection = Selection(), note: AuditNote = NOTE, **more: Any) -> RetryReport:

@@ -9,11 +9,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from kkbc import nights
 from kkbc.cli import app
 from kkbc.core.errors import GateFailed, UserError
+from kkbc.core.settings import get_settings
 from kkbc.exchange.slices import Slice
 from kkbc.gate import AuditResult, Finding
-from kkbc.nights import night
 from kkbc.slices import AuditNote, hold, holds, release
 from kkbc.slices.quarantine import Address, show
 from kkbc.warehouse import connect
@@ -30,7 +31,7 @@ def people(*numbers: int) -> list[dict[str, str]]:
 
 def held(build_id: int | None = None) -> list[Slice]:
     """Holds what is new of the branch, in a build of its own unless one is given."""
-    build_id = build_id or night.open_build("r")
+    build_id = build_id or nights.open_build("r")
     with connect("loader", autocommit=True) as conn:
         return hold(conn, build_id, "KC001", WHY)
 
@@ -42,7 +43,7 @@ def let_in(slice_: Slice) -> int:
 
 def published() -> None:
     """A build over all that is there, published."""
-    build_id = night.open_build("r")
+    build_id = nights.open_build("r")
     query(
         f"update ops.build set outcome = 'published', load_id = (select max(load_id) from ops.slice)"
         f" where build_id = {build_id} returning 1"
@@ -102,7 +103,7 @@ def test_the_revision_before_is_back_exactly_as_it_was(office: Office, rules: Ru
 
     office.sends(*people(7), revision=2)
     assert accepted() == [("R-7", 2)]
-    build_id = night.open_build("r")
+    build_id = nights.open_build("r")
     assert held(build_id) == [R2]
 
     assert rows_with_loads() == rows
@@ -183,7 +184,7 @@ def test_a_hold_that_is_cut_off_is_done_as_a_whole_the_next_time(
     office.sends(*people(1))
     published()
     office.sends(*people(2), revision=2)
-    build_id = night.open_build("r")
+    build_id = nights.open_build("r")
     before = (state(), rows_with_loads())
 
     def cut_off(*_: Any) -> int:
@@ -226,15 +227,15 @@ def test_the_gate_holds_what_is_far_out_and_reports_it_alone_when_it_only_warns(
         " values ('2023-12-10', '2023-11-01', 'published', 0) returning build_id"
     )[0][0]
     query(f"update ops.slice set build_id = {published_before} where load_id = 0 returning 1")
-    build_id = night.open_build("r")
+    build_id = nights.open_build("r")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KKBC_GATE", "warn")
-        night.get_settings.cache_clear()
-        told = night.audit_slices(build_id)
-    night.get_settings.cache_clear()
+        get_settings.cache_clear()
+        told = nights.audit_slices(build_id)
+    get_settings.cache_clear()
     assert (told["held"], told["to_hold"], len(accepted())) == ([], 1, 100)
 
-    told = night.audit_slices(build_id)
+    told = nights.audit_slices(build_id)
 
     assert told["held"] == [str(R1)]
     assert accepted() == []
@@ -250,7 +251,7 @@ def test_the_gate_holds_what_is_far_out_and_reports_it_alone_when_it_only_warns(
     assert isinstance(runner.invoke(app, ["gate", "release", "KC044", "--why", "x"]).exception, UserError)
     released = runner.invoke(app, ["gate", "release", "KC001", "--why", "market days", "--json"])
     assert json.loads(released.stdout) == {"released": [{"slice": str(R1), "rows": 100}]}
-    told = night.audit_slices(night.open_build("r"))
+    told = nights.audit_slices(nights.open_build("r"))
     assert (told["held"], told["to_hold"]) == ([], 0)
     assert len(accepted()) == 100
 
@@ -272,7 +273,7 @@ def test_what_comes_before_the_models_are_built_goes_through_the_gate_first(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.sends(*people(1))
-    build_id = night.open_build("r")
+    build_id = nights.open_build("r")
     office.sends({}, feed="iuran")
     audited: list[Any] = []
 
@@ -281,13 +282,14 @@ def test_what_comes_before_the_models_are_built_goes_through_the_gate_first(
             more["ready"](conn)
         return []
 
-    monkeypatch.setattr(night, "build", build)
+    monkeypatch.setattr("kkbc.nights.build.build", build)
     monkeypatch.setattr(
-        night, "audit_slices", lambda build_id: audited.append(query("select build_id, feed from ops.slice order by 2"))
+        "kkbc.nights.build.audit_slices",
+        lambda build_id: audited.append(query("select build_id, feed from ops.slice order by 2")),
     )
-    night.build_layer(build_id, "seeds")
+    nights.build_layer(build_id, "seeds")
     assert audited == []
-    night.build_layer(build_id, "models")
+    nights.build_layer(build_id, "models")
     assert audited == [[(build_id, "iuran"), (build_id, "pendaftaran")]]
     # What its audit may know of: the loads up to now.
     assert query("select load_id = (select max(load_id) from ops.slice) from ops.build") == [(True,)]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from kkbc import nights
 from kkbc.core.errors import UserError
-from kkbc.nights import night, plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
 from kkbc.slices import AuditNote
 from kkbc.slices.quarantine import Selection, close_retry, open_retry, resolve, retry_branch
 from kkbc.warehouse import connect
@@ -43,14 +43,14 @@ def test_a_run_of_its_own_from_rows_to_news(office: Office, rules: Rules) -> Non
     }
     assert query("select distinct run_id, done_by from ops.quarantine_event") == [(RUN, "airflow admin")]
     # The build of the run covers the slice.
-    build_id = night.open_build(RUN)
+    build_id = nights.open_build(RUN)
     assert query("select distinct build_id from ops.slice") == [(build_id,)]
 
 
 def test_a_night_that_comes_in_between_moves_the_build_on(office: Office, rules: Rules) -> None:
     office.sends({**NEW})
     open_retry(RUN, Selection())
-    night.open_run(Wishes(DAY + timedelta(days=1), office.root), mode="airflow", run_id="next")
+    nights.open_run(RunRequest(DAY + timedelta(days=1), office.root), mode="airflow", run_id="next")
     rules.correct()
     retry_branch("KC001", Selection(), NOTE)
     assert close_retry(RUN)["as_of"] == "2023-12-12"
@@ -98,7 +98,7 @@ def test_a_run_that_nobody_opened_is_a_mistake(office: Office) -> None:
 # To the marts
 # ---------------------------------------------------------------------------------------------------------------------
 def run_night(office: Office, as_of: date = DAY) -> dict[str, Any]:
-    return plain.run_night(Wishes(as_of, office.root, gate="fail"), lambda *_: None)
+    return plain.run_night(RunRequest(as_of, office.root, gate="fail"), lambda *_: None)
 
 
 def marts() -> tuple[list[Any], list[Any], list[Any]]:

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 import kkbc.intake.process
+from kkbc import nights
 from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.intake.landing import Landing
-from kkbc.nights import night
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest
 from kkbc.upkeep.maintenance import PARTS, maintain
 from kkbc.warehouse import connect
 from tests.deliveries import deliver
@@ -49,8 +49,8 @@ def send(root: Path, *names: str, revision: int = 1, **more: Any) -> None:
     """Delivers registrations, the last of them bad, and pulls them."""
     rows = [{"no_pendaftaran": name, **(BAD if name == names[-1] else {})} for name in names]
     deliver(root, {"pendaftaran": rows}, revision=revision, **more)
-    night.open_run(Wishes(DAY, root), mode="plain", run_id="r")
-    night.pull_branch("r", "KC001")
+    nights.open_run(RunRequest(DAY, root), mode="plain", run_id="r")
+    nights.pull_branch("r", "KC001")
 
 
 def publish() -> None:

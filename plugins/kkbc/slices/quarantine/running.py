@@ -1,7 +1,7 @@
 """A retry as a run of Airflow: opened, done branch by branch, closed, and then built like a night."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -13,18 +13,19 @@ from kkbc.slices.quarantine.selection import Selection
 from kkbc.warehouse import connect
 
 
-def open_retry(run_id: str, selection: Selection) -> list[str]:
+def open_retry(run_id: str, selection: Selection, *, gate: Literal["fail", "warn"] | None = None) -> list[str]:
     """Notes a run for the retry, for the same business date as the latest night; returns the branches to visit.
 
-    Without any row to retry the run is closed at once. Raises UserError when no night ran yet.
+    `gate` is what a failed audit of the build after it does, None: as in the settings. Without any row to retry the run
+    is closed at once. Raises UserError when no night ran yet.
     """
     with connect("loader") as conn:
         branch_ids = sorted({slice_.branch_id for slice_ in slices_to_retry(conn, selection)})
         noted = conn.execute(
-            "insert into ops.run (run_id, as_of, mode)"
-            " select %(run_id)s, max(as_of), 'airflow' from ops.run having count(*) > 0"
+            "insert into ops.run (run_id, as_of, mode, gate)"
+            " select %(run_id)s, max(as_of), 'airflow', %(gate)s::text from ops.run having count(*) > 0"
             " on conflict (run_id) do update set outcome = 'running', finished_at = null",
-            {"run_id": run_id},
+            {"run_id": run_id, "gate": gate},
         )
         if noted.rowcount == 0:
             raise UserError("no night has run yet", "there is nothing to retry before the first pull")
