@@ -12,10 +12,9 @@ from croniter import croniter
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.masking import without_texts
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.intake.validation import check_contract
 from kkbc.nights import night, plain
 from kkbc.nights.night import Wishes
@@ -41,7 +40,7 @@ def open_backfill(
     offices = frozenset(office.branch_id for office in load_registry().offices)
     for name in branch_ids or ():
         load_registry().get(name)
-    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
+    for feed in feeds():
         check_contract(load_contract(feed), offices)
     with connect("loader") as conn:
         check_key(conn)

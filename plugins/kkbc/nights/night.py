@@ -21,10 +21,9 @@ from psycopg.types.json import Jsonb
 from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.masking import shown_name, without_texts
 from kkbc.exchange.registry import Branch, load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.gate import audit, hold
 from kkbc.intake.validation import check_contract
 from kkbc.marts import lineage, state
@@ -157,7 +156,7 @@ def check_setup(wishes: Wishes) -> list[str]:
     """
     registry = load_registry()
     offices = frozenset(branch.branch_id for branch in registry.offices)
-    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
+    for feed in feeds():
         check_contract(load_contract(feed), offices)
     for branch_id in wishes.ways:
         if branch_id != "*":

@@ -193,9 +193,10 @@ def copy_rows(
         as_array("_warnings"),
     ]
     token = ["participant_token"] if contract.has_nik else []
-    if contract.has_nik and "birth_date" in personal:
-        lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
-        plain = ["birth_year", *plain]
+    for column in contract.columns:
+        if column.derived is not None:
+            lineage.append(pl.col(column.name).dt.year().alias(column.derived.name))
+            plain.append(column.derived.name)
     marked = masking.Marker(contract)
     count = 0
     for frame in accepted:

@@ -167,7 +167,7 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
     )
     outcome = [pl.max_horizontal(*errors).alias(_REFUSED)]
     if contract.has_nik:
-        of_nik = [flag for flag, finding in errors.items() if finding.column == "nik"]
+        of_nik = [flag for flag, finding in errors.items() if finding.column == contract.nik]
         outcome.append(pl.max_horizontal(*of_nik).alias(_NIK_REFUSED))
 
     origin = (pl.col("_line"), pl.col("_raw"))

@@ -20,7 +20,7 @@ from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
 from kkbc.exchange import masking
-from kkbc.exchange.contracts import Contract, load_contract
+from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Slice
 from kkbc.intake.landing import Landed, Landing
@@ -29,11 +29,11 @@ from kkbc.intake.process import BATCH_ROWS, KEY_DUPLICATE, judge_rows, set_aside
 from kkbc.intake.reading import read
 from kkbc.intake.validation import Context, check_contract, duplicate_lines, key_columns
 from kkbc.slices.load import SliceRecord, as_array, copy_frame, copy_rows, lock_slice, next_load_id
-from kkbc.slices.quarantine.selection import CHOSEN, FEEDS, Deed, Selection
+from kkbc.slices.quarantine.selection import CHOSEN, Deed, Selection
+from kkbc.warehouse.feeds import TYPES
 from kkbc.warehouse.kept import check_key
 
 ATTEMPTS = 5
-CONTACTS = ("phone", "email")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def retry(conn: psycopg.Connection, selection: Selection, deed: Deed, *, dry_run
     named in the report. Raises UserError for a broken contract or registry and for a missing or wrong key.
     """
     offices = frozenset(office.branch_id for office in load_registry().offices)
-    for feed in FEEDS:
+    for feed in feeds():
         check_contract(load_contract(feed), offices)
     with conn.transaction():
         check_key(conn)
@@ -334,9 +334,8 @@ class _Transaction:
         """The key columns of the slice's accepted rows that share a key with one of `passing`, both as raw has them."""
         if passing.is_empty():
             return passing
-        types = {"date": "date", "month": "date", "timestamp": "timestamptz", "int": "bigint", "idr": "bigint"}
         arrays = [
-            sql.SQL("%s::{}[]").format(sql.SQL(types.get(self.contract.column(name).type, "text")))
+            sql.SQL("%s::{}[]").format(sql.SQL(TYPES[self.contract.column(name).type]))
             for name in self.contract.key
         ]
         rows = self.conn.execute(
@@ -385,7 +384,7 @@ class _Transaction:
         if not beaten:
             return 0, 0
         gone = self._delete("raw", beaten, sql.SQL("_line, array_to_string(_warnings, ',')"))
-        contacts = [name for name in CONTACTS if name in (column.name for column in self.contract.columns)]
+        contacts = self.contract.contacts
         reachable = sql.SQL(" or ").join(sql.SQL("{} is not null").format(sql.Identifier(name)) for name in contacts)
         persons = (
             self._delete("vault", beaten, reachable if contacts else sql.SQL("false"))

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from kkbc.core import clock
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc.exchange.slices import BRANCH_FEEDS
+from kkbc.exchange.contracts import feeds, is_expected
 from kkbc.warehouse import connect
 
 DictConnection = psycopg.Connection[dict[str, Any]]
@@ -171,19 +171,20 @@ def _night(conn: DictConnection, day: date | None, branch_id: str | None = None)
         "day": day,
         "due": clock.due_at(day),
         "from": day - HISTORY,
-        "feeds": list(BRANCH_FEEDS),
+        "feeds": list(feeds("branch")),
         "branch_id": branch_id,
         "is_run": facts["first"] <= day <= facts["latest"],
     }
     visited = {row["branch_id"]: row for row in conn.execute(_LAST_VISITS, values)}
-    branches = [_state(row, visited.get(row["branch_id"], {})) for row in conn.execute(_STATES, values)]
+    branches = [_state(day, row, visited.get(row["branch_id"], {})) for row in conn.execute(_STATES, values)]
     return Night(day, branches=branches, **facts)
 
 
-def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
+def _state(day: date, row: dict[str, Any], last: dict[str, Any]) -> BranchState:
     name, kanwil_id, kanwil_name = _places().get(row["branch_id"], (row["branch_id"], "", "Tanpa kantor wilayah"))
-    feeds: dict[str, State] = {
-        feed: row["feeds"].get(feed, "missing" if row["is_expected"] else "not_expected") for feed in BRANCH_FEEDS
+    states: dict[str, State] = {
+        feed: row["feeds"].get(feed, "missing" if row["is_expected"] and is_expected(feed, day) else "not_expected")
+        for feed in feeds("branch")
     }
     by_day = dict(zip(row["days"] or [], row["rows_by_day"] or [], strict=True))
     return BranchState(
@@ -191,8 +192,8 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
         branch_name=name,
         kanwil_id=kanwil_id,
         kanwil_name=kanwil_name,
-        state=min(feeds.values(), key=STATES.index),
-        feeds=feeds,
+        state=min(states.values(), key=STATES.index),
+        feeds=states,
         rows=row["rows"],
         quarantined=row["quarantined"],
         history=tuple(by_day.get(number) for number in range(HISTORY.days + 1)),

@@ -1,0 +1,59 @@
+drop view audit.loaded_registrations;
+create view audit.loaded_registrations as
+select
+    s.slice, s.revision,
+    case when r._load_id = any (s.retry_load_ids) then r._load_id else s.load_id end as load_id,
+    r._branch_id, r._business_date, r._revision, r._load_id, r._line,
+    r.participant_token, r.registration_no, r.branch_id,
+    (r.registered_at at time zone 'Asia/Jakarta')::date as registered_on,
+    r.birth_year, r.sex, r.district_code, r.occupation_code, r.program_code, r.months_covered,
+    r.channel_code, r.activity_code, r.officer_code, r.segment_code, r.record_status, r.updated_at
+from audit.loaded_slices as s
+join raw.registrations as r on r._branch_id = s.branch_id and r._business_date = s.business_date
+where s.feed = 'pendaftaran';
+grant select on audit.loaded_registrations to auditor;
+
+drop view audit.loaded_contributions;
+create view audit.loaded_contributions as
+select
+    s.slice, s.revision,
+    case when r._load_id = any (s.retry_load_ids) then r._load_id else s.load_id end as load_id,
+    r._branch_id, r._business_date, r._revision, r._load_id, r._line,
+    r.participant_token, r.payment_id, r.branch_id,
+    (r.paid_at at time zone 'Asia/Jakarta')::date as paid_on,
+    r.payment_channel, r.coverage_start, r.months_covered, r.program_code,
+    r.jkk_amount, r.jkm_amount, r.jht_amount, r.total_amount, r.record_status, r.updated_at
+from audit.loaded_slices as s
+join raw.contributions as r on r._branch_id = s.branch_id and r._business_date = s.business_date
+where s.feed = 'iuran';
+grant select on audit.loaded_contributions to auditor;
+
+-- Partitions of the tables that the version before knows; those of other feeds stay, with what is in them.
+create or replace function ops.ensure_partitions(day date) returns void
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+    first_day date := date_trunc('month', day)::date;
+    part text := to_char(day, '"_"YYYY"_"MM');
+    bounds text := format('from (%L) to (%L)', first_day, (first_day + interval '1 month')::date);
+    parent text;
+begin
+    -- A warehouse that has a partition of such a month already goes on as it was.
+    if day < date '2014-01-01' and not exists (
+        select from pg_inherits join pg_class as child on child.oid = inhrelid
+        where inhparent = 'raw.targets'::regclass and child.relname ~ '_[0-9]{4}_[0-9]{2}$'
+        and right(child.relname, 7) < '2014_01'
+    ) then
+        part := '_before_2014';
+        bounds := 'from (minvalue) to (''2014-01-01'')';
+    end if;
+    if to_regclass('raw.targets' || part) is not null then
+        return;
+    end if;
+    lock table locks.partitions in exclusive mode;
+    foreach parent in array array['vault.registrations', 'vault.contributions', 'vault.activities', 'raw.registrations', 'raw.contributions', 'raw.activities', 'raw.targets'] loop
+        execute format('create table if not exists %s partition of %s for values %s', parent || part, parent, bounds);
+    end loop;
+end
+$$;
+
+drop table ops.feed;
