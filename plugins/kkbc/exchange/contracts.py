@@ -21,6 +21,9 @@ from kkbc.exchange.slices import HEAD_OFFICE, RowCode
 
 ENGINE = "kkbc"
 
+UNIQUE_KEY = "unique_key"
+"""The one check over all rows of a slice: of the rows of a key, one is taken."""
+
 NOT_LATER = "not_after_business_date"
 """The check that a date is not later than the business date."""
 
@@ -60,9 +63,9 @@ class Derived:
 class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
-    `personal` columns live in landing and vault only, but for what is `derived` from them; `is_nik`: the number that says
-    whom a row is about; `is_contact`: by it the person can be reached. `lawful` are tokens for a missing value that are
-    values here.
+    `personal` columns live in landing and vault only, but for what is `derived` from them. `is_nik`: it says whom a row
+    is about; `is_contact`: by it the person can be reached. `lawful` are tokens for a missing value that are values
+    here.
     `identifier` says that it is a key, a code or another identifier, `max_length` how many characters a value may have
     at most (Exchange rules 24, 26), `mark_digits` the length of the mark that stands for a person typed into it (None:
     that of kkbc.exchange.masking).
@@ -193,14 +196,15 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
         known = ", ".join(_names(folder)) or "none"
         raise UserError(f"unknown feed {feed!r}", f"contracts exist for: {known}; add {path} to make it known")
     try:
-        with path.open(encoding="utf-8") as file:
-            return _parse(feed, OpenDataContractStandard(**_OneOfAKind(file).get_single_data()))
+        return parse_contract(feed, path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
         raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
 
 
-def _parse(feed: str, document: OpenDataContractStandard) -> Contract:
+def parse_contract(feed: str, text: str) -> Contract:
+    """The contract of `feed` with this text. Raises ValueError, or what YAML and ODCS raise, when it is broken."""
+    document = OpenDataContractStandard(**_OneOfAKind(text).get_single_data())
     if not document.schema_ or len(document.schema_) != 1:
         raise ValueError("one schema object is expected")
     table = document.schema_[0]

@@ -12,7 +12,9 @@ from kkbc.intake.validation import Judged
 
 
 class Parts:
-    """Parts of a slice in the order of its file, kept as pairs of Parquet files in `folder`; `contacts` are those of the contract.
+    """Parts of a slice in the order of its file, kept as pairs of Parquet files in `folder`.
+
+    `contacts` are those of the contract.
 
     The first one is held in memory until a second comes, so that a short slice is never read back.
     """

@@ -46,7 +46,7 @@ _READERS: dict[str, tuple[LiteralString, ...]] = {"raw": ("transformer", "audito
 
 
 def raw_columns(contract: Contract) -> list[TableColumn]:
-    """The columns of the feed's table in raw: the address of a row, the token of whom it is about, what is no person."""
+    """The columns of the feed's table in raw: the address of a row, the token of its person, what is not personal."""
     return [*_ADDRESS, _FILE, *_PLACE, _WARNINGS, *_token(contract), *filter(None, map(_in_raw, contract.columns))]
 
 
@@ -143,7 +143,7 @@ def _columns_of(conn: psycopg.Connection, schema: str, name: str) -> dict[str, s
 
 
 def _added(table: str, feed: str, found: dict[str, str], columns: list[TableColumn]) -> list[TableColumn]:
-    """The columns that the table lacks. Raises UserError when it has one that the contract has not, or of another type."""
+    """The columns that the table lacks. Raises UserError for one that the contract lacks or has of another type."""
     wanted = {column.name: column.type for column in columns}
     for name, type_ in found.items():
         if name not in wanted:

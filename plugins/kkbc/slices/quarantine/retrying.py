@@ -335,8 +335,7 @@ class _Transaction:
         if passing.is_empty():
             return passing
         arrays = [
-            sql.SQL("%s::{}[]").format(sql.SQL(TYPES[self.contract.column(name).type]))
-            for name in self.contract.key
+            sql.SQL("%s::{}[]").format(sql.SQL(TYPES[self.contract.column(name).type])) for name in self.contract.key
         ]
         rows = self.conn.execute(
             sql.SQL(
