@@ -175,7 +175,7 @@ def expectations_text(contract: Contract) -> str:
 
 
 def _yaml(document: dict[str, Any]) -> str:
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 
 def _unique(columns: list[str]) -> dict[str, Any]:
