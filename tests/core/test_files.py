@@ -81,7 +81,7 @@ def test_below_the_home_all_is_its_owners_whatever_the_umask(home: Path, monkeyp
 
 def test_what_a_closed_process_makes_is_private_and_what_was_asked_for_is_the_callers(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from kkbc import files; folder = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from kkbc.core import files; folder = Path(sys.argv[1])\n"
         "files.close_to_others(); files.close_to_others()\n"
         "(folder / 'log').write_text(''); (folder / 'home').mkdir(); files.make_folder(folder / 'out')\n"
         "with files.replacing(folder / 'out' / 'a.csv') as made: made.write_text('')\n"

@@ -243,7 +243,7 @@ def main(preload: list[str]) -> None:
     """Serves until standard input ends."""
     for module in preload:
         importlib.import_module(module)
-    contracts, slices = (importlib.import_module(f"kkbc.{name}") for name in ("contracts", "slices"))
+    contracts, slices = (importlib.import_module(f"kkbc.exchange.{name}") for name in ("contracts", "slices"))
     for feed in (*slices.BRANCH_FEEDS, *slices.HEAD_OFFICE_FEEDS):
         contracts.load_contract(feed)  # which remembers them
     print(json.dumps("ready"), flush=True)

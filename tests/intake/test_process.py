@@ -18,7 +18,6 @@ import pytest
 import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.deliveries import CONTRIBUTION, REGISTRATION, TEMPLATE, as_csv
 
 from kkbc.core.errors import SliceRejected, UserError
 from kkbc.exchange.contracts import load_contract
@@ -30,6 +29,7 @@ from kkbc.intake.process import Intake, read_lines, take_in
 from kkbc.intake.validation import Context
 from kkbc.slices.load import SliceRecord, load
 from kkbc.warehouse import connect
+from tests.deliveries import CONTRIBUTION, REGISTRATION, TEMPLATE, as_csv
 
 KEY = b"k" * 32
 DAY = date(2023, 12, 11)

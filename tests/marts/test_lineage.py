@@ -11,13 +11,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.dbt_project.conftest import current, warehouse
-from tests.lineage_schema import check
 
 from kkbc.core.settings import get_settings
 from kkbc.marts import lineage
 from kkbc.marts.runner import days, invoke
 from kkbc.warehouse import connect, server
+from tests.dbt_project.conftest import current, warehouse
+from tests.lineage_schema import check
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
-from tests.deliveries import deliver
 
 from kkbc.core import disk, tokens
 from kkbc.core.errors import BranchTimeout, BranchUnavailable, UserError
@@ -24,6 +23,7 @@ from kkbc.intake.sources.folder import FolderTree
 from kkbc.intake.sources.manifest import parse_manifest
 from kkbc.nights.visit import PullReport, pull
 from kkbc.warehouse import connect, locks
+from tests.deliveries import deliver
 
 Pull = Callable[..., PullReport]
 UNTIL = date(2023, 12, 31)

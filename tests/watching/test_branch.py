@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc.core import tokens
 from kkbc.core.errors import UserError
@@ -12,6 +11,7 @@ from kkbc.nights import night
 from kkbc.nights.night import Wishes
 from kkbc.warehouse import connect
 from kkbc.watching import branch
+from tests.deliveries import deliver
 
 DAY = date(2023, 12, 11)
 

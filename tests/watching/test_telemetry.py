@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.watching.notifying.conftest import bad_night, branches, run
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect
 from kkbc.watching.telemetry import airflow_options, emit_night, exporter_environment, night_figures
 from kkbc_play.stack import configuration
+from tests.watching.notifying.conftest import bad_night, branches, run
 
 __all__ = ["bad_night", "branches"]
 

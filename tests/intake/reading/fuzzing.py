@@ -34,6 +34,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import xlsxwriter
+
 from tests.deliveries import TEMPLATE, as_csv
 
 from .mutations_of_workbooks import damaged, good_workbooks

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers import REGION, SSHD, S3Server, SshServer, asyncssh_server, openssh, s3_server
 
 from kkbc.core.connections import Connection
 from kkbc.exchange.registry import Branch
+from tests.servers import REGION, SSHD, S3Server, SshServer, asyncssh_server, openssh, s3_server
 
 CONNECTION = "branch_001"
 BUCKET = "deliveries"

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import paramiko
 import psycopg
 from psycopg import sql
+
 from tests.deliveries import TEMPLATE, deliver
 from tests.intake.sources.branch_api import TOKEN, Asked, BranchApi, serving
 

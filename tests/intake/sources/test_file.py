@@ -10,12 +10,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
 from kkbc.exchange.registry import Branch
 from kkbc.exchange.slices import Delivery, Entry
 from kkbc.intake.sources import Source, Wanted, open_source
+from tests.deliveries import deliver
 
 from .conftest import Way
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deliveries import as_csv
 
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.core.settings import get_settings
@@ -18,6 +17,7 @@ from kkbc.exchange.registry import Branch
 from kkbc.intake.sources.api import Patience
 from kkbc.nights.visit import PullReport
 from kkbc.warehouse import connect, server
+from tests.deliveries import as_csv
 
 from . import hostile
 from .hostile import DAY, DAYS, Attack

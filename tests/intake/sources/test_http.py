@@ -20,6 +20,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from kkbc.core.connections import Connection
+from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
+from kkbc.exchange.registry import Branch
+from kkbc.exchange.slices import Delivery, Entry
+from kkbc.intake.sources import Manifest, Wanted, open_source
+from kkbc.intake.sources.api import Patience
+from kkbc.intake.sources.http import HttpSource
 from tests.deliveries import TEMPLATE, deliver
 from tests.intake.sources.branch_api import TOKEN, Asked, BranchApi, serving
 from tests.intake.sources.pulled import (
@@ -33,14 +41,6 @@ from tests.intake.sources.pulled import (
     pull_by,
     visit,
 )
-
-from kkbc.core.connections import Connection
-from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
-from kkbc.exchange.registry import Branch
-from kkbc.exchange.slices import Delivery, Entry
-from kkbc.intake.sources import Manifest, Wanted, open_source
-from kkbc.intake.sources.api import Patience
-from kkbc.intake.sources.http import HttpSource
 
 QUICK = Patience(
     connect_seconds=2,

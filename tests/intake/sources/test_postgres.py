@@ -13,6 +13,14 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+
+from kkbc.core.connections import Connection
+from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
+from kkbc.exchange.registry import Branch
+from kkbc.exchange.slices import Delivery, Entry
+from kkbc.intake.sources import Wanted, open_source
+from kkbc.intake.sources.postgres import Limits, PostgresSource
+from kkbc.warehouse import schema, server
 from tests.deliveries import TEMPLATE, deliver
 from tests.intake.sources import pulled
 from tests.intake.sources.pulled import (
@@ -26,14 +34,6 @@ from tests.intake.sources.pulled import (
     loaded,
     pull_by,
 )
-
-from kkbc.core.connections import Connection
-from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
-from kkbc.exchange.registry import Branch
-from kkbc.exchange.slices import Delivery, Entry
-from kkbc.intake.sources import Wanted, open_source
-from kkbc.intake.sources.postgres import Limits, PostgresSource
-from kkbc.warehouse import schema, server
 
 LOGIN, PASSWORD = "penarik", "rahasia-sekali"
 QUICK = Limits(connect=2, statement=0.5, lock=0.3, idle=10, grace=0.5)

@@ -13,14 +13,14 @@ from typing import Any
 import boto3
 import fsspec.asyn
 import pytest
-from tests.deliveries import deliver
-from tests.servers import REGION, Line, S3Server, free_port, line_to
 
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.exchange.slices import Delivery, Entry
 from kkbc.intake.sources import Wanted
 from kkbc.intake.sources.s3 import S3Tree
 from kkbc.intake.sources.tree import TreeSource
+from tests.deliveries import deliver
+from tests.servers import REGION, Line, S3Server, free_port, line_to
 
 from .conftest import BUCKET, Way, way_of_s3
 

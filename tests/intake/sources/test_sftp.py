@@ -12,14 +12,14 @@ from typing import Any
 
 import asyncssh
 import pytest
-from tests.deliveries import deliver
-from tests.servers import PASSWORD, Line, SshServer, free_port, line_to
 
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, SliceRejected
 from kkbc.exchange.slices import Delivery, Entry
 from kkbc.intake.sources import Wanted
 from kkbc.intake.sources.sftp import SftpTree
 from kkbc.intake.sources.tree import TreeSource
+from tests.deliveries import deliver
+from tests.servers import PASSWORD, Line, SshServer, free_port, line_to
 
 from .conftest import Way, way_of_sftp
 

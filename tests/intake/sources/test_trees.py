@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc.core import tokens
 from kkbc.core.errors import SliceRejected
@@ -17,6 +16,7 @@ from kkbc.exchange.slices import Delivery, Entry
 from kkbc.intake.sources import Source, Wanted, open_source
 from kkbc.nights.visit import PullReport, pull
 from kkbc.warehouse import connect
+from tests.deliveries import deliver
 
 from .conftest import Way
 from .pulled import ROWS, empty_warehouse, loaded

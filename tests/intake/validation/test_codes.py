@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.intake.validation.rows import LAWFUL, OFFICES, SENT_AT, batch, codes, context, judged, stored
 
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.reference import codes as listed
 from kkbc.intake.validation import duplicate_lines, judge, key_columns
+from tests.intake.validation.rows import LAWFUL, OFFICES, SENT_AT, batch, codes, context, judged, stored
 
 PAGE = {
     "ROW_SHAPE",

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.intake.validation.rows import LAWFUL, batch, context
 
 from kkbc.exchange.contracts import Column, ExchangeType, load_contract
 from kkbc.intake.reading.numerals import amount
 from kkbc.intake.validation import judge
 from kkbc.intake.validation.parse import DTYPES, WEEKDAYS, steps
 from kkbc.intake.validation.tidy import tidy
+from tests.intake.validation.rows import LAWFUL, batch, context
 
 ZONES = ("Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura")
 

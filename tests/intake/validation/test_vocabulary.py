@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.intake.validation.rows import LAWFUL, batch, context
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import Check, Contract, load_contract
 from kkbc.intake.validation import judge
+from tests.intake.validation.rows import LAWFUL, batch, context
 
 
 def with_check(feed: str, column: str, check: Check) -> Contract:

@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kkbc.core.errors import UserError
+from kkbc.nights import backfill, night
+from kkbc.nights.night import Wishes
+from kkbc.slices.quarantine import Deed, Selection
+from kkbc.slices.reread import RereadReport, reread
+from kkbc.warehouse import connect, server
 from tests.slices.quarantine.scene import (
     DAY,
     NEW,
@@ -19,13 +26,6 @@ from tests.slices.quarantine.scene import (
     retry_now,
     state,
 )
-
-from kkbc.core.errors import UserError
-from kkbc.nights import backfill, night
-from kkbc.nights.night import Wishes
-from kkbc.slices.quarantine import Deed, Selection
-from kkbc.slices.reread import RereadReport, reread
-from kkbc.warehouse import connect, server
 
 DEED = Deed("the code list was corrected", "a tester")
 

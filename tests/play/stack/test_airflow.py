@@ -17,8 +17,6 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
-from tests.play.stack.conftest import REGISTRY, at
 
 from kkbc.core import local_airflow
 from kkbc.core.errors import GateFailed, UserError
@@ -32,6 +30,8 @@ from kkbc_play.stack import configuration, down, processes, states, up
 from kkbc_play.stack.api import Api
 from kkbc_play.stack.lifecycle import DAGS
 from kkbc_play.stack.nights import run_in_airflow
+from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
+from tests.play.stack.conftest import REGISTRY, at
 
 pytestmark = pytest.mark.airflow
 

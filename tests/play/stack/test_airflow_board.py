@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect, sync_playwright
-from tests.play.stack.conftest import REGISTRY, at
 
 from kkbc.core import local_airflow
 from kkbc.core.local_airflow import Airflow
@@ -21,6 +20,7 @@ from kkbc.nights import night
 from kkbc.warehouse import connect
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack.api import Api
+from tests.play.stack.conftest import REGISTRY, at
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.slices.quarantine.scene import Office, Rules
 
 from kkbc.core import tokens
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
+from tests.slices.quarantine.scene import Office, Rules
 
 
 @pytest.fixture

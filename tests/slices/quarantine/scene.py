@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deliveries import deliver
 
 from kkbc.core import tokens
 from kkbc.core.settings import PROJECT_ROOT, get_settings
@@ -19,6 +18,7 @@ from kkbc.nights import night
 from kkbc.nights.night import Wishes
 from kkbc.slices.quarantine import Deed, RetryReport, Selection, retry
 from kkbc.warehouse import connect, schema, server
+from tests.deliveries import deliver
 
 DAY = date(2023, 12, 11)
 DEED = Deed("channel JMO was missing from the contract", "a tester")

@@ -12,6 +12,11 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from kkbc.core.errors import UserError
+from kkbc.slices.quarantine import Deed, RetryReport, Selection, resolve
+from kkbc.warehouse import connect, conninfo, locks
+from kkbc.warehouse.locks import Lock
 from tests.deliveries import deliver
 from tests.slices.quarantine.scene import (
     DAY,
@@ -29,11 +34,6 @@ from tests.slices.quarantine.scene import (
     sums,
     versions,
 )
-
-from kkbc.core.errors import UserError
-from kkbc.slices.quarantine import Deed, RetryReport, Selection, resolve
-from kkbc.warehouse import connect, conninfo, locks
-from kkbc.warehouse.locks import Lock
 
 PLACE = "pendaftaran/KC001/2023-12-11"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.slices.quarantine.scene import DAY, NEW, Office, Rules, accepted, quarantined, query, retry_now, state, sums
 from typer.testing import CliRunner
 
 from kkbc.cli import app
@@ -17,6 +16,7 @@ from kkbc.gate import AuditResult, Finding, hold, holds, release
 from kkbc.nights import night
 from kkbc.slices.quarantine import Address, show
 from kkbc.warehouse import connect
+from tests.slices.quarantine.scene import DAY, NEW, Office, Rules, accepted, quarantined, query, retry_now, state, sums
 
 R1, R2, R3 = (Slice("pendaftaran", "KC001", DAY, revision) for revision in (1, 2, 3))
 WHY = {str(R1): ["ten times the usual"], str(R2): ["ten times the usual"], str(R3): ["ten times the usual"]}

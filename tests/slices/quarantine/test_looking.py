@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
-from tests.deliveries import deliver
-from tests.slices.quarantine.scene import DAY, DEED, NEW, Office, Rules, query, retry_now
 
 from kkbc.cli import main
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.warehouse import connect, server
+from tests.deliveries import deliver
+from tests.slices.quarantine.scene import DAY, DEED, NEW, Office, Rules, query, retry_now
 
 NIK, NAME = "1171011203909001", "Orang Contoh"
 BAD = {"no_pendaftaran": "R-2", "nik": "123", "nama_lengkap": NAME}

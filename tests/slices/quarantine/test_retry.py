@@ -6,6 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.registry import load_registry
+from kkbc.slices.quarantine import Deed, Selection
+from kkbc.warehouse import server
 from tests.deliveries import deliver
 from tests.slices.quarantine.scene import (
     DAY,
@@ -25,11 +30,6 @@ from tests.slices.quarantine.scene import (
     sums,
     versions,
 )
-
-from kkbc.exchange.contracts import load_contract
-from kkbc.exchange.registry import load_registry
-from kkbc.slices.quarantine import Deed, Selection
-from kkbc.warehouse import server
 
 
 def test_rows_that_pass_today_are_loaded_and_keep_their_history(office: Office, rules: Rules) -> None:

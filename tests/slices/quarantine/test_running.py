@@ -4,14 +4,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from tests.deliveries import deliver
-from tests.slices.quarantine.scene import DAY, NEW, Office, Rules, accepted, query, retry_now
 
 from kkbc.core.errors import UserError
 from kkbc.nights import night, plain
 from kkbc.nights.night import Wishes
 from kkbc.slices.quarantine import Deed, Selection, close_retry, open_retry, resolve, retry_branch
 from kkbc.warehouse import connect
+from tests.deliveries import deliver
+from tests.slices.quarantine.scene import DAY, NEW, Office, Rules, accepted, query, retry_now
 
 RUN = "retry__manual__2023-12-13"
 DEED = Deed("channel JMO added", "airflow admin", RUN)

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from tests.deliveries import deliver
 
 import kkbc.intake.process
 from kkbc.core import tokens
@@ -21,6 +20,7 @@ from kkbc.nights import night
 from kkbc.nights.night import Wishes
 from kkbc.upkeep.maintenance import PARTS, maintain
 from kkbc.warehouse import connect
+from tests.deliveries import deliver
 
 DAY = date(2023, 12, 11)
 BAD = {"tgl_lahir": "1890-01-01"}

@@ -8,10 +8,10 @@ import pytest
 from airflow.api_fastapi.common.db.common import _get_session
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
-from tests.watching.board.conftest import DAY, Ops
-from tests.watching.board.test_pages import HTML, OURS, Airflow, Reader
 
 from kkbc.watching.board import app as board
+from tests.watching.board.conftest import DAY, Ops
+from tests.watching.board.test_pages import HTML, OURS, Airflow, Reader
 
 LONG = "9" * 5000
 ODD = (

@@ -6,12 +6,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.watching.board.conftest import DAY, FEEDS, Ops
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.watching.board.night import STATES, branch_night, branch_states, pull_again, visit
 from kkbc.watching.status import health, status
+from tests.watching.board.conftest import DAY, FEEDS, Ops
 
 A_DAY = timedelta(days=1)
 

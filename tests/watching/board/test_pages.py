@@ -10,10 +10,10 @@ from airflow.api_fastapi.common.db.common import _get_session
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from tests.watching.board.conftest import DAY, Ops
 
 from kkbc.watching.board import app as board
 from kkbc.watching.board.night import STATES
+from tests.watching.board.conftest import DAY, Ops
 
 HTML = {"accept": "text/html"}
 OURS = {"origin": "http://testserver"}

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.watching.notifying.receivers import mail_server, make_certificate, web_hook
 
 from kkbc.core.connections import Connection
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.watching.notifying.channels import LogChannel, SmtpChannel, WebhookChannel, open_channel, told
 from kkbc.watching.notifying.message import Message
+from tests.watching.notifying.receivers import mail_server, make_certificate, web_hook
 
 MESSAGE = Message("kkbc-night-2023-12-11", "KKBC 11-12-2023: terbit – 2 ditahan", "Data per …\nBaris", {"branches": 5})
 EXTRA = {"from": "kkbc@bpjs.example", "to": ["ops@bpjs.example", "dba@bpjs.example"]}

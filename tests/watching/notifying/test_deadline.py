@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.watching.notifying.conftest import DAY, a_build, a_run, run
 
 from kkbc.core import clock
 from kkbc.watching.notifying import check_deadline, notify
+from tests.watching.notifying.conftest import DAY, a_build, a_run, run
 
 
 def at(hour: int, minute: int, days_later: int = 1) -> datetime:

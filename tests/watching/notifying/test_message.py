@@ -3,11 +3,11 @@
 from datetime import date
 
 import pytest
-from tests.watching.notifying.conftest import DAY, NIK, a_build, a_run, run
 
 from kkbc.core.settings import get_settings
 from kkbc.watching.notifying import notify
 from kkbc.watching.notifying.facts import without_persons
+from tests.watching.notifying.conftest import DAY, NIK, a_build, a_run, run
 
 
 def told() -> tuple[str, str]:

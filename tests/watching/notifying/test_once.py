@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.watching.notifying.conftest import DAY, a_build, a_run, publish, run
-from tests.watching.notifying.receivers import web_hook
 
 from kkbc.core.errors import UserError
 from kkbc.watching.notifying import notify, notify_of_night
+from tests.watching.notifying.conftest import DAY, a_build, a_run, publish, run
+from tests.watching.notifying.receivers import web_hook
 
 
 def outcomes(run_id: str | None = None) -> list[tuple[str, str, str]]:
