@@ -33,6 +33,7 @@ from kkbc.publishing import publish_marts
 from kkbc.publishing.sessions import end_overlong
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.connection import Role, told
+from kkbc.warehouse.feeds import check_made
 from kkbc.warehouse.kept import check_key, keep
 from kkbc.warehouse.locks import Lock
 
@@ -129,6 +130,7 @@ def open_run(wishes: Wishes, *, mode: Mode, run_id: str) -> Run:
     first = wishes.first_business_date or get_settings().first_business_date
     with connect("loader") as conn:
         check_key(conn)
+        check_made(conn)
         _sync_registry(conn)
         if first is not None:
             keep(conn, "first_business_date", first.isoformat())

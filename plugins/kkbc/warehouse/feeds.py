@@ -71,6 +71,14 @@ def make(conn: psycopg.Connection) -> None:
     _list(conn, names)
 
 
+def check_made(conn: psycopg.Connection) -> None:
+    """Raises UserError for a feed whose tables were not made since its contract came."""
+    made = {feed for (feed,) in conn.execute("select feed from ops.feed").fetchall()}
+    lacking = [feed for feed in feeds() if feed not in made]
+    if lacking:
+        raise UserError(f"feed {lacking[0]} has a contract and no tables yet", "run `kkbc migrate`, which makes them")
+
+
 def view_columns(contract: Contract) -> Iterator[tuple[str, sql.Composable]]:
     """The columns of the feed's view in audit with their expressions, over audit.loaded_slices as s and raw as r.
 
