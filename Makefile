@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-faults test-random fuzz lint pictures docs up down clean bench-night bench-intake
+.PHONY: help env lock run test test-fast lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-intake
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ docs: env ## write data dictionary, reconciliation with public counts and dbt's 
 test: env ## the whole test suite on the embedded PostgreSQL, by two workers
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+test-fast: env ## what to run before each commit: all but whole nights, a real Airflow, dbt builds, servers and faults
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow or e2e or airflow or faults)'
+
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'
 
@@ -85,7 +88,7 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
 	@said=$$(lint-imports --no-logo 2>&1) && echo "$$said" | tail -1 || { echo "$$said"; exit 1; }
-	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
+	@$(MAKE) --no-print-directory lint-yaml
 	@for contract in contracts/*.odcs.yaml; do \
 	  said=$$($(VENV)-lint/bin/datacontract lint $$contract 2>&1) || { echo "$$said"; exit 1; }; \
 	done; echo 'datacontract lint: all contracts keep to their standard'
@@ -94,6 +97,9 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 	  --target-path $(DBT_PROJECT_DIR)/target --log-level-file none && echo 'dbt parse: no warnings'
 	@dbt-score lint --manifest $(DBT_PROJECT_DIR)/target/manifest.json
 	@dbt-bouncer run --config-file dbt_project/dbt-bouncer.yml --only manifest_checks
+
+lint-yaml: $(VENV)-lint/.ready
+	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
 
 bench-night: env ## time one default night through Airflow, with its parts
 	@python bench/night.py

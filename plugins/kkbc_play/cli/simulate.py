@@ -19,6 +19,14 @@ _Misbehave = Annotated[
         " Repeatable; kept in <world>/misbehave.yml, where it can be changed at any time.",
     ),
 ]
+_Scale = Annotated[
+    Literal["default", "national"] | None,
+    typer.Option(help="default: 2,000 registrations and 10,000 contributions a night; national: 20,000 and 240,000."),
+]
+_Ways = Annotated[
+    Literal["mix", "file", "sftp", "s3", "http", "postgres"] | None,
+    typer.Option(help="How the branches of a new world deliver; default: mix, which `serve` serves."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,22 +40,14 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     nights: Annotated[int, typer.Option(min=1, help="Nights to play on.")] = 1,
-    scale: Annotated[
-        Literal["default", "national"] | None,
-        typer.Option(
-            help="default: 2,000 registrations and 10,000 contributions a night; national: 20,000 and 240,000."
-        ),
-    ] = None,
+    scale: _Scale = None,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Folder of the world; default: <home>/world.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a new world; default: 20231211.")] = None,
     first_date: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="First business date of a new world; default: 2023-12-11."),
     ] = None,
-    ways: Annotated[
-        Literal["mix", "file", "sftp", "s3", "http", "postgres"] | None,
-        typer.Option(help="How the branches of a new world deliver; default: mix, which `serve` serves."),
-    ] = None,
+    ways: _Ways = None,
     truth: Annotated[
         bool | None, typer.Option("--truth/--no-truth", help="Write what the marts must show to <world>/truth.")
     ] = None,

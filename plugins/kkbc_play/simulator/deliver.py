@@ -9,13 +9,14 @@ from random import Random
 from kkbc_play.simulator.answers import write_answers
 from kkbc_play.simulator.calendar import jakarta_day
 from kkbc_play.simulator.ekspor import write_ekspor
-from kkbc_play.simulator.faults import TABLE, Messes, Setting
+from kkbc_play.simulator.faults import Messes
 from kkbc_play.simulator.files import write_files
 from kkbc_play.simulator.posting import WHOLE, Posting
 from kkbc_play.simulator.reference import Reference
 from kkbc_play.simulator.rows import IURAN, KEGIATAN, KEY, PENDAFTARAN, TARGET, Row
 from kkbc_play.simulator.scale import Scale
 from kkbc_play.simulator.spelling import Profile
+from kkbc_play.simulator.strikes import TABLE, Setting
 from kkbc_play.simulator.truth.facts import Activity, Facts, Payment, Registration, SliceRecord, Target
 from kkbc_play.simulator.ways import CARRIES, TREES
 

@@ -1,33 +1,11 @@
 """Bad rows. Each fault breaks a clean row in one way and says which codes that earns; nothing is judged afterwards."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from random import Random
 
-from kkbc_play.simulator.calendar import DAY, add_months, age_on, jakarta_day, midnight
-from kkbc_play.simulator.reference import Reference
-from kkbc_play.simulator.rows import COLUMNS, IURAN, KEGIATAN, PENDAFTARAN, REQUIRED, TYPED, Kind, Row
-from kkbc_play.simulator.spelling import MISSING
-
-TABLE = "table"
-"""The format of a way that hands over typed rows."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where a row is broken: what of its delivery matters to the rules."""
-
-    reference: Reference
-    feed: str
-    branch_id: str
-    business_date: date
-    sent_at: int
-    format: str
-    lacking: frozenset[str]
-
-
-Strike = Callable[[Random, Row, Setting], bool]
+from kkbc_play.simulator import strikes
+from kkbc_play.simulator.rows import COLUMNS, IURAN, KEGIATAN, PENDAFTARAN, REQUIRED, Kind, Row
+from kkbc_play.simulator.strikes import Setting, Strike
 
 
 @dataclass(frozen=True)
@@ -64,248 +42,6 @@ class Deck:
         self.cards = [*first.values(), *(fault for fault in rest if first[fault.code] is not fault)]
 
 
-# Errors
-
-
-def _shape(rng: Random, row: Row, setting: Setting) -> bool:
-    if setting.format in {"xlsx", TABLE}:  # neither a sheet nor a table has short rows
-        return False
-    row.cells = rng.choice((-3, -1, 1, 2))
-    row.errors.add("ROW_SHAPE")
-    row.nik_valid = False
-    return True
-
-
-def _missing(column: str) -> Strike:
-    def strike(rng: Random, row: Row, setting: Setting) -> bool:
-        tokens = [
-            token for token in MISSING if not (COLUMNS[setting.feed][column] is Kind.NAME and token.lower() == "nan")
-        ]
-        if setting.format == TABLE and (COLUMNS[setting.feed][column] in TYPED or rng.random() < 0.5):
-            return _break(row, "REQUIRED_MISSING", column, None)
-        return _break(row, "REQUIRED_MISSING", column, rng.choice(tokens))
-
-    return strike
-
-
-def _invalid(column: str, *texts: str) -> Strike:
-    def strike(rng: Random, row: Row, setting: Setting) -> bool:
-        if setting.format == TABLE:  # a typed column holds nothing of the kind
-            return False
-        return _break(row, "VALUE_INVALID", column, rng.choice(texts))
-
-    return strike
-
-
-def _excel_nik(rng: Random, row: Row, setting: Setting) -> bool:
-    nik = row.text("nik")
-    if setting.format == "xlsx" and rng.random() < 0.5:
-        return _break(row, "VALUE_INVALID", "nik", float(nik))
-    mantissa = f"{int(nik) / 10**15:.5f}"
-    return _break(row, "VALUE_INVALID", "nik", rng.choice((mantissa, mantissa.replace(".", ","))) + "E+15")
-
-
-def _unknown(column: str, *texts: str) -> Strike:
-    def strike(rng: Random, row: Row, setting: Setting) -> bool:
-        return _break(row, "CODE_UNKNOWN", column, rng.choice(texts))
-
-    return strike
-
-
-def _other_branch(rng: Random, row: Row, setting: Setting) -> bool:
-    others = [branch_id for branch_id in setting.reference.ids if branch_id != setting.branch_id]
-    return _break(row, "BRANCH_MISMATCH", "kode_kantor", rng.choice((rng.choice(others), "KC999", "PUSAT")))
-
-
-def _nik_format(rng: Random, row: Row, setting: Setting) -> bool:
-    nik = row.text("nik")
-    texts = (nik[:15], f"{nik}7", f"{nik[:11]}O{nik[12:]}", f"{nik[:12]}0000", f"{nik[:6]} {nik[6:]}")
-    return _break(row, "NIK_FORMAT", "nik", rng.choice(texts))
-
-
-def _nik_zero(rng: Random, row: Row, setting: Setting) -> bool:
-    row.errors |= {"NIK_REGION", "NIK_DATE"}
-    return _break(row, "NIK_FORMAT", "nik", "0" * 16)
-
-
-def _nik_province(rng: Random, row: Row, setting: Setting) -> bool:
-    return _break(row, "NIK_REGION", "nik", rng.choice(("00", "10", "20", "45", "99")) + row.text("nik")[2:])
-
-
-def _nik_date(rng: Random, row: Row, setting: Setting) -> bool:
-    nik = row.text("nik")
-    texts = (
-        "000190",
-        "320190",
-        "400190",
-        "720585",
-        "311185",
-        "710485",
-        "300290",
-        "290201",
-        "690283",
-        "151399",
-        "150099",
-    )
-    return _break(row, "NIK_DATE", "nik", nik[:6] + rng.choice(texts) + nik[12:])
-
-
-def _age(rng: Random, row: Row, setting: Setting) -> bool:
-    day = jakarta_day(row.number("tgl_pendaftaran"))
-    births = [add_months(day, -12 * 66), day - timedelta(days=rng.randint(67 * 366, 80 * 365))]
-    births += [add_months(day, -12 * 15) + timedelta(days=1), day - timedelta(days=rng.randint(2000, 5000))]
-    if row.values["segmen"] != "PKL":
-        births += [add_months(day, -12 * 15), add_months(day, -12 * 18) + timedelta(days=1)]
-    births = [
-        birth for birth in births if not (15 if row.values["segmen"] == "PKL" else 18) <= age_on(birth, day) <= 65
-    ]
-    row.values["tgl_lahir"] = rng.choice(births)
-    row.errors.add("AGE_RANGE")
-    return True
-
-
-def _future_event(column: str) -> Strike:
-    def strike(rng: Random, row: Row, setting: Setting) -> bool:
-        if setting.feed == PENDAFTARAN and not 19 <= age_on(row.day("tgl_lahir"), setting.business_date) <= 63:
-            return False
-        end = midnight(setting.business_date) + DAY
-        ahead = rng.choice((0, 1, rng.randint(1, DAY), rng.randint(DAY, 300 * DAY)))
-        row.values[column] = end + ahead
-        if setting.feed == KEGIATAN:
-            row.values["selesai"] = end + ahead + 3600
-        row.errors.add("DATE_FUTURE")
-        return True
-
-    return strike
-
-
-def _future_update(rng: Random, row: Row, setting: Setting) -> bool:
-    row.values["diubah_pada"] = (
-        setting.sent_at + DAY + rng.choice((1, rng.randint(1, DAY), rng.randint(DAY, 9_000 * DAY)))
-    )
-    row.errors.add("DATE_FUTURE")
-    return True
-
-
-def _income(rng: Random, row: Row, setting: Setting) -> bool:
-    return _change(row, "INCOME_RANGE", penghasilan=rng.choice((0, -1_500_000)))
-
-
-def _months(rng: Random, row: Row, setting: Setting) -> bool:
-    return _change(row, "MONTHS_RANGE", jml_bulan=rng.choice((0, 13, -1, 24)))
-
-
-def _sum(rng: Random, row: Row, setting: Setting) -> bool:
-    return _change(row, "AMOUNT_SUM", total=row.number("total") + rng.choice((-100, 1, 6_800)))
-
-
-def _negative_amount(rng: Random, row: Row, setting: Setting) -> bool:
-    jkk = -row.number("iuran_jkk")
-    if rng.random() < 0.5:
-        row.errors.add("AMOUNT_SUM")
-    else:
-        row.values["total"] = jkk + row.number("iuran_jkm") + row.number("iuran_jht")
-    return _change(row, "NEGATIVE", iuran_jkk=jkk)
-
-
-def _negative_count(rng: Random, row: Row, setting: Setting) -> bool:
-    column = rng.choice(("jumlah_kontak", "biaya"))
-    return _change(row, "NEGATIVE", **{column: -rng.randint(1, 500)})
-
-
-def _period(rng: Random, row: Row, setting: Setting) -> bool:
-    return _change(row, "PERIOD_ORDER", selesai=row.number("mulai") - rng.choice((1, 3600, 3 * DAY)))
-
-
-# Warnings
-
-
-def _warn_unknown(column: str, *codes: str) -> Strike:
-    def strike(rng: Random, row: Row, setting: Setting) -> bool:
-        if column in setting.lacking:
-            return False
-        if column == "segmen" and age_on(row.day("tgl_lahir"), jakarta_day(row.number("tgl_pendaftaran"))) < 18:
-            return False
-        row.values[column] = rng.choice(codes)
-        row.warnings.add("CODE_UNKNOWN")
-        return True
-
-    return strike
-
-
-def _birth_date(rng: Random, row: Row, setting: Setting) -> bool:
-    birth = row.day("tgl_lahir")
-    if not 19 <= age_on(birth, setting.business_date - timedelta(days=430)) <= 62:
-        return False
-    row.values["tgl_lahir"] = birth + timedelta(days=rng.choice((-30, -9, -1, 1, 2, 365)))
-    row.warnings.add("NIK_BIRTH_DATE")
-    return True
-
-
-def _sex(rng: Random, row: Row, setting: Setting) -> bool:
-    row.values["jenis_kelamin"] = "L" if row.values["jenis_kelamin"] == "P" else "P"
-    row.warnings.add("NIK_SEX")
-    return True
-
-
-def _high_income(rng: Random, row: Row, setting: Setting) -> bool:
-    row.values["penghasilan"] = rng.choice((1_000_000_001, 2_500_000_000))
-    row.warnings.add("INCOME_RANGE")
-    return True
-
-
-def _odd_months(rng: Random, row: Row, setting: Setting) -> bool:
-    months = rng.choice((4, 5, 7, 8, 9, 10, 11))
-    if setting.feed == IURAN:
-        before = row.number("jml_bulan")
-        for column in ("iuran_jkk", "iuran_jkm", "iuran_jht", "total"):
-            row.values[column] = row.number(column) // before * months
-    row.values["jml_bulan"] = months
-    row.warnings.add("MONTHS_RANGE")
-    return True
-
-
-def _contact(column: str, code: str, *texts: str) -> Strike:
-    def strike(rng: Random, row: Row, setting: Setting) -> bool:
-        if column in setting.lacking:
-            return False
-        row.values[column] = None
-        row.spelled[column] = rng.choice(texts)
-        row.warnings.add(code)
-        return True
-
-    return strike
-
-
-def _district(rng: Random, row: Row, setting: Setting) -> bool:
-    row.values["kode_wilayah"] = rng.choice(("999999", "317299", "3172", "00.00.00", "KEC. BARU"))
-    row.warnings.add("DISTRICT_UNKNOWN")
-    return True
-
-
-def _tier(rng: Random, row: Row, setting: Setting) -> bool:
-    if row.day("periode_mulai") > setting.reference.tiers_until:
-        return False
-    row.values["iuran_jkk"] = row.number("iuran_jkk") + 500
-    row.values["total"] = row.number("total") + 500
-    row.warnings.add("AMOUNT_TIER")
-    return True
-
-
-def _break(row: Row, code: str, column: str, text: str | float | None) -> bool:
-    row.spelled[column] = text
-    row.errors.add(code)
-    if column == "nik":
-        row.nik_valid = False
-    return True
-
-
-def _change(row: Row, code: str, **values: int) -> bool:
-    row.values.update(values)
-    row.errors.add(code)
-    return True
-
-
 def _fault(code: str, strike: Strike, *columns: str) -> Fault:
     return Fault(code, frozenset(columns), strike)
 
@@ -323,93 +59,115 @@ def _errors(feed: str) -> list[Fault]:
         "mulai": ("selesai",),
         "selesai": ("mulai",),
     }
-    faults = [_fault("ROW_SHAPE", _shape, *columns), _fault("BRANCH_MISMATCH", _other_branch, "kode_kantor")]
-    faults += [_fault("REQUIRED_MISSING", _missing(c), c, *leaning.get(c, ())) for c in REQUIRED[feed]]
+    faults = [
+        _fault("ROW_SHAPE", strikes.shape, *columns),
+        _fault("BRANCH_MISMATCH", strikes.other_branch, "kode_kantor"),
+    ]
+    faults += [_fault("REQUIRED_MISSING", strikes.missing(c), c, *leaning.get(c, ())) for c in REQUIRED[feed]]
     for column in moments:
-        bad = _invalid(column, "2023-02-30 08:00:00", "besok", "31/11/2023 10:00", "2023-12-11 25:10:00", "12/2023")
+        bad = strikes.invalid(
+            column, "2023-02-30 08:00:00", "besok", "31/11/2023 10:00", "2023-12-11 25:10:00", "12/2023"
+        )
         faults.append(_fault("VALUE_INVALID", bad, column, *leaning.get(column, ())))
-    faults.append(_fault("CODE_UNKNOWN", _unknown("status_data", "HAPUS", "B A R U", "9"), "status_data"))
-    faults.append(_fault("DATE_FUTURE", _future_update, "diubah_pada"))
+    faults.append(_fault("CODE_UNKNOWN", strikes.unknown("status_data", "HAPUS", "B A R U", "9"), "status_data"))
+    faults.append(_fault("DATE_FUTURE", strikes.future_update, "diubah_pada"))
     if feed in {PENDAFTARAN, IURAN}:
-        faults += [
-            _fault("VALUE_INVALID", _excel_nik, "nik"),
-            _fault("NIK_FORMAT", _nik_format, "nik"),
-            _fault("NIK_FORMAT", _nik_zero, "nik"),
-            _fault("NIK_REGION", _nik_province, "nik"),
-            _fault("NIK_DATE", _nik_date, "nik"),
-            _fault("MONTHS_RANGE", _months, "jml_bulan", "iuran_jkk"),
-            _fault("VALUE_INVALID", _invalid("jml_bulan", "dua", "1.5", "1,25", "3 bln"), "jml_bulan", "iuran_jkk"),
-            _fault(
-                "CODE_UNKNOWN",
-                _unknown("kode_program", "JHT", "JKK-JKM", "JKK_JKM_JHT_JP"),
-                "kode_program",
-                "iuran_jkk",
-            ),
-        ]
-    if feed == PENDAFTARAN:
-        age = ("tgl_lahir", "segmen", "tgl_pendaftaran")
-        faults += [
-            _fault(
-                "VALUE_INVALID", _invalid("tgl_lahir", "30/02/1990", "1990-13-01", "tidak tahu", "12 Foo 1990"), *age
-            ),
-            _fault("VALUE_INVALID", _invalid("penghasilan", "dua juta", "1.500.50", "1500,5", "Rp"), "penghasilan"),
-            _fault("CODE_UNKNOWN", _unknown("jenis_kelamin", "X", "PRIA", "1"), "jenis_kelamin"),
-            _fault("CODE_UNKNOWN", _unknown("kanal", "FACEBOOK", "KANTOR CABANG", "PASAR2"), "kanal"),
-            _fault("AGE_RANGE", _age, *age),
-            _fault("DATE_FUTURE", _future_event("tgl_pendaftaran"), *age),
-            _fault("INCOME_RANGE", _income, "penghasilan"),
-        ]
-    if feed == IURAN:
-        amounts = ("iuran_jkk", "iuran_jkm", "iuran_jht", "total", "jml_bulan")
-        faults += [
-            _fault("VALUE_INVALID", _invalid("total", "enam belas ribu", "16.800,5", "1.68.00"), *amounts),
-            _fault("VALUE_INVALID", _invalid("iuran_jht", "x", "20000,7"), *amounts),
-            _fault(
-                "VALUE_INVALID", _invalid("periode_mulai", "2023-00-10", "31/02/2024", "awal bulan"), "periode_mulai"
-            ),
-            _fault("DATE_FUTURE", _future_event("tgl_bayar"), "tgl_bayar"),
-            _fault("AMOUNT_SUM", _sum, *amounts),
-            _fault("NEGATIVE", _negative_amount, *amounts),
-        ]
-    if feed == KEGIATAN:
-        faults += [
-            _fault("VALUE_INVALID", _invalid("jumlah_kontak", "banyak", "12,5", "~50"), "jumlah_kontak", "biaya"),
-            _fault("CODE_UNKNOWN", _unknown("jenis", "TV", "PASAR MALAM", "0"), "jenis"),
-            _fault("DATE_FUTURE", _future_event("mulai"), "mulai", "selesai"),
-            _fault("NEGATIVE", _negative_count, "jumlah_kontak", "biaya"),
-            _fault("PERIOD_ORDER", _period, "mulai", "selesai"),
-        ]
-    return faults
+        faults += _errors_of_persons()
+    return [*faults, *_ERRORS_OF_FEED[feed]()]
+
+
+def _errors_of_persons() -> list[Fault]:
+    return [
+        _fault("VALUE_INVALID", strikes.excel_nik, "nik"),
+        _fault("NIK_FORMAT", strikes.nik_format, "nik"),
+        _fault("NIK_FORMAT", strikes.nik_zero, "nik"),
+        _fault("NIK_REGION", strikes.nik_province, "nik"),
+        _fault("NIK_DATE", strikes.nik_date, "nik"),
+        _fault("MONTHS_RANGE", strikes.months, "jml_bulan", "iuran_jkk"),
+        _fault("VALUE_INVALID", strikes.invalid("jml_bulan", "dua", "1.5", "1,25", "3 bln"), "jml_bulan", "iuran_jkk"),
+        _fault(
+            "CODE_UNKNOWN",
+            strikes.unknown("kode_program", "JHT", "JKK-JKM", "JKK_JKM_JHT_JP"),
+            "kode_program",
+            "iuran_jkk",
+        ),
+    ]
+
+
+def _errors_of_registrations() -> list[Fault]:
+    age = _AGE_COLUMNS
+    return [
+        _fault(
+            "VALUE_INVALID", strikes.invalid("tgl_lahir", "30/02/1990", "1990-13-01", "tidak tahu", "12 Foo 1990"), *age
+        ),
+        _fault("VALUE_INVALID", strikes.invalid("penghasilan", "dua juta", "1.500.50", "1500,5", "Rp"), "penghasilan"),
+        _fault("CODE_UNKNOWN", strikes.unknown("jenis_kelamin", "X", "PRIA", "1"), "jenis_kelamin"),
+        _fault("CODE_UNKNOWN", strikes.unknown("kanal", "FACEBOOK", "KANTOR CABANG", "PASAR2"), "kanal"),
+        _fault("AGE_RANGE", strikes.age, *age),
+        _fault("DATE_FUTURE", strikes.future_event("tgl_pendaftaran"), *age),
+        _fault("INCOME_RANGE", strikes.income, "penghasilan"),
+    ]
+
+
+def _errors_of_contributions() -> list[Fault]:
+    amounts = ("iuran_jkk", "iuran_jkm", "iuran_jht", "total", "jml_bulan")
+    return [
+        _fault("VALUE_INVALID", strikes.invalid("total", "enam belas ribu", "16.800,5", "1.68.00"), *amounts),
+        _fault("VALUE_INVALID", strikes.invalid("iuran_jht", "x", "20000,7"), *amounts),
+        _fault(
+            "VALUE_INVALID", strikes.invalid("periode_mulai", "2023-00-10", "31/02/2024", "awal bulan"), "periode_mulai"
+        ),
+        _fault("DATE_FUTURE", strikes.future_event("tgl_bayar"), "tgl_bayar"),
+        _fault("AMOUNT_SUM", strikes.wrong_sum, *amounts),
+        _fault("NEGATIVE", strikes.negative_amount, *amounts),
+    ]
+
+
+def _errors_of_activities() -> list[Fault]:
+    return [
+        _fault("VALUE_INVALID", strikes.invalid("jumlah_kontak", "banyak", "12,5", "~50"), "jumlah_kontak", "biaya"),
+        _fault("CODE_UNKNOWN", strikes.unknown("jenis", "TV", "PASAR MALAM", "0"), "jenis"),
+        _fault("DATE_FUTURE", strikes.future_event("mulai"), "mulai", "selesai"),
+        _fault("NEGATIVE", strikes.negative_count, "jumlah_kontak", "biaya"),
+        _fault("PERIOD_ORDER", strikes.period, "mulai", "selesai"),
+    ]
 
 
 _AGE_COLUMNS = ("tgl_lahir", "segmen", "tgl_pendaftaran")
+_ERRORS_OF_FEED = {
+    PENDAFTARAN: _errors_of_registrations,
+    IURAN: _errors_of_contributions,
+    KEGIATAN: _errors_of_activities,
+}
 ERRORS: dict[str, list[Fault]] = {feed: _errors(feed) for feed in (PENDAFTARAN, IURAN, KEGIATAN)}
 WARNINGS: dict[str, list[Fault]] = {
     PENDAFTARAN: [
-        _fault("CODE_UNKNOWN", _warn_unknown("kode_pekerjaan", "TUKANG_ES", "LAINNYA", "9999"), "kode_pekerjaan"),
-        _fault("CODE_UNKNOWN", _warn_unknown("segmen", "UMUM", "BPU", "SPONSOR"), *_AGE_COLUMNS),
-        _fault("NIK_BIRTH_DATE", _birth_date, "nik", *_AGE_COLUMNS),
-        _fault("NIK_SEX", _sex, "nik", "jenis_kelamin"),
-        _fault("INCOME_RANGE", _high_income, "penghasilan"),
-        _fault("MONTHS_RANGE", _odd_months, "jml_bulan"),
+        _fault(
+            "CODE_UNKNOWN", strikes.warn_unknown("kode_pekerjaan", "TUKANG_ES", "LAINNYA", "9999"), "kode_pekerjaan"
+        ),
+        _fault("CODE_UNKNOWN", strikes.warn_unknown("segmen", "UMUM", "BPU", "SPONSOR"), *_AGE_COLUMNS),
+        _fault("NIK_BIRTH_DATE", strikes.birth_date, "nik", *_AGE_COLUMNS),
+        _fault("NIK_SEX", strikes.sex, "nik", "jenis_kelamin"),
+        _fault("INCOME_RANGE", strikes.high_income, "penghasilan"),
+        _fault("MONTHS_RANGE", strikes.odd_months, "jml_bulan"),
         _fault(
             "PHONE_FORMAT",
-            _contact("no_hp", "PHONE_FORMAT", "021-5551234", "0812", "8123456789012345", "tidak ada"),
+            strikes.contact("no_hp", "PHONE_FORMAT", "021-5551234", "0812", "8123456789012345", "tidak ada"),
             "no_hp",
         ),
         _fault(
             "EMAIL_FORMAT",
-            _contact("email", "EMAIL_FORMAT", "budi@", "budi.contoh.id", "a b@contoh.id", "x@contoh"),
+            strikes.contact("email", "EMAIL_FORMAT", "budi@", "budi.contoh.id", "a b@contoh.id", "x@contoh"),
             "email",
         ),
-        _fault("DISTRICT_UNKNOWN", _district, "kode_wilayah"),
+        _fault("DISTRICT_UNKNOWN", strikes.district, "kode_wilayah"),
     ],
     IURAN: [
-        _fault("CODE_UNKNOWN", _warn_unknown("kanal_bayar", "OVO", "BSI", "DANA"), "kanal_bayar"),
-        _fault("MONTHS_RANGE", _odd_months, "jml_bulan", "iuran_jkk", "iuran_jkm", "iuran_jht", "total"),
+        _fault("CODE_UNKNOWN", strikes.warn_unknown("kanal_bayar", "OVO", "BSI", "DANA"), "kanal_bayar"),
+        _fault("MONTHS_RANGE", strikes.odd_months, "jml_bulan", "iuran_jkk", "iuran_jkm", "iuran_jht", "total"),
         _fault(
             "AMOUNT_TIER",
-            _tier,
+            strikes.tier,
             "jml_bulan",
             "iuran_jkk",
             "iuran_jkm",
@@ -420,8 +178,8 @@ WARNINGS: dict[str, list[Fault]] = {
         ),
     ],
     KEGIATAN: [
-        _fault("CODE_UNKNOWN", _warn_unknown("sasaran_pekerjaan", "SEMUA", "UMKM"), "sasaran_pekerjaan"),
-        _fault("DISTRICT_UNKNOWN", _district, "kode_wilayah"),
+        _fault("CODE_UNKNOWN", strikes.warn_unknown("sasaran_pekerjaan", "SEMUA", "UMKM"), "sasaran_pekerjaan"),
+        _fault("DISTRICT_UNKNOWN", strikes.district, "kode_wilayah"),
     ],
 }
 

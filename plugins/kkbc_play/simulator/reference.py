@@ -69,54 +69,57 @@ def _rows(seeds: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def load(seeds: Path = SEEDS) -> Reference:
-    """Read the seeds. A branch's share is that of its province's people, split evenly between the branches there."""
-    provinces = _rows(seeds, "provinces")
-    regencies = _rows(seeds, "regencies")
-    districts = _rows(seeds, "districts")
+def _branches(seeds: Path, people: dict[str, int], districts: list[dict[str, str]]) -> dict[str, Branch]:
     branches = _rows(seeds, "branches")
-    tiers = _rows(seeds, "bpu_income_tiers")
-    informal = _rows(seeds, "informal_workers_by_province")
-    served: dict[str, str] = {row["regency_code"]: row["branch_id"] for row in _rows(seeds, "regency_to_branch")}
+    served = {row["regency_code"]: row["branch_id"] for row in _rows(seeds, "regency_to_branch")}
     home: dict[str, list[str]] = {}
-    for row in districts:
-        home.setdefault(served.get(row["regency_code"], ""), []).append(row["code"])
     by_province: dict[str, list[str]] = {}
     for row in districts:
+        home.setdefault(served.get(row["regency_code"], ""), []).append(row["code"])
         by_province.setdefault(row["code"][:2], []).append(row["code"])
-    people = {row["code"]: int(row["population_2024"]) for row in provinces}
     offices = Counter(row["province_code"] for row in branches)
     weight = {
         row["branch_id"]: Fraction(people[row["province_code"]], offices[row["province_code"]]) for row in branches
     }
     total = sum(weight.values())
+    return {
+        row["branch_id"]: Branch(
+            branch_id=row["branch_id"],
+            name=row["branch_name"],
+            kanwil_id=row["kanwil_id"],
+            province_code=row["province_code"],
+            utc_hours=_UTC_HOURS[row["timezone"]],
+            share=float(weight[row["branch_id"]] / total),
+            districts=tuple(home.get(row["branch_id"]) or by_province[row["province_code"]]),
+        )
+        for row in branches
+    }
+
+
+def _tier(row: dict[str, str]) -> Tier:
+    return Tier(
+        int(row["income_low"]),
+        int(row["income_high"] or 35_000_000),
+        int(row["jkk"]),
+        int(row["jkm"]),
+        int(row["jht"]),
+    )
+
+
+def load(seeds: Path = SEEDS) -> Reference:
+    """Read the seeds. A branch's share is that of its province's people, split evenly between the branches there."""
+    regencies = _rows(seeds, "regencies")
+    districts = _rows(seeds, "districts")
+    tiers = _rows(seeds, "bpu_income_tiers")
+    informal = _rows(seeds, "informal_workers_by_province")
+    people = {row["code"]: int(row["population_2024"]) for row in _rows(seeds, "provinces")}
     return Reference(
-        branches={
-            row["branch_id"]: Branch(
-                branch_id=row["branch_id"],
-                name=row["branch_name"],
-                kanwil_id=row["kanwil_id"],
-                province_code=row["province_code"],
-                utc_hours=_UTC_HOURS[row["timezone"]],
-                share=float(weight[row["branch_id"]] / total),
-                districts=tuple(home.get(row["branch_id"]) or by_province[row["province_code"]]),
-            )
-            for row in branches
-        },
+        branches=_branches(seeds, people, districts),
         provinces=frozenset(people),
         regencies=frozenset(row["code"] for row in regencies),
         districts=frozenset(row["code"] for row in districts),
         occupations=tuple(row["code"] for row in _rows(seeds, "occupations")),
-        tiers=tuple(
-            Tier(
-                int(row["income_low"]),
-                int(row["income_high"] or 35_000_000),
-                int(row["jkk"]),
-                int(row["jkm"]),
-                int(row["jht"]),
-            )
-            for row in tiers
-        ),
+        tiers=tuple(map(_tier, tiers)),
         tiers_until=max(date.fromisoformat(row["valid_to"]) for row in tiers),
         informal_workers={
             (row["province_code"], int(row["year"])): int(row["informal_workers_est"]) for row in informal

@@ -111,16 +111,7 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
             "test_connection": "Disabled",
         },
         "database": {"sql_alchemy_conn": database, "sql_alchemy_conn_async": database},
-        "logging": {
-            "base_log_folder": folder / "logs",
-            "file_task_handler_new_folder_permissions": "0o700",
-            "file_task_handler_new_file_permissions": "0o600",
-            # What a step says is worth keeping, what Airflow says of its own doings only when it goes wrong.
-            "logging_level": "INFO",
-            "namespace_levels": "airflow=WARNING http=WARNING supervisor=WARNING task=WARNING task.stdout=INFO",
-            "uvicorn_logging_level": "WARNING",
-            "colored_console_log": False,
-        },
+        "logging": _logging(folder / "logs"),
         "api": {
             "host": "127.0.0.1",
             "port": port,
@@ -142,6 +133,19 @@ def _options(settings: Settings, server: Server, port: int, kept: Mapping[str, s
     return {
         section: {name: str(value).replace("%", "%%") for name, value in values.items()}
         for section, values in options.items()
+    }
+
+
+def _logging(folder: Path) -> dict[str, object]:
+    return {
+        "base_log_folder": folder,
+        "file_task_handler_new_folder_permissions": "0o700",
+        "file_task_handler_new_file_permissions": "0o600",
+        # What a step says is worth keeping, what Airflow says of its own doings only when it goes wrong.
+        "logging_level": "INFO",
+        "namespace_levels": "airflow=WARNING http=WARNING supervisor=WARNING task=WARNING task.stdout=INFO",
+        "uvicorn_logging_level": "WARNING",
+        "colored_console_log": False,
     }
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from kkbc_play.simulator import reference
 from kkbc_play.simulator.calendar import midnight
-from kkbc_play.simulator.faults import ERRORS, WARNINGS, Fault, Messes, Setting
+from kkbc_play.simulator.faults import ERRORS, WARNINGS, Fault, Messes
 from kkbc_play.simulator.rows import COLUMNS, Row
+from kkbc_play.simulator.strikes import Setting
 
 DAY = date(2023, 12, 11)
 NOON = midnight(DAY) + 43_200
