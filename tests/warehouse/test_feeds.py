@@ -15,7 +15,8 @@ from sqlalchemy import create_engine
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import feeds, load_contract
-from kkbc.warehouse import connect, feeds as feed_tables, migrate, schema
+from kkbc.warehouse import connect, migrate, schema
+from kkbc.warehouse import feeds as feed_tables
 
 # What the migrations made besides: an index that marts ask for, and a column that came to rows that were there.
 MARTS_ASK_FOR = ("raw.registrations_by_key", "raw.contributions_by_key")
@@ -108,19 +109,25 @@ def test_migrating_again_makes_nothing(warehouse: str) -> None:
     with connect() as conn:
         assert conn.execute("select oid from pg_class where oid >= 16384 order by 1").fetchall() == before
         assert conn.execute("select ctid, xmin, * from ops.feed order by feed").fetchall() == rows
-        assert conn.execute("select feed, sender, has_nik, has_contact, expected_from from ops.feed order by 1").fetchall() == [
+        listed = conn.execute("select feed, sender, has_nik, has_contact, expected_from from ops.feed order by 1")
+        assert listed.fetchall() == [
             ("iuran", "branch", True, False, None),
             ("kegiatan", "branch", False, False, None),
             ("pendaftaran", "branch", True, True, None),
             ("target", "head_office", False, False, None),
-        ]  # fmt: skip
+        ]
 
 
 def test_a_feed_of_its_own_gets_tables_and_partitions_of_months_that_others_have(contracts: Path) -> None:
     with connect("loader") as conn:
         conn.execute("select ops.ensure_partitions('2023-12-11'), ops.ensure_partitions('2001-01-01')")
-    change(contracts, "iuran", ("name: contributions", "name: gifts"), ("physicalName: iuran\n", "physicalName: hibah\n"),
-           ("property: position", "property: expected_from"), ("value: 2\n", "value: 2024-01-01\n"), to="hibah")  # fmt: skip
+    other = (
+        ("name: contributions", "name: gifts"),
+        ("physicalName: iuran\n", "physicalName: hibah\n"),
+        ("property: position", "property: expected_from"),
+        ("value: 2\n", "value: 2024-01-01\n"),
+    )
+    change(contracts, "iuran", *other, to="hibah")
     migrate()
     found = catalogue()
     like = {name.replace("gifts", "contributions"): value for name, value in found.items() if "gifts" in name}
@@ -147,10 +154,11 @@ def test_a_feed_of_its_own_gets_tables_and_partitions_of_months_that_others_have
 
 
 COST = "      - name: cost\n        physicalName: biaya\n"
+WEATHER = "      - {name: weather, physicalName: cuaca, physicalType: code, required: true}\n"
 
 
 def test_a_column_that_a_contract_gets_is_added(contracts: Path) -> None:
-    change(contracts, "kegiatan", (COST, "      - {name: weather, physicalName: cuaca, physicalType: code, required: true}\n" + COST))  # fmt: skip
+    change(contracts, "kegiatan", (COST, WEATHER + COST))
     migrate()
     found = catalogue()
     assert found["raw.activities"][4][-1] == "(weather,text,f,)"  # rows of before have none
@@ -165,7 +173,7 @@ def test_a_column_that_a_contract_gets_is_added(contracts: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("name: cost\n", "name: price\n", "raw.activities has a column cost, and the contract of kegiatan puts none there"),
+        ("name: cost\n", "name: price\n", "raw.activities has a column cost, and the contract of kegiatan puts none"),
         (
             "physicalType: idr\n        businessName: Biaya",
             "physicalType: text\n        businessName: Biaya",
