@@ -17,9 +17,8 @@ import yaml
 from kkbc import publishing
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.reference import codes
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.marts import runner
 from kkbc.warehouse import connect
 from tests.dbt_project.raw import World
@@ -238,11 +237,12 @@ def test_no_person_reaches_the_dashboards() -> None:
 def test_closed_lists_are_those_of_the_contracts() -> None:
     channels = load_contract("pendaftaran").column("channel_code").checks
     assert {code for check in channels for code in check.params.get("values", [])} == codes("channels.code")
-    feeds = {row["feed"]: row for row in seed("feeds")}
-    assert {feed for feed, row in feeds.items() if row["sender"] == "branch"} == set(BRANCH_FEEDS)
-    assert {feed for feed, row in feeds.items() if row["sender"] == "head_office"} == set(HEAD_OFFICE_FEEDS)
-    for feed, row in feeds.items():
+    listed = {row["feed"]: row for row in seed("feeds")}
+    assert {feed for feed, row in listed.items() if row["sender"] == "branch"} == set(feeds("branch"))
+    assert {feed for feed, row in listed.items() if row["sender"] == "head_office"} == set(feeds("head_office"))
+    for feed, row in listed.items():
         assert (row["has_nik"] == "true") == load_contract(feed).has_nik
+        assert (row["has_contact"] == "true") == bool(load_contract(feed).contacts)
 
 
 def test_seeds_are_built_only_when_they_changed(built: str) -> None:
