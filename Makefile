@@ -92,7 +92,7 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 	@for contract in contracts/*.odcs.yaml; do \
 	  said=$$($(VENV)-lint/bin/datacontract lint $$contract 2>&1) || { echo "$$said"; exit 1; }; \
 	done; echo 'datacontract lint: all contracts keep to their standard'
-	@sqlfluff lint -q dbt_project/models
+	@sqlfluff lint -q dbt_project/models expectations/sql
 	@DBT_HOST=none DBT_USER=none DBT_DBNAME=none dbt --quiet --warn-error parse --no-partial-parse --project-dir dbt_project --profiles-dir dbt_project \
 	  --target-path $(DBT_PROJECT_DIR)/target --log-level-file none && echo 'dbt parse: no warnings'
 	@dbt-score lint --manifest $(DBT_PROJECT_DIR)/target/manifest.json

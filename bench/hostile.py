@@ -44,6 +44,7 @@ ATTACKS: dict[str, tuple[str, dict[str, str]]] = {
     "103 for ever, API": ("early_hints_for_ever", {}),
     "1,000 rows of 2 MB, database": ("rows_of_two_megabytes", {}),
     "listing without end, SFTP": ("endless_sftp_listing", {}),
+    "300,000 names in one answer, SFTP": ("names_in_one_answer", {}),
     "NAME count 2**32 - 1, SFTP": ("names_without_number", {}),
     "attributes 2**32 - 1, SFTP": ("attributes_without_number", {}),
     "packet of 4 GiB, SSH": ("packet_of_four_gigabytes", {}),

@@ -21,7 +21,7 @@
 {% macro participants_counted(as_before=false, which='') %}
 {%- set relations = [
     ('registrations', 'int_registrations_deduplicated'),
-    ('acquisitions', 'int_acquisitions_credited'),
+    ('acquisitions', 'fct_acquisition'),
     ('coverage', 'int_coverage_merged'),
     ('attributions', 'int_participants_attributed'),
     ('statuses', 'int_statuses_derived'),

@@ -12,6 +12,7 @@ from kkbc.marts import runner
 from kkbc.warehouse import connect
 from kkbc.watching.status import status
 from tests.dbt_project.conftest import Mart, read_mart
+from tests.dbt_project.properties import KPIS
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
 
@@ -47,7 +48,7 @@ def builds(database: str, tmp_path_factory: pytest.TempPathFactory) -> Builds:
     with connect() as conn:
         a_world().write(conn)
     build(None)
-    before = {name: read_mart(name) for name in kpis()}
+    before = {name: read_mart(name) for name in KPIS}
     with connect() as conn:
         conn.execute("update raw.registrations set activity_code = 'K9' where registration_no = 'R1'")
         stray = World([])
@@ -70,15 +71,11 @@ def builds(database: str, tmp_path_factory: pytest.TempPathFactory) -> Builds:
         patch.setattr(runner, "DBT_PROJECT", copy)
         results = build(row[0])
     told = {result.name: str(result.message) for result in results if result.status == "warn"}
-    return Builds(before, {name: read_mart(name) for name in kpis()}, told)
+    return Builds(before, {name: read_mart(name) for name in KPIS}, told)
 
 
 def build(build_id: int | None) -> list[runner.NodeResult]:
     return [result for layer in runner.LAYERS for result in runner.build(layer, **DAYS, build_id=build_id)]
-
-
-def kpis() -> list[str]:
-    return [path.stem for path in (runner.DBT_PROJECT / "models" / "kpis").glob("*.sql")]
 
 
 def drop(project: Path, name: str, key: str) -> None:

@@ -6,13 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from kkbc import publishing
 from kkbc.core.errors import UserError
@@ -20,22 +19,13 @@ from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.reference import codes
 from kkbc.marts import runner
+from kkbc.marts import state as built_before
 from kkbc.warehouse import connect
+from tests.dbt_project.properties import DOCS, MARTS, MODELS, PUBLISHED, described, indonesian
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
 
 DAYS = {"first_business_date": date(2024, 1, 1), "as_of": date(2024, 1, 31)}
-
-
-def described(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The entries of that kind in the yml files beside models and seeds."""
-    for path in sorted(runner.DBT_PROJECT.rglob("_*.yml")):
-        for entry in yaml.load(path.read_bytes(), yaml.CSafeLoader).get(kind, []):
-            yield path, entry
-
-
-MODELS = {entry["name"]: entry for _, entry in described("models")}
-PUBLISHED = {name: entry for name, entry in MODELS.items() if "publish" in entry["config"]["meta"]}
 
 
 def dbt(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -75,6 +65,63 @@ def test_lint_is_clean() -> None:
     command = [str(Path(sys.executable).with_name("sqlfluff")), "lint", "--processes", "1", "dbt_project/models"]
     linted = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout
+
+
+def test_properties_stand_beside_their_model() -> None:
+    """A mart is a folder of its own, and its properties are the model's, with its unit tests."""
+    for kind, name in (("models", "name"), ("unit_tests", "model")):
+        for path, entry in described(kind):
+            assert path.stem == entry[name], path
+            assert path.with_suffix(".sql").is_file(), path
+    assert {path.relative_to(MARTS).parts for path in MARTS.rglob("*.sql")} == {(n, f"{n}.sql") for n in PUBLISHED}
+
+
+def test_texts_that_repeat_are_written_once() -> None:
+    """No text of a column stands twice, in either language, and a doc block is for columns that share it."""
+    columns = [column for kind in ("models", "seeds") for _, entry in described(kind) for column in entry["columns"]]
+    metas = [column["config"]["meta"] for column in columns]
+    written = [column["description"] for column in columns if "block" not in column] + list(DOCS.values())
+    written += [meta["description_id"] for meta in metas if "description_id" in meta]
+    assert [text for text, times in Counter(written).items() if times > 1] == []
+    used = Counter(
+        block
+        for path in runner.DBT_PROJECT.rglob("*.yml")
+        for block in re.findall(r"doc\('(\w+)'\)", path.read_text(encoding="utf-8"))
+    )
+    assert {block for block in DOCS if used[block.removesuffix("__id")] < 2} == set()
+    assert used.keys() <= DOCS.keys()
+
+
+def test_every_published_column_has_an_indonesian_text_that_says_when_it_is_null() -> None:
+    for name, entry in PUBLISHED.items():
+        assert entry["config"]["meta"]["description_id"].endswith("."), name
+        for column in entry["columns"]:
+            told = indonesian(column) or ""
+            assert told.endswith("."), (name, column["name"])
+            assert ("; kosong " in told) == (" null " in column["description"]), (name, column["name"])
+
+
+def test_the_day_of_a_mart_is_a_date_of_it() -> None:
+    for name, entry in PUBLISHED.items():
+        day = entry["config"]["meta"].get("day")
+        assert day in {None, *(c["name"] for c in entry["columns"] if c["data_type"] == "date")}, name
+        # Who counts by day or month says by which.
+        assert day or not name.endswith(("_daily", "_monthly")), name
+
+
+def test_what_the_audit_reads_is_none_of_dbt(tmp_path: Path) -> None:
+    copy = tmp_path / "dbt_project"
+    shutil.copytree(runner.DBT_PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    digest = built_before.project_digest(copy)
+    mart = next((copy / "models" / "marts").iterdir())
+    # Read as properties, it would describe the mart a second time, which dbt refuses.
+    (mart / built_before.EXPECTATIONS).write_text(f"models: [{{name: {mart.name}}}]\n", encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("dbt")), "--warn-error", "parse"]
+    command += ["--project-dir", str(copy), "--profiles-dir", str(copy), "--log-path", str(tmp_path / "logs")]
+    environment = {**os.environ, "DBT_HOST": "none", "DBT_USER": "none", "DBT_DBNAME": "none"}
+    parsed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert parsed.returncode == 0, parsed.stdout
+    assert built_before.project_digest(copy) == digest
 
 
 def test_every_model_and_seed_is_described() -> None:

@@ -1,14 +1,11 @@
 """Which tests prove each KPI rule, so that none is left without, and that they are there."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import yaml
 
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc.marts.runner import DBT_PROJECT
+from tests.dbt_project.properties import MODELS, PUBLISHED, described
 from tests.dbt_project.recompute import seed
 
 # dbt's unit tests by name, beside the models; a unit test says at the head of its description which rules it is of.
@@ -166,20 +163,13 @@ OF_NO_KPI_RULE = {
 CITATION = re.compile(r"KPI rules? (\d+(?:(?:, | and )\d+)*)\. ")
 
 
-def described(kind: str) -> Iterator[dict[str, Any]]:
-    """The entries of that kind in the yml files of the dbt project."""
-    for path in sorted(DBT_PROJECT.rglob("_*.yml")):
-        yield from yaml.load(path.read_bytes(), yaml.CSafeLoader).get(kind, [])
-
-
 def cited(description: str) -> list[int]:
     """The KPI rules at the head of a description."""
     head = CITATION.match(description)
     return [int(number) for number in re.findall(r"\d+", head[1])] if head else []
 
 
-UNIT_TESTS_FOUND = {test["name"]: cited(test["description"]) for test in described("unit_tests")}
-MODELS = {model["name"]: model for model in described("models")}
+UNIT_TESTS_FOUND = {test["name"]: cited(test["description"]) for _, test in described("unit_tests")}
 
 
 def rules() -> list[int]:
@@ -219,26 +209,13 @@ def test_kpi_rule_16_the_provinces_are_those_of_before_the_split() -> None:
 
 
 def test_kpi_rule_21_persons_stand_in_bi_detail_only() -> None:
-    published = {name: set(model["config"]["meta"].get("publish", ())) for name, model in MODELS.items()}
-    assert {name for name, schemas in published.items() if schemas == {"bi_detail"}} == {
-        "dim_participant",
-        "fct_acquisition",
-        "fct_activity",
-        "fct_contribution",
-        "fct_coverage",
-        "fct_registration",
-    }
-    assert {name for name, schemas in published.items() if schemas == {"bi", "bi_detail"}} == {
-        "dim_activity",
-        "dim_branch",
-        "dim_channel",
-        "dim_date",
-        "dim_occupation",
-    }
-    for name, schemas in published.items():
-        if "bi" in schemas:
-            columns = {column["name"] for column in MODELS[name]["columns"]}
-            assert columns.isdisjoint({"participant_token", "registration_no", "payment_id", "officer_code"}), name
+    """Facts and what tells of a person are for analysts alone, other dimensions for all, the rest for dashboards."""
+    persons = {"participant_token", "registration_no", "payment_id", "officer_code"}
+    for name, model in PUBLISHED.items():
+        of_persons = name.startswith("fct_") or not persons.isdisjoint(column["name"] for column in model["columns"])
+        wanted = {"bi_detail"} if of_persons else {"bi", "bi_detail"} if name.startswith("dim_") else {"bi"}
+        assert set(model["config"]["meta"]["publish"]) == wanted, name
+    assert {"dim_participant", "fct_acquisition", "dim_branch", "kpi_branch_daily"} <= PUBLISHED.keys()
 
 
 def test_kpi_rule_22_an_acquisition_is_one_row_a_participant() -> None:

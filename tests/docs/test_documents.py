@@ -4,12 +4,11 @@ import re
 import stat
 from collections.abc import Iterator
 from datetime import date
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from kkbc import publishing
@@ -18,10 +17,10 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.marts import runner
 from kkbc.upkeep.documents import write_documents
-from kkbc.upkeep.documents.dictionary import MEANINGS
 from kkbc.upkeep.documents.pages import TRACKER
 from kkbc.upkeep.documents.reconciliation import displacement, read_mart
 from kkbc.warehouse import connect, schema, server
+from tests.dbt_project.properties import PUBLISHED, indonesian
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
 
@@ -29,15 +28,6 @@ FIRST, AS_OF = date(2024, 1, 1), date(2024, 2, 3)
 PAGES = ["kamus-data.html", "rekonsiliasi.html", "dbt.html", "index.html"]
 # Participants whose offices lie in Jakarta, Aceh, and a province that was split off Papua.
 OFFICES = {"31": 5, "11": 2, "95": 3}
-
-
-def published() -> dict[str, dict[str, Any]]:
-    found = {}
-    for path in sorted((runner.DBT_PROJECT / "models").rglob("*.yml")):
-        for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
-            if "publish" in model["config"]["meta"]:
-                found[model["name"]] = model
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +113,7 @@ def test_site_of_dbt_is_whole_and_without_its_tracker(site: Path) -> None:
 
 def test_dictionary_lists_every_column_with_its_label(site: Path) -> None:
     text = (site / "kamus-data.html").read_text(encoding="utf-8")
-    models = published()
+    models = PUBLISHED
     assert set(re.findall(r'<h2 id="(\w+)">', text)) == set(models)
     for name, model in models.items():
         section = text.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
@@ -137,13 +127,17 @@ def test_dictionary_lists_every_column_with_its_label(site: Path) -> None:
 
 
 def test_dictionary_is_indonesian(site: Path) -> None:
-    """No English description is left, and no Indonesian one is of a column that is gone."""
-    assert 'lang="en"' not in (site / "kamus-data.html").read_text(encoding="utf-8").partition("<body>")[2]
-    columns = {f"{name}.{column['name']}" for name, model in published().items() for column in model["columns"]}
-    meanings = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
-    assert set(meanings["tables"]) == set(published())
-    for key in meanings["columns"]:
-        assert key in columns or any(column.endswith(f".{key}") for column in columns), key
+    """No English description is left, and what a mart says of itself and its columns in Indonesian is on the page."""
+    text = (site / "kamus-data.html").read_text(encoding="utf-8")
+    assert 'lang="en"' not in text.partition("<body>")[2]
+    for name, model in PUBLISHED.items():
+        section = text.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
+        assert f"<p>{escape(model['config']['meta']['description_id'])}</p>" in section, name
+        for column in model["columns"]:
+            row = section.partition(f"<code>{column['name']}</code></td>")[2].partition("</tr>")[0]
+            meaning, _, empty = str(indonesian(column)).removesuffix(".").partition("; kosong ")
+            assert f"<td>{escape(meaning)}.</td>" in row, (name, column["name"])
+            assert row.endswith(f"<td>{escape(empty) or 'tidak pernah'}</td>"), (name, column["name"])
 
 
 def test_reconciliation_has_the_shares_of_the_latest_month_end(site: Path) -> None:

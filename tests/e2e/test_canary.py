@@ -102,7 +102,7 @@ def broken(folder: Path, model: str, old: str, new: str) -> Iterator[None]:
     """The project with a fault in one model."""
     project = folder / model / "dbt_project"
     shutil.copytree(runner.DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
-    (path,) = project.glob(f"models/*/{model}")
+    (path,) = project.glob(f"models/**/{model}")
     text, found = re.subn(old, new, path.read_text(), count=1)
     assert found
     path.write_text(text)

@@ -1,17 +1,17 @@
 """A small warehouse by hand: two branches, two days, their raw rows and the marts that follow from them."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
-import yaml
 
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.warehouse import connect
+from tests.dbt_project.properties import PUBLISHED
 
 TOKENS = [f"{n:032x}" for n in range(1, 9)]
-MODELS = PROJECT_ROOT / "dbt_project" / "models"
-MARTS = ("dimensions/_dimensions__models.yml", "facts/_facts__models.yml", "kpis/_kpis__models.yml")
 
 BASE = """
 insert into ops.branch (branch_id, kind, timezone, tier)
@@ -149,13 +149,19 @@ values ('KC001', 'pendaftaran', '2023-12-10', 'NIK_DATE', 1), ('KC044', 'iuran',
 """
 
 
+def copied_project(folder: Path) -> Path:
+    """A copy in `folder` of what suites are made of, to change."""
+    for part in ("expectations", "dbt_project/models"):
+        shutil.copytree(PROJECT_ROOT / part, folder / part)
+    return folder
+
+
 def make_marts(conn: psycopg.Connection) -> None:
     """The marts' tables as their dbt models declare them, with keys and nothing else that is in a test's way."""
-    for file in MARTS:
-        for model in yaml.safe_load((MODELS / file).read_text(encoding="utf-8"))["models"]:
-            columns = ", ".join(f"{c['name']} {c['data_type']}" for c in model["columns"])
-            key = ", ".join(model["config"]["meta"]["primary_key"])
-            conn.execute(f"create table next.{model['name']} ({columns}, primary key ({key}))".encode())
+    for name, model in PUBLISHED.items():
+        columns = ", ".join(f"{c['name']} {c['data_type']}" for c in model["columns"])
+        key = ", ".join(model["config"]["meta"]["primary_key"])
+        conn.execute(f"create table next.{name} ({columns}, primary key ({key}))".encode())
     for table, key in (("int_registrations_in_force", "registration_no"), ("int_contributions_in_force", "payment_id")):
         conn.execute(
             f"create table next.{table} (branch_id text, {key} text, record_status text, updated_at timestamptz,"

@@ -1,14 +1,15 @@
 """Each expectation holds on an ordinary night and fails on data broken for it, naming the place and the value."""
 
-import shutil
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from kkbc.core.errors import GateFailed, UserError
-from kkbc.gate import AuditResult, Finding, audit
-from kkbc.gate.audit import BUILDS_KEPT, CONTEXT
+from kkbc.core.settings import PROJECT_ROOT
+from kkbc.gate import AuditResult, Finding, audit, suites
+from kkbc.gate.audit import BUILDS_KEPT
+from tests.gate.conftest import copied_project
 
 # Serial 9001, so of no one; where a slip of the pipeline might put a person.
 NIK, NAME = "3172064109909001", "SITI AMINAH"
@@ -140,7 +141,7 @@ def test_an_ordinary_night_passes_both_audits(
     night: psycopg.Connection, home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Tiny slices with all rows bad, a rejected, an empty, a superseded and missing slices are ordinary."""
-    project = {path: path.stat().st_mtime_ns for path in CONTEXT.rglob("*")}
+    project = _files_of_suites()
 
     slices, marts = audit("loaded_slices", 1), audit("built_marts", 1)
 
@@ -153,7 +154,12 @@ def test_an_ordinary_night_passes_both_audits(
     assert recorded == [("built_marts", len(marts.findings), True, 0), ("loaded_slices", len(slices.findings), True, 0)]
     assert capfd.readouterr() == ("", "")
     assert (home / "gx" / "1" / "data_docs" / "index.html").is_file()
-    assert {path: path.stat().st_mtime_ns for path in CONTEXT.rglob("*")} == project
+    assert _files_of_suites() == project
+
+
+def _files_of_suites() -> dict[Path, int]:
+    folders = (PROJECT_ROOT / "expectations", PROJECT_ROOT / "dbt_project" / "models")
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
 
 
 def test_a_quiet_build_passes_and_old_results_go(night: psycopg.Connection, home: Path) -> None:
@@ -223,11 +229,10 @@ def test_a_mart_that_was_not_built_is_named(night: psycopg.Connection) -> None:
 def test_an_expectation_that_cannot_be_judged_is_named(
     night: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = tmp_path / "expectations"
-    shutil.copytree(CONTEXT, context)
-    suite = context / "expectations" / "iuran.json"
-    suite.write_text(suite.read_text().replace('"quarantined_rate"', '"quarantine_rate"'))
-    monkeypatch.setattr(audit, "CONTEXT", context)
+    project = copied_project(tmp_path)
+    shared = project / "expectations" / "shared" / "every_feed.yml"
+    shared.write_text(shared.read_text().replace("between: quarantined_rate", "between: quarantine_rate"))
+    monkeypatch.setattr(suites, "PROJECT_ROOT", project)
 
     with pytest.raises(UserError, match=r"expect_column_values_to_be_between of suite iuran .*quarantine_rate"):
         audit("loaded_slices", 1)

@@ -70,7 +70,7 @@ def as_the_migrations_leave_it() -> None:
     config.set_main_option("script_location", str(schema.MIGRATIONS))
     engine = create_engine("postgresql+psycopg://", creator=connect)
     steps: tuple[tuple[Callable[[Config, str], None], str], ...] = (
-        (command.downgrade, "0014"),
+        (command.downgrade, "0016"),
         (command.upgrade, "head"),
     )
     for direction, to in steps:

@@ -20,7 +20,7 @@ def test_what_a_branch_offers_is_listed_and_nothing_is_taken(warehouse: str, hom
     deliver(tmp_path, {"pendaftaran": [{}, {}], "kegiatan": []}, day=DAY)
     deliver(tmp_path, {"pendaftaran": [{}]}, day=DAY, revision=2)
     deliver(tmp_path, {"iuran": [{}]}, day=date(2023, 11, 1))
-    offered = branch.look("KC001", source_root=tmp_path)
+    offered = branch.offered("KC001", source_root=tmp_path)
     assert [(d.business_date, d.revision, [(e.feed, e.rows) for e in d.entries]) for d in offered] == [
         (DAY, 1, [("pendaftaran", 2), ("kegiatan", 0)]),
         (DAY, 2, [("pendaftaran", 1)]),
@@ -31,7 +31,7 @@ def test_what_a_branch_offers_is_listed_and_nothing_is_taken(warehouse: str, hom
 
 def test_a_branch_that_the_registry_does_not_know_is_named() -> None:
     with pytest.raises(UserError, match="branch 'KC999' is not in the registry"):
-        branch.look("KC999")
+        branch.offered("KC999")
 
 
 def test_visits_and_deliveries(warehouse: str, home: Path, tmp_path: Path) -> None:

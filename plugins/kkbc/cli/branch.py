@@ -34,7 +34,7 @@ def branch(
     from kkbc.watching import branch
 
     if look:
-        offered = branch.look(branch_id, way, source_root)
+        offered = branch.offered(branch_id, way, source_root)
         found = [
             {
                 "business_date": delivery.business_date.isoformat(),
@@ -62,6 +62,8 @@ def branch(
     out.print(" ".join(f"{name}={value}" for name, value in entry.items()))
     if known.failing_since:
         out.print(f"[red]failing since {known.failing_since.isoformat(timespec='seconds')}[/red]")
+    if known.nights:
+        out.print(_table("Nights", known.nights))
     out.print(_table("Visits", known.attempts) if known.attempts else "Never visited.")
     out.print(_table("Deliveries", known.slices) if known.slices else "Nothing was ever delivered.")
 
@@ -76,6 +78,8 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
 def _cell(value: Any) -> str:
     if value is None or value == []:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
     if isinstance(value, float):
         return f"{value:.1f}"
     if isinstance(value, int):

@@ -1,7 +1,7 @@
 """Files of limits and policies in `config/`: YAML that a person edits, validated whole before anything goes by it."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -9,6 +9,19 @@ from pydantic import BaseModel, ValidationError
 from kkbc.core.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class UniqueKeyLoader(yaml.CSafeLoader):
+    """YAML in which no key comes twice in a mapping; the library's own loader keeps the last and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 def load_policy_file(path: Path, model: type[Model], variable: str) -> Model:

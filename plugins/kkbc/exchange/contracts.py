@@ -16,6 +16,7 @@ from open_data_contract_standard.model import CustomProperty, DataQuality, OpenD
 from pydantic import ValidationError
 
 from kkbc.core.errors import UserError
+from kkbc.core.policies import UniqueKeyLoader
 from kkbc.core.settings import get_settings
 from kkbc.exchange.slices import HEAD_OFFICE, RowCode
 
@@ -146,19 +147,6 @@ class Contract:
         return tuple(column.name for column in self.columns for check in column.checks if check.check == NOT_LATER)
 
 
-class _OneOfAKind(yaml.SafeLoader):
-    """YAML in which no key comes twice in a mapping; the library's own loader keeps the last and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def feeds(sender: Sender | None = None, folder: Path | None = None) -> tuple[str, ...]:
     """The feeds that there are, those of `sender` alone when it is given: those with a contract in `folder`.
 
@@ -172,12 +160,6 @@ def feeds(sender: Sender | None = None, folder: Path | None = None) -> tuple[str
 def feeds_of(branch_id: str) -> tuple[str, ...]:
     """The feeds that `branch_id` sends: those of head office, or those of a branch."""
     return feeds("head_office" if branch_id == HEAD_OFFICE else "branch")
-
-
-def is_expected(feed: str, day: date) -> bool:
-    """Whether its senders owe a feed for that business date, as far as the feed goes."""
-    since = load_contract(feed).expected_from
-    return since is None or since <= day
 
 
 def _names(folder: Path) -> list[str]:
@@ -204,7 +186,7 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
 
 def parse_contract(feed: str, text: str) -> Contract:
     """The contract of `feed` with this text. Raises ValueError, or what YAML and ODCS raise, when it is broken."""
-    document = OpenDataContractStandard(**_OneOfAKind(text).get_single_data())
+    document = OpenDataContractStandard(**UniqueKeyLoader(text).get_single_data())
     if not document.schema_ or len(document.schema_) != 1:
         raise ValueError("one schema object is expected")
     table = document.schema_[0]

@@ -1,10 +1,9 @@
 """Runs a checkpoint of `expectations/` on one build and turns what Great Expectations found into rows and lines.
 
-What is expected stands in `expectations/` alone; here is only how it is run.
+What is expected stands in the files of the suites alone (kkbc.gate.suites); here is only how it is run.
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,19 +14,20 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from kkbc.core.errors import GateFailed, UserError
-from kkbc.core.settings import PROJECT_ROOT, get_settings
+from kkbc.core.settings import get_settings
+from kkbc.gate.context import open_context
 from kkbc.gate.limits import load_limits
+from kkbc.gate.suites import Checkpoint
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import sqlalchemy_url
 
 if TYPE_CHECKING:
     from great_expectations.checkpoint import CheckpointResult
 
-Checkpoint = Literal["loaded_slices", "built_marts"]
 Severity = Literal["fail", "hold", "warn"]
 
-CONTEXT = PROJECT_ROOT / "expectations"
-# Every build has a folder of results and Data Docs of its own: an index over all nights would cost more each night.
+# Every build has a folder of context, results and Data Docs of its own: an index over all nights would cost more each
+# night, and what was expected of a build stays beside what was found.
 BUILDS_KEPT = 14
 
 
@@ -127,9 +127,9 @@ class AuditResult:
 def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
     """Runs `checkpoint` of the expectations on build `build_id`, as role auditor.
 
-    A row an expectation goes to ops.expectation_result, beside those of an earlier run. Validation results and
-    Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is for
-    the caller: `raise_if_failed`, `to_hold`.
+    A row an expectation goes to ops.expectation_result, beside those of an earlier run. The context, validation results
+    and Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is
+    for the caller: `raise_if_failed`, `to_hold`.
     Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
     """
     _make_room(build_id)
@@ -140,7 +140,7 @@ def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
         cause = str(error.orig).splitlines()[0]
         raise UserError(
             f"the audit {checkpoint} cannot read its data: {cause}",
-            "build all layers before it, and keep the queries of expectations/great_expectations.yml to the marts",
+            "build all layers before it, and keep the queries of expectations/sql to the marts",
         ) from error
     with connect("auditor") as conn, conn.cursor() as cursor:
         # All of one moment: ops.audit_result shows those of the last one.
@@ -192,15 +192,9 @@ def _make_room(build_id: int) -> None:
 
 
 def _run(checkpoint: Checkpoint, build_id: int) -> "CheckpointResult":
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx  # takes 4 to 8 seconds, which no parsing of a DAG should pay
+    context = open_context(_results(build_id), audit_url(build_id))
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
 
-    context = gx.get_context(
-        mode="file",
-        context_root_dir=CONTEXT,
-        runtime_environment={"KKBC_AUDIT_URL": _url(build_id), "KKBC_GX": str(_results(build_id))},
-    )
     result = context.checkpoints.get(checkpoint).run(expectation_parameters=dict(load_limits().parameters))
     # Once for all suites: the action of a checkpoint would render the index anew for each.
     suites = [ExpectationSuiteIdentifier(validation.suite_name) for validation in result.run_results.values()]
@@ -208,7 +202,7 @@ def _run(checkpoint: Checkpoint, build_id: int) -> "CheckpointResult":
     return result
 
 
-def _url(build_id: int) -> str:
+def audit_url(build_id: int) -> str:
     """The warehouse as role auditor, for a session whose views of schema audit narrow to the build."""
     url = make_url(sqlalchemy_url("auditor"))
     options = f"{url.query['options']} -c kkbc.build_id={build_id} -c kkbc.leniency={load_limits().leniency_json}"
@@ -251,7 +245,7 @@ def _unmet(suite: str, outcome: Any) -> tuple[int, tuple[tuple[str, str], ...]]:
         return (0, ()) if outcome.success else (1, ((suite, _text(found["observed_value"])),))
     raise UserError(
         f"{outcome.expectation_config.type} of suite {suite} cannot be judged: {_exception(outcome.exception_info)}",
-        f"mend expectations/expectations/{suite}.json or the query of asset {suite} in great_expectations.yml",
+        f"mend the file of suite {suite}, or the query that it names (expectations/README.md)",
     )
 
 

@@ -10,7 +10,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 
 HIDDEN = "next"
-MODELS = PROJECT_ROOT / "dbt_project" / "models"
+MARTS = PROJECT_ROOT / "dbt_project" / "models" / "marts"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class PublishedModel:
     """A table that readers get: from `source` to `schema`.name, rows told apart by `primary_key`.
 
     source: where its rows are made, schema and name; as a rule the dbt model in schema next.
+    day: the column with the day that a row is of; None for a mart without one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class PublishedModel:
     primary_key: tuple[str, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
     made_as: tuple[str, str] | None = None
+    day: str | None = None
 
     @property
     def source(self) -> tuple[str, str]:
@@ -62,14 +64,15 @@ SLICES = PublishedModel(
 
 
 def published_models() -> list[PublishedModel]:
-    """The models that are published and where to, as the `meta` of the dbt project's yml files says.
+    """The models that are published and where to, as the `meta` of each mart's properties says.
 
     Foreign keys are those of the contract, which dbt makes too, and those of `meta.foreign_keys`, which publication
     alone makes. Raises UserError when a model names no primary key.
     """
     found = []
-    for path in sorted(MODELS.rglob("*.yml")):
-        for model in (yaml.load(path.read_bytes(), yaml.CSafeLoader) or {}).get("models", []):
+    for sql in sorted(MARTS.glob("*/*.sql")):
+        path = sql.with_suffix(".yml")
+        for model in yaml.load(path.read_bytes(), yaml.CSafeLoader)["models"]:
             meta: dict[str, Any] = model.get("config", {}).get("meta", {})
             if "publish" not in meta:
                 continue
@@ -77,7 +80,9 @@ def published_models() -> list[PublishedModel]:
                 raise UserError(f"model {model['name']} is published without a primary key", f"add it in {path}")
             key = tuple(meta["primary_key"])
             keys = _foreign_keys(model)
-            found += [PublishedModel(model["name"], schema, key, keys) for schema in meta["publish"]]
+            found += [
+                PublishedModel(model["name"], schema, key, keys, day=meta.get("day")) for schema in meta["publish"]
+            ]
     return found
 
 

@@ -13,6 +13,8 @@ from kkbc.core.settings import PROJECT_ROOT
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
 # Everything that decides what a model holds. Descriptions are among it: dbt writes them to the tables.
 PARTS = ("models", "macros", "seeds", "tests")
+# The audit's checks of a mart, beside its model.
+EXPECTATIONS = "expectations.yml"
 # As long as it stands, the rest does: the models on the way to it are made before it, and errors name them.
 LAST = "next.int_cells_counted"
 
@@ -82,8 +84,9 @@ def outdated(conn: psycopg.Connection) -> bool:
 
 
 def project_digest(project: Path = DBT_PROJECT) -> str:
-    """Digest of a dbt project: models, macros, tests, seeds and settings."""
-    return digest(project, (path for part in PARTS for path in (project / part).rglob("*") if path.is_file()))
+    """Digest of a dbt project: models, macros, tests, seeds and settings; what dbt does not read changes no mart."""
+    found = (path for part in PARTS for path in (project / part).rglob("*"))
+    return digest(project, (path for path in found if path.is_file() and path.name != EXPECTATIONS))
 
 
 def digest(project: Path, paths: Iterable[Path]) -> str:

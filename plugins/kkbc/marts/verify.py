@@ -19,21 +19,6 @@ from kkbc.warehouse import connect
 
 ASIDE = "rebuilt"
 SCHEMAS = (ASIDE, f"{ASIDE}_staging")
-# The day by which a mart's rows are told apart by month, the first that it has. Marts without one are compared whole.
-DAYS = (
-    "business_date",
-    "month",
-    "cohort_month",
-    "month_end",
-    "spot_date",
-    "registered_on",
-    "paid_on",
-    "activated_on",
-    "coverage_start",
-    "started_on",
-    "date",
-    "first_registered_on",
-)
 
 
 @dataclass(frozen=True)
@@ -115,17 +100,13 @@ def _drop(owner: psycopg.Connection) -> None:
 
 
 def compare(conn: psycopg.Connection, model: PublishedModel) -> list[Compared]:
-    """By month; rows are hashed as text, which is exact for every type of the marts, and in no order."""
-    columns = [
-        row[0]
-        for row in conn.execute(
-            "select attname from pg_attribute where attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
-            " and attnum > 0 and not attisdropped",
-            [HIDDEN, model.name],
-        ).fetchall()
-    ]
-    day = next((name for name in DAYS if name in columns), None)
-    month = sql.SQL("date_trunc('month', {})::date").format(sql.Identifier(day)) if day else sql.SQL("null::date")
+    """By month of the mart's day, whole where it has none.
+
+    Rows are hashed as text, which is exact for every type of the marts, and in no order.
+    """
+    month: sql.Composable = sql.SQL("null::date")
+    if model.day is not None:
+        month = sql.SQL("date_trunc('month', {})::date").format(sql.Identifier(model.day))
     names = {"old": sql.Identifier(HIDDEN, model.name), "new": sql.Identifier(ASIDE, model.name), "month": month}
     hashed = sql.SQL(
         "with old as (select {month} as month, md5(t::text) as h from {old} t),"

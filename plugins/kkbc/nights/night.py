@@ -477,7 +477,7 @@ def _step(run_id: str, step: str, role: Role) -> Iterator[None]:
 
 
 def _sync_registry(conn: psycopg.Connection) -> None:
-    """The warehouse's copy of the registry follows the file; a branch that left it is no longer expected."""
+    """The warehouse's copy of the registry follows the file; what left it is no longer expected."""
     offices = load_registry().offices
     conn.execute("delete from ops.branch where not branch_id = any(%s)", [[b.branch_id for b in offices]])
     with conn.cursor() as cursor:

@@ -1,1 +1,1 @@
-"""What people look at: status, board, branch page, messages, metrics."""
+"""What people and monitors read: status, board, branch page, messages, metrics; all of it from the views of `ops`."""

@@ -19,17 +19,18 @@ A_DAY = timedelta(days=1)
 
 @dataclass
 class Status:
-    """The state of the warehouse after its latest run.
+    """The state of the warehouse after its latest run. The words are those of docs/architecture.md, "Standing".
 
     health: see `health`. publication_id, published_as_of, published_at: what BI sees now; restores, rolled_back_why:
-    the publication that somebody went back to for it, and the reason. alert: what the operator was told after the pulls
-    of the latest run. missing: branches of which something is missing of the last published day. held: slices that the
-    gate holds back, of whatever day, with feed, branch_id, business_date, revision, rows_sent.
+    the publication that was gone back to for it, and the reason. alert: the message to the operator after the pulls of
+    the latest run. missing, incomplete: branches of which all or some slices of the last published day are missing.
+    held: slices that the gate holds back, of whatever day, with feed, branch_id, business_date, revision, rows_sent.
     `national` is the row of bi.kpi_national_daily of the last published day. `best` and `worst` are rows with
-    branch_id, branch_name, acquisitions, registrations, attainment_mtd. `owing` lists the slices that are missing or
-    rejected, of whatever day, and those that were late on the last one. `steps` are the seconds of each step of the
-    latest run. `data_warnings` are what dbt's tests found wrong with seeds and references in the latest build of each
-    layer, with rows; the figures of everything else are right all the same.
+    branch_id, branch_name, acquisitions, registrations, attainment_mtd. `quarantined`: rows by code of the slices that
+    were published last, or held then. `owing` lists the slices that are missing or rejected, of whatever published
+    day, and those that were late on the last one. `steps` are the seconds of each step of the latest run.
+    `data_warnings` are what dbt's tests found wrong with seeds and references in the latest build of each layer, with
+    rows; the figures of everything else are right all the same.
     """
 
     health: Health = "late"
@@ -40,6 +41,7 @@ class Status:
     published_at: datetime | None = None
     alert: str | None = None
     missing: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
     held: list[dict[str, Any]] = field(default_factory=list)
     last_run: dict[str, Any] | None = None
     national: dict[str, Any] | None = None
@@ -65,37 +67,10 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
     with connect("auditor") as plain_conn:
         conn = cast(DictConnection, plain_conn)
         conn.row_factory = dict_row
-        found.last_run = _first(
-            conn,
-            "select run_id, as_of, mode, outcome, started_at, finished_at, alert from ops.run"
-            " where run_id = %(run_id)s or %(run_id)s::text is null order by started_at desc limit 1",
-            {"run_id": run_id},
-        )
-        if found.last_run is not None:
-            run_id, found.alert = found.last_run["run_id"], found.last_run.pop("alert")
-            found.steps = _all(conn, _STEPS, {"run_id": run_id})
-            found.failed_expectations = _all(conn, _FAILED, {"run_id": run_id})
-        found.data_warnings = _all(conn, _WARNED, {})
-        found.held = _all(conn, _HELD, {})
-        publication = _first(
-            conn,
-            "select publication_id, build_id, as_of, published_at, restores, why from ops.publication"
-            " order by publication_id desc limit 1",
-        )
-        if publication is None:
-            return found
-        found.publication_id, found.restores = publication["publication_id"], publication["restores"]
-        found.rolled_back_why = publication["why"]
-        found.published_as_of, found.published_at = publication["as_of"], publication["published_at"]
-        found.health = _health(_first(conn, _LIVE_FROM))
-        day = {"day": found.published_as_of, "build_id": publication["build_id"], "top": best}
-        found.national = _first(conn, "select * from bi.kpi_national_daily where business_date = %(day)s", day)
-        found.best = _all(conn, _RANKED.format(direction="desc"), day)
-        found.worst = _all(conn, _RANKED.format(direction="asc"), day)
-        found.quarantined = _all(conn, _QUARANTINED, day)
-        found.owing = _all(conn, _OWING, day)
-        owed = (row for row in found.owing if row["status"] == "missing" and row["business_date"] == day["day"])
-        found.missing = sorted({row["branch_id"] for row in owed})
+        _read_run(conn, found, run_id)
+        live = _first(conn, _LIVE)
+        if live is not None:
+            _read_publication(conn, found, live, best)
     return found
 
 
@@ -109,31 +84,50 @@ def health() -> Health:
         with connect("auditor") as plain_conn:
             conn = cast(DictConnection, plain_conn)
             conn.row_factory = dict_row
-            return _health(_first(conn, _LIVE_FROM))
+            return _health(_first(conn, _LIVE))
     except (UserError, psycopg.Error):
         return "down"
 
 
+def _read_run(conn: DictConnection, found: Status, run_id: str | None) -> None:
+    """What came of run `run_id` (None: of the latest one), and what needs a person whatever is published."""
+    found.last_run = _first(conn, _RUN, {"run_id": run_id})
+    if found.last_run is not None:
+        run, found.alert = {"run_id": found.last_run["run_id"]}, found.last_run.pop("alert")
+        found.steps = _all(conn, _STEPS, run)
+        found.failed_expectations = _all(conn, _FAILED, run)
+    found.data_warnings = _all(conn, "select test, message from ops.data_warning order by test", {})
+    found.held = _all(conn, _HELD, {})
+
+
+def _read_publication(conn: DictConnection, found: Status, live: dict[str, Any], best: int) -> None:
+    """What readers see, and how the slices of its last day stand."""
+    found.health = _health(live)
+    found.publication_id, found.restores, found.rolled_back_why = live["publication_id"], live["restores"], live["why"]
+    found.published_as_of, found.published_at = live["as_of"], live["published_at"]
+    day = {"day": live["as_of"], "build_id": live["build_id"], "top": best}
+    found.national = _first(conn, "select * from bi.kpi_national_daily where business_date = %(day)s", day)
+    found.best = _all(conn, _RANKED.format(direction="desc"), day)
+    found.worst = _all(conn, _RANKED.format(direction="asc"), day)
+    found.quarantined = _all(conn, _QUARANTINED, day)
+    found.owing = _all(conn, _OWING, day)
+    for row in _all(conn, _BRANCHES, day):
+        (found.missing if row["is_missing"] else found.incomplete).append(row["branch_id"])
+
+
 def _health(live: dict[str, Any] | None) -> Health:
     since = clock.last_deadline(clock.now()) - A_DAY
-    return "ok" if live is not None and live["published_at"] >= since else "late"
+    return "ok" if live is not None and live["made_at"] >= since else "late"
 
 
-# What BI sees was published then; a rollback has a time of its own.
-_LIVE_FROM = """
-select coalesce(restored.published_at, latest.published_at) as published_at
-from ops.publication latest left join ops.publication restored on restored.publication_id = latest.restores
-order by latest.publication_id desc limit 1
+_LIVE = "select publication_id, build_id, as_of, published_at, made_at, restores, why from ops.publication_live"
+
+_RUN = """
+select run_id, as_of, mode, outcome, started_at, finished_at, alert from ops.run_summary
+where run_id = %(run_id)s or %(run_id)s::text is null order by started_at desc limit 1
 """
 
-
-_STEPS = """
-select 'pull' as step, extract(epoch from max(finished_at) - min(started_at))::float8 as seconds, 'ok' as outcome
-from ops.attempt where run_id = %(run_id)s having count(*) > 0
-union all
-(select step, extract(epoch from finished_at - started_at)::float8, outcome from ops.step
- where run_id = %(run_id)s order by step_id)
-"""
+_STEPS = "select step, seconds, outcome from ops.run_step where run_id = %(run_id)s order by position"
 
 _FAILED = """
 select r.checkpoint, r.suite, r.expectation, r.column_name, r.slice, r.observed, r.severity,
@@ -143,22 +137,9 @@ where b.run_id = %(run_id)s and not r.success
 order by array_position(array['fail', 'hold', 'warn'], r.severity), r.suite, r.column_name
 """
 
-_WARNED = """
-select split_part(unique_id, '.', 3) as test, message
-from (
-    -- A layer that was built twice for one build, as after a retry, has two results of each test.
-    select distinct on (unique_id) unique_id, status, message
-    from ops.dbt_result
-    where (layer, build_id) in (select layer, max(build_id) from ops.dbt_result group by layer)
-    order by unique_id, recorded_at desc
-) as latest
-where status = 'warn'
-order by test
-"""
-
 _HELD = """
-select feed, branch_id, business_date, revision, rows_sent from ops.slice
-where status = 'held' order by business_date desc, branch_id, feed
+select feed, branch_id, business_date, revision, rows_sent from ops.held_slice
+order by business_date desc, branch_id, feed
 """
 
 _RANKED = """
@@ -169,20 +150,29 @@ order by k.attainment_mtd {direction}, k.branch_id limit %(top)s
 """
 
 _QUARANTINED = """
-select code, count(*) as rows
-from ops.quarantine q join ops.slice s using (feed, branch_id, business_date, revision), unnest(q.errors) as code
-where s.build_id = %(build_id)s and s.status = 'loaded' and coalesce(q.closed_as, 'resolved') = 'resolved'
+select code, sum(rows)::bigint as rows from ops.quarantine_by_code where build_id = %(build_id)s
 group by code order by 2 desc, 1
 """
 
+_BRANCHES = """
+select branch_id, is_missing from ops.branch_standing
+where business_date = %(day)s and (is_missing or is_incomplete) order by branch_id
+"""
+
+# The mart lists what was owed when it was made, so that not every slice of history is judged again: none that was
+# delivered since then is owed, and none is owed that was not before.
 _OWING = """
-select q.business_date, q.status, q.feed, q.branch_id, d.branch_name, s.reason
+select s.business_date, s.status, s.feed, s.branch_id, d.branch_name, s.rejected_reason as reason
 from bi.kpi_data_quality_daily q
-join bi.dim_branch d using (branch_id)
-left join ops.slice s on q.status = 'rejected' and (s.feed, s.branch_id, s.business_date, s.revision)
-    = (q.feed, q.branch_id, q.business_date, q.revision)
-where q.status in ('missing', 'rejected') or (q.status = 'late' and q.business_date = %(day)s)
-order by q.status = 'missing', q.business_date desc, q.status, q.branch_id, q.feed
+cross join lateral (
+    select * from ops.slice_standing t
+    where (t.feed, t.branch_id, t.business_date) = (q.feed, q.branch_id, q.business_date)
+    offset 0  -- one slice at a time
+) s
+join bi.dim_branch d on d.branch_id = s.branch_id
+where (q.status in ('missing', 'rejected') or q.business_date = %(day)s)
+    and (s.status in ('missing', 'rejected') or (s.status = 'late' and s.business_date = %(day)s))
+order by s.status = 'missing', s.business_date desc, s.status, s.branch_id, s.feed
 """
 
 

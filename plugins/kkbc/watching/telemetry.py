@@ -1,7 +1,7 @@
 """Telemetry: figures of nights, sent by Airflow's own client for metrics: StatsD or OpenTelemetry, off by default.
 
-Airflow sends its own beside them: the stack and the containers are told the same address. The names are kkbc.*, under
-Airflow's prefix. Nothing but numbers is sent: no branch, no person, no reason.
+Airflow sends its own beside them, to the same address, which the stack and the containers are given. The names are
+kkbc.*, under Airflow's prefix. Nothing but numbers is sent: no branch, no person, no reason.
 """
 
 import logging
@@ -20,22 +20,19 @@ from kkbc.warehouse import connect
 
 log = logging.getLogger("kkbc.watching.telemetry")
 
-# What is counted of a night: by its business date, over all its runs; the age is that of what readers see.
+# Rows are those that the run brought; how slices and branches stand is that of its business date, after all its runs.
 _FIGURES = """
 select
-    (select coalesce(sum(s.rows_accepted), 0) from ops.slice s where s.run_id = r.run_id and s.status <> 'held'),
-    (select coalesce(sum(s.rows_quarantined), 0) from ops.slice s where s.run_id = r.run_id),
-    (select count(*) from ops.slice s where s.run_id = r.run_id and s.status = 'rejected'),
-    (select count(*) from ops.slice s where s.status = 'held'),
-    (select count(*) from ops.branch b where b.branch_id <> 'HQ'
-        and r.as_of between coalesce(b.active_from, r.as_of) and coalesce(b.active_to, r.as_of)
-        and not exists (select from ops.slice s where s.branch_id = b.branch_id and s.business_date = r.as_of
-            and s.status <> 'rejected')),
-    (select count(*) from (select distinct on (branch_id) outcome from ops.attempt a where a.run_id = r.run_id
-        order by branch_id, attempt_id desc) as latest where outcome in ('failed', 'killed')),
-    (r.outcome = 'published')::int,
-    (select extract(epoch from now() - published_at)::float8 from ops.publication order by publication_id desc limit 1)
-from ops.run r where r.run_id = %s
+    r.rows_loaded,
+    r.rows_quarantined,
+    (select count(*) from ops.slice_standing s where s.business_date = r.as_of and s.status = 'rejected'),
+    (select count(*) from ops.held_slice),
+    (select count(*) from ops.branch_standing b where b.business_date = r.as_of and b.is_missing),
+    (select count(*) from ops.branch_visit v where v.business_date = r.as_of and v.is_failed),
+    coalesce(p.as_of >= r.as_of, false)::int,
+    extract(epoch from now() - p.made_at)::float8
+from ops.run_summary r left join ops.publication_live p on true
+where r.run_id = %s
 """
 _NAMES = (
     "rows_loaded",
@@ -49,11 +46,8 @@ _NAMES = (
 )
 
 _SECONDS = """
-select 'pull', extract(epoch from max(finished_at) - min(started_at))::float8 from ops.attempt
-where run_id = %(run_id)s having count(finished_at) > 0
-union all
-select step, sum(extract(epoch from finished_at - started_at))::float8 from ops.step
-where run_id = %(run_id)s and finished_at is not null group by step
+select step, sum(seconds)::float8 from ops.run_step where run_id = %(run_id)s and seconds is not null
+group by step order by min(position)
 """
 
 
@@ -64,7 +58,7 @@ def night_figures(conn: psycopg.Connection, run_id: str) -> dict[str, float]:
         return {}
     figures = {f"night.{name}": float(value) for name, value in zip(_NAMES, row, strict=True) if value is not None}
     stages = conn.execute(_SECONDS, {"run_id": run_id}).fetchall()
-    return figures | {f"stage.{step}_seconds": float(seconds) for step, seconds in stages if seconds is not None}
+    return figures | {f"stage.{step}_seconds": float(seconds) for step, seconds in stages}
 
 
 def emit_night(run_id: str) -> None:
@@ -114,7 +108,7 @@ def _send(figures: Mapping[str, float]) -> None:
 
 @cache
 def _client(sink: str) -> Any:
-    """Airflow's client for metrics, told where to send to; once a process and sink."""
+    """Airflow's client for metrics, set to send to `sink`; once a process and sink."""
     choose_airflow_home()
     os.environ |= {f"AIRFLOW__METRICS__{name.upper()}": value for name, value in airflow_options(sink).items()}
     os.environ |= exporter_environment(sink)

@@ -222,6 +222,22 @@ def endless_sftp_listing(root: Path) -> Iterator[Attack]:
 
 
 @contextmanager
+def names_in_one_answer(root: Path) -> Iterator[Attack]:
+    """A day with 300,000 names in one answer; of it nothing more is said, not even that it is closed."""
+    deliveries(root)
+    answer = struct.pack(">I", 300_000) + (text(b"") * 2 + struct.pack(">I", 0)) * 300_000
+
+    def misbehave(files: _Files, kind: int, number: bytes, path: Path, rest: bytes) -> bool:
+        if kind == READDIR and path.name == DAY.isoformat():
+            files.send(NAME, number + answer)
+            return True
+        return kind == CLOSE and path.name == DAY.isoformat()
+
+    with _sftp(root, misbehave) as attack:
+        yield attack
+
+
+@contextmanager
 def names_without_number(root: Path) -> Iterator[Attack]:
     """A listing that says that it has 4,294,967,295 names, and has none."""
     deliveries(root)

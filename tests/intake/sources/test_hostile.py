@@ -156,6 +156,7 @@ def test_an_answer_that_never_begins_ends_with_the_visits_time(
     [
         (hostile.endless_sftp_listing, "has more than 10000 files", 1200),
         (hostile.endless_s3_listing, "has more than 10000 files", 3000),
+        (hostile.names_in_one_answer, "has more than 10000 files", 0),
         (hostile.names_without_number, "answers nonsense", 0),
         (hostile.attributes_without_number, "answers nonsense", 0),
     ],

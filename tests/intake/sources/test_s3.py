@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.exchange.slices import Delivery, Entry
 from kkbc.intake.sources import Wanted
+from kkbc.intake.sources.bounds import Deadline
 from kkbc.intake.sources.s3 import S3Tree
 from kkbc.intake.sources.tree import TreeSource
 from tests.deliveries import deliver
@@ -187,6 +188,34 @@ def test_a_store_that_falls_silent(way: Way, line: Line, tmp_path: Path, after: 
     with closing(opened(way, seconds=0.5)) as source, pytest.raises(BranchTimeout, match="KC001 at 127"):
         fetch_big(source, tmp_path / "target")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "first", [b"HTTP/1.1 200 OK\r\nX-Header: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"]
+)
+def test_an_answer_in_drips_ends_with_the_visits_time(way: Way, first: bytes) -> None:
+    """Whether it is the header or what follows it, and though no single byte is late."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            client, _ = listener.accept()
+            with client, suppress(OSError):
+                client.recv(1 << 16)
+                client.sendall(first)
+                while True:
+                    client.sendall(b"x")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        way.fields["extra"]["endpoint_url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        tree = S3Tree(way.branch, way.connection, 20, 20, deadline=Deadline(1))
+        with (
+            closing(TreeSource(way.branch, tree)) as source,
+            pytest.raises(BranchTimeout, match="the visit took its 1 s"),
+        ):
+            list(source.manifests(EVER))
+        assert time.monotonic() - began < 5
 
 
 def test_a_listing_is_one_question_for_a_thousand_files_and_ends_with_the_last_day_wanted(

@@ -65,7 +65,7 @@ def reader(airflow: Airflow) -> Iterator[TestClient]:
         get_user: Reader,
         board.may_see: lambda: None,
         board.may_pull: lambda: None,
-        board.note_deed: lambda: None,
+        board.log_action: lambda: None,
         _get_session: lambda: airflow,
     }
     with TestClient(app, follow_redirects=False) as client:
@@ -168,7 +168,7 @@ def test_a_warehouse_of_an_older_program_says_what_mends_it(reader: TestClient, 
     from kkbc.warehouse import connect
 
     with connect() as conn:
-        conn.execute("alter table ops.attempt rename to attempt_of_old")
+        conn.execute("alter view ops.branch_visit rename to branch_visit_of_old")
     ops.run("night", DAY)
     answer = reader.get("/", headers=HTML)
     assert answer.status_code == 503

@@ -11,7 +11,7 @@ import pytest
 from kkbc.core.connections import Connection
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.watching.notifying.channels import LogChannel, SmtpChannel, WebhookChannel, open_channel, told
+from kkbc.watching.notifying.channels import LogChannel, SmtpChannel, WebhookChannel, error_line, open_channel
 from kkbc.watching.notifying.message import Message
 from tests.watching.notifying.receivers import mail_server, make_certificate, web_hook
 
@@ -81,19 +81,19 @@ def test_the_log_has_every_line(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == [MESSAGE.subject, "  Data per …", "  Baris"]
 
 
-def test_how_it_failed_is_told_without_secrets() -> None:
+def test_how_it_failed_is_said_without_secrets() -> None:
     with web_hook() as hook:
         hook.status = 500
         channel = WebhookChannel(Connection("chat", f"http://127.0.0.1:{hook.port}/secret-part"))
         with pytest.raises(Exception, match="secret-part") as caught:
             channel.send(MESSAGE)
-    assert told(caught.value) == "HTTPStatusError: 500"
+    assert error_line(caught.value) == "HTTPStatusError: 500"
     with mail_server() as server:
         server.refuse = "554 no ops@bpjs.example here"
         mail = SmtpChannel(Connection("mail", "127.0.0.1", server.port, extra={**EXTRA, "security": "none"}))
         with pytest.raises(Exception, match="no ops@bpjs") as caught:
             mail.send(MESSAGE)
-    assert told(caught.value) == "SMTPDataError: 554"
+    assert error_line(caught.value) == "SMTPDataError: 554"
 
 
 @pytest.mark.parametrize("notify", ["pigeon", "smtp:", "log,webhook"])

@@ -109,4 +109,4 @@ def test_the_end_of_a_night_survives_whatever_goes_wrong(
     assert notify_of_night("unknown") == []
     run("alter table ops.notification rename to elsewhere")
     assert notify_of_night("r") == []
-    assert ["nobody could be told" in message for message in caplog.messages] == [True, True]
+    assert ["no message of the night could be sent" in message for message in caplog.messages] == [True, True]

@@ -4,39 +4,42 @@ All that goes into a request comes from the connection. What the environment, fi
 machine's metadata service may hold for somebody else's access is never looked at.
 """
 
-import asyncio
 import os
 import re
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+import ssl
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import date
+from functools import cached_property
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from aiobotocore.httpsession import AIOHTTPSession
-from aiobotocore.session import AioSession
-from aiohttp import ClientError as TransferError
+import httpcore
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
+    ClientError,
     ConnectTimeoutError,
+    EndpointConnectionError,
     EndpointProviderError,
     HTTPClientError,
     ParamValidationError,
     ReadTimeoutError,
     SSLError,
 )
+from botocore.httpsession import get_cert_path
 from botocore.parsers import ResponseParserError
-from s3fs import S3FileSystem
+from botocore.session import Session
 
 from kkbc.core.clock import day_of
 from kkbc.core.connections import Connection
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable
 from kkbc.exchange.registry import Branch
 from kkbc.intake.sources.bounds import MOST_DAYS, MOST_FILES, Bounds, Deadline
+from kkbc.intake.sources.timed import TimedNetwork
 from kkbc.intake.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item
-
-_T = TypeVar("_T")
 
 _ROOT = re.compile(r"^s3://([^/]+)/?(.*)$")
 # A request is tried once more before the branch counts as down; the run itself tries again later.
@@ -49,11 +52,7 @@ _PAGES = 20_000
 
 
 class S3Tree:
-    """`extra.root`/{branch_id}/{YYYY-MM-DD}/ in a bucket. See Tree.
-
-    The file system runs on a loop of its own in the thread of the visit. That of fsspec would be a thread, which does
-    not survive the forks that tasks run in.
-    """
+    """`extra.root`/{branch_id}/{YYYY-MM-DD}/ in a bucket. Connects at the first call. See Tree."""
 
     def __init__(
         self,
@@ -82,30 +81,8 @@ class S3Tree:
                 "put that into login and password of the connection",
             )
         self.place = f"bucket {self.bucket} of branch {branch.branch_id} at {host or 'no address'}"
-        self._fs = S3FileSystem(
-            key=connection.login,
-            secret=connection.password,
-            endpoint_url=endpoint,
-            client_kwargs={"region_name": str(connection.extra.get("region_name") or "us-east-1")},
-            config_kwargs={
-                "connect_timeout": connect_seconds,
-                "read_timeout": read_seconds,
-                "retries": {"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-                # Stores of one's own seldom have a host name for each bucket.
-                "s3": {
-                    "addressing_style": connection.extra.get("addressing_style") or ("path" if endpoint else "auto")
-                },
-                # Not every store knows the newer checksums; the manifest has one of its own.
-                "response_checksum_validation": "when_required",
-                "http_session_cls": _BoundedSession,
-            },
-            session=_blind_session(),
-            asynchronous=True,
-            use_listings_cache=False,
-            skip_instance_cache=True,
-        )
-        self._fs.retries = 1  # those of the file system come on top of the client's
-        self._runner = asyncio.Runner()
+        self.endpoint = endpoint
+        self.seconds = {"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": None}
 
     def days(self, until: date) -> Iterator[tuple[date, list[Item] | Hidden]]:
         """See Tree. One listing, a thousand files a request, up to the last day that is wanted."""
@@ -126,36 +103,28 @@ class S3Tree:
         with self._told():
             try:
                 answer = self._call("get_object", Key=f"{self.prefix}{day}/{name}", Range=f"bytes=0-{most - 1}")
-            except FileNotFoundError as error:
-                if _code(error) == "NoSuchBucket":
-                    raise
-                raise FileGone from error
-            except PermissionError as error:
-                if _code(error) not in ("AccessDenied", "InvalidObjectState", "403"):
-                    raise
-                raise FileForbidden from error
-            except OSError as error:
-                if _code(error) not in ("InvalidRange", "416"):
-                    raise
-                return  # of nothing there is no first byte
-        body = answer["Body"]
-        try:
+            except ClientError as error:
+                if _code(error) in ("InvalidRange", "416"):
+                    return  # of nothing there is no first byte
+                if _status(error) == 404 and _code(error) != "NoSuchBucket":
+                    raise FileGone from error
+                if _code(error) in ("AccessDenied", "InvalidObjectState", "403"):
+                    raise FileForbidden from error
+                raise
+        with closing(answer["Body"]) as body:
             while most:
                 with self._told():
-                    block = self._run(_fill(body, min(BLOCK, most)))
+                    block = body.read(min(BLOCK, most))
                 if not block:
                     return
                 most -= len(block)
                 yield block
-        finally:
-            body.close()
 
     def close(self) -> None:
         """See Tree."""
-        with suppress(BotoCoreError, TransferError, OSError):
-            if self._fs._s3 is not None:
-                self._runner.run(self._fs._s3.close())
-        self._runner.close()
+        if "_client" in vars(self):
+            self._client.close()
+            self._line.close()
 
     def _keys(self, until: date) -> Iterator[tuple[str, str, str]]:
         """Day folder, rest of the name, and stamp of each object of the branch; a store lists them in order.
@@ -186,33 +155,44 @@ class S3Tree:
         raise BranchUnavailable(f"{self.place} lists its files without an end")
 
     def _call(self, operation: str, **arguments: str) -> Any:
-        return self._run(self._fs._call_s3(operation, Bucket=self.bucket, **arguments))
+        self.deadline.check(self.place)
+        return getattr(self._client, operation)(Bucket=self.bucket, **arguments)
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """What comes of it, in the time that the visit has left. Raises BranchTimeout."""
-
-        async def in_time() -> _T:
-            async with asyncio.timeout(self.deadline.left):
-                return await work
-
-        try:
-            return self._runner.run(in_time())
-        except TimeoutError:
-            self.deadline.check(self.place)
-            raise
+    @cached_property
+    def _client(self) -> Any:
+        session = _blind_session()
+        self._line = _Line(self.deadline, self.seconds, session.get_config_variable("ca_bundle") or get_cert_path(True))
+        client = session.create_client(
+            "s3",
+            aws_access_key_id=self.connection.login,
+            aws_secret_access_key=self.connection.password,
+            endpoint_url=self.endpoint,
+            region_name=str(self.connection.extra.get("region_name") or "us-east-1"),
+            config=Config(
+                retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+                # Stores of one's own seldom have a host name for each bucket.
+                s3={
+                    "addressing_style": self.connection.extra.get("addressing_style")
+                    or ("path" if self.endpoint else "auto")
+                },
+                # Not every store knows the newer checksums; the manifest has one of its own.
+                response_checksum_validation="when_required",
+            ),
+        )
+        client.meta.events.register("before-send.s3", self._line.send)
+        return client
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         mend = f"mend Airflow connection {self.connection.conn_id!r}, or have the branch permit listing and reading"
         try:
             yield
-        except (BranchTimeout, BranchUnavailable, FileGone, FileForbidden):
-            raise
-        except FileNotFoundError as error:
-            raise BranchRefused(f"{self.place} does not exist", mend) from error
-        except (PermissionError, SSLError) as error:
+        except ClientError as error:
+            raise self._refusal(error, mend) from error
+        except SSLError as error:
             raise BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend) from error
-        except (ConnectTimeoutError, ReadTimeoutError, TimeoutError) as error:
+        except (ConnectTimeoutError, ReadTimeoutError) as error:
+            self.deadline.check(self.place)
             raise BranchTimeout(f"{self.place} does not answer in time") from error
         except (
             ParamValidationError,
@@ -220,51 +200,119 @@ class S3Tree:
             ValueError,
         ) as error:  # an address or a bucket's name that cannot be one
             raise BranchRefused(f"{self.place} cannot be asked for ({_code(error)})", mend) from error
-        except (BotoCoreError, ResponseParserError, TransferError, OSError) as error:
-            if _is_our_mistake(error):
-                raise BranchRefused(f"{self.place} rejects the request ({_code(error)})", mend) from error
+        except (BotoCoreError, ResponseParserError, OSError) as error:
             raise BranchUnavailable(f"{self.place} cannot be read ({_code(error)})") from error
 
-
-class _BoundedSession(AIOHTTPSession):  # type: ignore[misc]
-    """Takes no answer in whole that is longer than a listing can be; files come in blocks."""
-
-    async def send(self, request: Any) -> Any:
-        """See AIOHTTPSession. Raises HTTPClientError for an answer without measure."""
-        is_file, request.stream_output = request.stream_output, True  # else all of it is read there
-        answer = await super().send(request)
-        if not is_file or answer.status_code >= 300:
-            answer._content = await _fill(answer.raw.content, _ANSWER_BYTES + 1)
-            if len(answer._content) > _ANSWER_BYTES:
-                answer.raw.close()
-                raise HTTPClientError(error="an answer without measure")
-        return answer
+    def _refusal(self, error: ClientError, mend: str) -> BranchRefused | BranchTimeout | BranchUnavailable:
+        """What an answer means that is not the one asked for: whether asking again would help."""
+        match _status(error):
+            case 404:
+                return BranchRefused(f"{self.place} does not exist", mend)
+            case 401 | 403:
+                return BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend)
+            case 400 if _code(error) == "RequestTimeout":
+                return BranchTimeout(f"{self.place} does not answer in time")
+            case status if 300 <= status < 500 and status not in (408, 429):
+                return BranchRefused(f"{self.place} rejects the request ({_code(error)})", mend)
+        return BranchUnavailable(f"{self.place} cannot be read ({_code(error)})")
 
 
-async def _fill(body: Any, size: int) -> bytes:
-    """The next block of an answer, empty at its end. Raises when the end comes before the length announced."""
-    block = bytearray()
-    while len(block) < size and (piece := await body.read(size - len(block))):
-        block += piece
-    return bytes(block)
+class _Line:
+    """Sends the requests that botocore signs, straight, on connections that end with the visit.
+
+    Those of botocore itself have a time for each step alone, which an answer in drips never exceeds.
+    """
+
+    def __init__(self, deadline: Deadline, seconds: dict[str, float | None], certificates: str) -> None:
+        self._seconds = seconds
+        authorities = ssl.create_default_context(cafile=certificates)
+        self._pool = httpcore.ConnectionPool(authorities, max_connections=1, network_backend=TimedNetwork(deadline))
+
+    def send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        """The answer, of which a file is still to be read. Raises errors of botocore, whose rules tell what is retried.
+
+        See botocore's event before-send.
+        """
+        parts = urlsplit(request.url)
+        host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
+        with _as_of_botocore(request.url):
+            answer = self._pool.handle_request(
+                httpcore.Request(
+                    request.method,
+                    request.url,
+                    headers=[("Host", host), *request.headers.items()],
+                    extensions={"timeout": self._seconds},
+                )
+            )
+        is_file = request.stream_output and answer.status < 300
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+        return AWSResponse(request.url, answer.status, headers, _Content(answer, request.url, is_file))
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        self._pool.close()
+
+
+class _Content:
+    """The content of an answer, as botocore reads it: files in blocks, anything else in whole and within bounds."""
+
+    def __init__(self, answer: httpcore.Response, url: str, is_file: bool) -> None:
+        self._answer = answer
+        self._url = url
+        self._is_file = is_file
+        self._chunks = answer.iter_stream()
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, no more than `size`; none at the end."""
+        with _as_of_botocore(self._url):
+            self._rest = self._rest or next(self._chunks, b"")
+        block, self._rest = self._rest[:size], self._rest[size:]
+        return block
+
+    def stream(self) -> Iterator[bytes]:
+        """All of it. Raises HTTPClientError for an answer without measure: no listing is as long."""
+        came = 0
+        with closing(self):
+            while block := self.read(BLOCK):
+                came += len(block)
+                if came > _ANSWER_BYTES and not self._is_file:
+                    raise HTTPClientError(error="an answer without measure")
+                yield block
+
+    def close(self) -> None:
+        """Gives the connection back, for the next request when all of the answer was read."""
+        self._answer.close()
+
+
+@contextmanager
+def _as_of_botocore(url: str) -> Iterator[None]:
+    """Turns the errors of a connection into those that botocore knows."""
+    try:
+        yield
+    except httpcore.ConnectTimeout as error:
+        raise ConnectTimeoutError(endpoint_url=url) from error
+    except httpcore.TimeoutException as error:
+        raise ReadTimeoutError(endpoint_url=url) from error
+    except httpcore.ConnectError as error:
+        kind = SSLError if isinstance(error.__cause__, ssl.SSLError) else EndpointConnectionError
+        raise kind(endpoint_url=url, error="") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise HTTPClientError(error=type(error).__name__) from error
 
 
 def _code(error: Exception) -> str:
     """What the store said, or what befell the request. The text of an error may repeat it, signature and all."""
-    answer = getattr(error.__cause__, "response", None)
-    return str(answer["Error"].get("Code")) if answer else type(error).__name__
+    return str(error.response["Error"].get("Code")) if isinstance(error, ClientError) else type(error).__name__
 
 
-def _is_our_mistake(error: Exception) -> bool:
-    """Whether the store sends us elsewhere or finds fault with the request: asking again would not help."""
-    answer = getattr(error.__cause__, "response", None)
-    status = answer["ResponseMetadata"].get("HTTPStatusCode", 500) if answer else 500
-    return 300 <= status < 500 and status not in (408, 429)
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 500))
 
 
-def _blind_session() -> AioSession:
+def _blind_session() -> Session:
     """A session that takes nothing from the environment or from files but a bundle of certificates to trust."""
-    session = AioSession()
+    session = Session()
     for name, (_, _, default, conversion) in session.SESSION_VARIABLES.items():
         if name != "ca_bundle":
             session.session_var_map[name] = (None, None, default, conversion)

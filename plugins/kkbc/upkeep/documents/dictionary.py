@@ -2,14 +2,10 @@
 
 import re
 from html import escape
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from kkbc.upkeep.documents.pages import page, paragraphs, table
 
-MEANINGS = Path(__file__).with_name("kamus-data.yml")
 HEADS = ["Nama", "Label", "Arti", "Satuan", "Kapan kosong"]
 SCHEMAS = {
     "bi": "skema bi, untuk dasbor",
@@ -26,46 +22,55 @@ _KINDS = {
 
 
 def dictionary_page(manifest: dict[str, Any]) -> str:
-    """The page, of dbt's manifest. Where Indonesian words are missing, the English ones stand, marked as such."""
+    """The page, of dbt's manifest. Where an Indonesian text is missing, the English one stands, marked as such."""
     models = [node for node in manifest["nodes"].values() if "publish" in node.get("meta", {})]
-    meanings: dict[str, Any] = yaml.safe_load(MEANINGS.read_text(encoding="utf-8"))
     intro = paragraphs(
         "Setiap tabel yang diterbitkan dan setiap kolomnya. Token peserta menggantikan NIK; NIK, nama, dan kontak tidak"
         " ada dalam tabel mana pun.",
         "Label ialah nama untuk dasbor. Hari ialah hari kalender Asia/Jakarta, kecuali disebut lain.",
     )
-    ordered = sorted(models, key=lambda model: (model["path"].split("/")[0] != "kpis", model["path"]))
-    return page("Kamus data", "\n".join([intro, *(_section(model, meanings) for model in ordered)]))
+    ordered = sorted(models, key=lambda model: (model["name"].startswith(("dim_", "fct_")), model["name"]))
+    return page("Kamus data", "\n".join([intro, *(_section(model, manifest["docs"]) for model in ordered)]))
 
 
-def _section(model: dict[str, Any], meanings: dict[str, Any]) -> str:
+def indonesian(column: dict[str, Any], docs: dict[str, Any]) -> str | None:
+    """The Indonesian text of a column of dbt's manifest.
+
+    It is the column's own (`description_id` in its meta), else that of the doc block which its English text comes from:
+    of the block `aktif` it is the block `aktif__id`. None when it has neither. `docs`: the manifest's doc blocks.
+    """
+    if told := column["meta"].get("description_id"):
+        return str(told)
+    blocks = [docs.get(f"{block}__id") for block in column["doc_blocks"]]
+    return str(blocks[0]["block_contents"]) if len(blocks) == 1 and blocks[0] else None
+
+
+def _section(model: dict[str, Any], docs: dict[str, Any]) -> str:
     meta, name = model["meta"], model["name"]
     key = meta["primary_key"]
-    told = meanings["tables"].get(name) or _english(model["description"].partition("```")[0].strip())
+    told = escape(meta.get("description_id", "")) or _english(model["description"].partition("```")[0].strip())
     where = "; ".join(SCHEMAS[schema] for schema in meta["publish"])
     columns = model["columns"].values()
     return (
         f'<h2 id="{name}">{escape(meta["label_id"])} <code>{name}</code></h2>\n<p>{told}</p>\n'
         f"<p>{where}. Satu baris per <code>{', '.join(key)}</code>.</p>\n"
-        + table(HEADS, [_row(name, column, key, meanings["columns"]) for column in columns])
+        + table(HEADS, [_row(column, key, docs) for column in columns])
     )
 
 
-def _row(model: str, column: dict[str, Any], key: list[str], meanings: dict[str, Any]) -> list[str]:
-    name, description = column["name"], column["description"]
-    told = meanings.get(f"{model}.{name}") or meanings.get(name) or {}
-    english, _, rest = description.partition("; null ")
+def _row(column: dict[str, Any], key: list[str], docs: dict[str, Any]) -> list[str]:
+    name, told = column["name"], indonesian(column, docs)
+    english, _, rest = column["description"].partition("; null ")
+    meaning, _, empty = (told or "").rstrip(".").partition("; kosong ")
     filled = name in key or any(
         constraint["type"] in ("not_null", "primary_key") for constraint in column["constraints"]
     )
-    meaning = escape(told["arti"]) if "arti" in told else _english(english.rstrip(".") + ".")
-    empty = escape(told["kosong"]) if "kosong" in told else _english(f"null {rest or '?'}")
     return [
         f"<code>{escape(name)}</code>",
         escape(column["meta"]["label_id"]),
-        meaning,
+        escape(meaning + ".") if meaning else _english(english.rstrip(".") + "."),
         unit(name, column["data_type"], column["meta"]["label_id"]),
-        "tidak pernah" if filled else empty,
+        "tidak pernah" if filled else escape(empty) if empty else _english(f"null {rest or '?'}"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the board answers to a browser: pages for whoever may see the runs of `pull_branches`, and one deed.
+"""What the board answers to a browser: pages for whoever may see the runs of `pull_branches`, and one action.
 
 Mounted into Airflow's web server, behind its login. Nothing is loaded from another host, and no page holds a person.
 """
@@ -62,6 +62,7 @@ LABELS: dict[str, str] = {
     "on_time": "Tepat waktu",
     "late": "Terlambat",
     "missing": "Belum ada",
+    "incomplete": "Belum lengkap",
     "held": "Ditahan",
     "rejected": "Ditolak",
     "not_expected": "Tidak dinanti",
@@ -88,7 +89,7 @@ def make_app() -> FastAPI:
 
 
 def same_origin(request: Request) -> None:
-    """Refuses a deed that another site's page asks for with the reader's cookie (403).
+    """Refuses an action that another site's page asks for with the reader's cookie (403).
 
     A request that brings its token itself needs no such proof.
     """
@@ -101,7 +102,7 @@ def same_origin(request: Request) -> None:
 
 
 def day_alone(request: Request) -> None:
-    """Refuses a deed that brings more than its day (422): Airflow's audit log reads all that comes with a request.
+    """Refuses an action that brings more than its day (422): Airflow's audit log reads all that comes with a request.
 
     It takes some parameters for its own columns, and expects them to fit.
     """
@@ -112,7 +113,7 @@ def day_alone(request: Request) -> None:
 may_see = requires_access_dag("GET", DagAccessEntity.RUN, DAG_ID)
 may_pull = requires_access_dag("POST", DagAccessEntity.RUN, DAG_ID)
 
-note_deed = action_logging("kkbc_pull_branch")
+log_action = action_logging("kkbc_pull_branch")
 
 _open = APIRouter()
 _behind_login = APIRouter(dependencies=[Depends(may_see)])
@@ -175,14 +176,14 @@ def show_log(request: Request, attempt_id: AttemptId, session: SessionDep) -> Re
 @_behind_login.post(
     "/branches/{branch_id}/pull",
     name="pull",
-    dependencies=[Depends(same_origin), Depends(may_pull), Depends(day_alone), Depends(note_deed)],
+    dependencies=[Depends(same_origin), Depends(may_pull), Depends(day_alone), Depends(log_action)],
 )
 def pull_again(
     request: Request, user: GetUserDep, session: SessionDep, branch_id: BranchId, day: Day
 ) -> RedirectResponse:
     """Triggers `pull_branches` for one branch; a build follows by itself when something new comes."""
-    wishes = night.pull_again(branch_id)
-    if wishes is None:
+    request_again = night.pull_again(branch_id)
+    if request_again is None:
         raise HTTPException(404, "Kantor itu belum pernah dikunjungi")
     dag = session.get(DagModel, DAG_ID)
     if dag is None or dag.is_stale or dag.is_paused:
@@ -192,7 +193,7 @@ def pull_again(
             DAG_ID,
             triggered_by=DagRunTriggeredByType.UI,
             triggering_user_name=user.get_name(),
-            conf=wishes,
+            conf=request_again,
             session=session,
         )
     except (AirflowException, ValueError) as error:
@@ -248,7 +249,7 @@ def _cannot(request: Request, error: Exception) -> Response:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    """A browser without a login is sent to it; all else is told in one line."""
+    """A browser without a login is sent to it; all else is answered in one line."""
     assert isinstance(error, AnyHTTPException)
     reads = request.method == "GET" and "text/html" in request.headers.get("accept", "")
     if error.status_code == 401 and reads:

@@ -1,6 +1,7 @@
 """One night of all branches, and one branch of a night: what came, what did not, who was visited.
 
-Read by role auditor; nothing personal in it. A night costs three statements, a branch five, however long the history.
+Read by role auditor from the views of `ops`, which say what each state means (docs/architecture.md, "Standing");
+nothing personal in it. A night costs three statements, a branch five, however long the history.
 """
 
 import csv
@@ -14,13 +15,13 @@ from psycopg.rows import dict_row
 
 from kkbc.core import clock
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc.exchange.contracts import feeds, is_expected
+from kkbc.exchange.contracts import feeds
 from kkbc.warehouse import connect
 
 DictConnection = psycopg.Connection[dict[str, Any]]
 
-# In the order in which a night's slices make a branch's state: the first that one of them is in.
-State = Literal["held", "rejected", "missing", "late", "on_time", "not_expected"]
+# Those of a branch, in the order in which its slices make it: see ops.branch_standing. A slice is never incomplete.
+State = Literal["held", "rejected", "missing", "incomplete", "late", "on_time", "not_expected"]
 STATES: tuple[State, ...] = get_args(State)
 
 HISTORY = timedelta(days=27)
@@ -31,10 +32,10 @@ VISITS_SHOWN = 30
 class BranchState:
     """How a branch stands on one night.
 
-    state: that of its worst slice; missing when one of them is. feeds: state by feed. rows, quarantined: rows sent and
-    quarantined of the revisions in force, or held. history: rows in force of the last 28 business dates, None where
-    nothing is. visits, last_visit, last_outcome: of the runs for this night, None when there was none. has_log: Airflow
-    made the last visit, and has its log.
+    state: what asks most of an operator. is_missing, feeds_missing, is_late: what the state may hide behind a worse
+    one. feeds: state by feed. rows, quarantined: rows sent and quarantined of the revisions held or in force. history:
+    rows in force of the last 28 business dates, None where nothing is. visits, last_visit, last_outcome, last_reason:
+    of the runs for this night, None when there was none. has_log: Airflow made the last visit, and has its log.
     """
 
     branch_id: str
@@ -46,9 +47,15 @@ class BranchState:
     rows: int
     quarantined: int
     history: tuple[int | None, ...]
+    is_expected: bool = False
+    is_missing: bool = False
+    is_late: bool = False
+    feeds_missing: tuple[str, ...] = ()
     visits: int = 0
     last_visit: int | None = None
     last_outcome: str | None = None
+    last_reason: str | None = None
+    is_failed: bool = False
     has_log: bool = False
 
     @property
@@ -61,8 +68,8 @@ class BranchState:
 class Night:
     """A night on the board. `first` and `latest` bound the nights that were run, None before the first one.
 
-    published_as_of, published_at: what BI sees now, None before the first publication. alert: what the operator was
-    told after the latest pulls of this night.
+    published_as_of, published_at: what BI sees now, None before the first publication. alert: the message to the
+    operator after the latest pulls of this night.
     """
 
     day: date
@@ -131,20 +138,18 @@ def visit(attempt_id: int) -> tuple[str, str] | None:
     """The run and the branch of a visit that Airflow made; None for any other."""
     with connect("auditor") as conn:
         return conn.execute(
-            "select a.run_id, a.branch_id from ops.attempt a join ops.run r using (run_id)"
-            " where a.attempt_id = %s and r.mode = 'airflow'",
-            [attempt_id],
+            "select run_id, branch_id from ops.visit where attempt_id = %s and mode = 'airflow'", [attempt_id]
         ).fetchone()
 
 
 def pull_again(branch_id: str) -> dict[str, Any] | None:
     """The parameters of `pull_branches` that visit one branch as the latest night did; None when it is unknown.
 
-    The night is the latest one, whichever is looked at: a visit takes whatever is outstanding, of any day, while a run
-    for an earlier day would take the marts back to it.
+    The night is the latest one, whichever the page shows: a visit takes whatever is outstanding, of any day, while a
+    run for an earlier day would take the marts back to it.
     """
     with connect("auditor") as plain_conn:
-        found = _as_dicts(plain_conn).execute(_LATEST_WISHES, [branch_id]).fetchone()
+        found = _as_dicts(plain_conn).execute(_LATEST_REQUEST, [branch_id]).fetchone()
     if found is None:
         return None
     return {
@@ -167,39 +172,34 @@ def _night(conn: DictConnection, day: date | None, branch_id: str | None = None)
     day = day or facts["latest"] or clock.latest_due(clock.now())
     if facts["latest"] is None:
         return Night(day)
-    values = {
-        "day": day,
-        "due": clock.due_at(day),
-        "from": day - HISTORY,
-        "feeds": list(feeds("branch")),
-        "branch_id": branch_id,
-        "is_run": facts["first"] <= day <= facts["latest"],
-    }
+    values = {"day": day, "from": day - HISTORY, "branch_id": branch_id}
     visited = {row["branch_id"]: row for row in conn.execute(_LAST_VISITS, values)}
-    branches = [_state(day, row, visited.get(row["branch_id"], {})) for row in conn.execute(_STATES, values)]
+    branches = [_state(row, visited.get(row["branch_id"], {})) for row in conn.execute(_STATES, values)]
     return Night(day, branches=branches, **facts)
 
 
-def _state(day: date, row: dict[str, Any], last: dict[str, Any]) -> BranchState:
+def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
     name, kanwil_id, kanwil_name = _places().get(row["branch_id"], (row["branch_id"], "", "Tanpa kantor wilayah"))
-    states: dict[str, State] = {
-        feed: row["feeds"].get(feed, "missing" if row["is_expected"] and is_expected(feed, day) else "not_expected")
-        for feed in feeds("branch")
-    }
     by_day = dict(zip(row["days"] or [], row["rows_by_day"] or [], strict=True))
     return BranchState(
         branch_id=row["branch_id"],
         branch_name=name,
         kanwil_id=kanwil_id,
         kanwil_name=kanwil_name,
-        state=min(states.values(), key=STATES.index),
-        feeds=states,
+        state=row["state"],
+        feeds={feed: row["states"].get(feed, "not_expected") for feed in feeds("branch")},
         rows=row["rows"],
         quarantined=row["quarantined"],
         history=tuple(by_day.get(number) for number in range(HISTORY.days + 1)),
+        is_expected=row["is_expected"],
+        is_missing=row["is_missing"],
+        is_late=row["is_late"],
+        feeds_missing=tuple(row["feeds_missing"]),
         visits=last.get("visits", 0),
         last_visit=last.get("attempt_id"),
         last_outcome=last.get("outcome"),
+        last_reason=last.get("reason"),
+        is_failed=last.get("is_failed", False),
         has_log=last.get("mode") == "airflow",
     )
 
@@ -221,111 +221,68 @@ def _seed(name: str) -> list[dict[str, str]]:
 
 _FACTS: LiteralString = """
 select
-    coalesce(
-        (select value::date from ops.setting where name = 'first_business_date'),
-        -- A look into the index for each branch, for the whole of ops.slice would be read otherwise.
-        (select min(s.earliest) from ops.branch b cross join lateral (
-            select min(business_date) as earliest from ops.slice where branch_id = b.branch_id
-        ) s),
-        n.latest
-    ) as first,
-    n.latest,
+    n.first_business_date as first,
+    n.latest_business_date as latest,
     p.as_of as published_as_of,
     p.published_at,
-    (select alert from ops.run where as_of = coalesce(%(day)s, n.latest) order by started_at desc limit 1) as alert
-from (select max(as_of) as latest from ops.run) n
-left join (select as_of, published_at from ops.publication order by publication_id desc limit 1) p on true
+    (select alert from ops.night where business_date = coalesce(%(day)s, n.latest_business_date)) as alert
+from ops.night_span n left join ops.publication_live p on true
 """
 
-# A slice's state as in the mart kpi_data_quality_daily, with empty ones on time; held ones are beside the marts.
 _STATES: LiteralString = """
-with delivered as (
-    select
-        branch_id,
-        feed,
-        case
-            when bool_and(status = 'rejected') then 'rejected'
-            when bool_or(status = 'held') then 'held'
-            when min(sent_at) filter (where status <> 'rejected') > %(due)s then 'late'
-            else 'on_time'
-        end as state,
-        (array_agg(rows_sent order by revision desc) filter (where status in ('loaded', 'held')))[1] as rows,
-        (array_agg(rows_quarantined order by revision desc) filter (where status in ('loaded', 'held')))[1]
-            as quarantined
-    from ops.slice
-    where business_date = %(day)s and feed = any(%(feeds)s)
-        and branch_id = any(array(select branch_id from ops.branch))
-    group by branch_id, feed
-),
-tonight as (
-    select
-        branch_id,
-        jsonb_object_agg(feed, state) as feeds,
-        sum(coalesce(rows, 0))::bigint as rows,
-        sum(coalesce(quarantined, 0))::bigint as quarantined
-    from delivered group by branch_id
-),
-days as (
-    select branch_id, business_date - %(from)s::date as day, sum(rows_sent)::bigint as rows
-    from ops.slice
-    where business_date between %(from)s and %(day)s and feed = any(%(feeds)s) and status = 'loaded'
-        and branch_id = any(array(select branch_id from ops.branch))
-    group by branch_id, business_date
-),
-history as (
-    select branch_id, array_agg(day) as days, array_agg(rows) as rows_by_day from days group by branch_id
+with history as (
+    select branch_id, array_agg(business_date - %(from)s::date) as days, array_agg(rows) as rows_by_day
+    from ops.branch_rows
+    where business_date between %(from)s and %(day)s
+        and (%(branch_id)s::text is null or branch_id = %(branch_id)s)
+    group by branch_id
 )
 select
     b.branch_id,
-    %(is_run)s and %(day)s >= coalesce(b.active_from, '-infinity') and %(day)s <= coalesce(b.active_to, 'infinity')
-        as is_expected,
-    coalesce(t.feeds, '{}') as feeds,
-    coalesce(t.rows, 0) as rows,
-    coalesce(t.quarantined, 0) as quarantined,
+    coalesce(s.state, 'not_expected') as state,
+    coalesce(s.is_expected, false) as is_expected,
+    coalesce(s.is_missing, false) as is_missing,
+    coalesce(s.is_late, false) as is_late,
+    coalesce(s.feeds_missing, '{}') as feeds_missing,
+    coalesce(s.states, '{}') as states,
+    coalesce(s.rows_shown, 0) as rows,
+    coalesce(s.rows_quarantined_shown, 0) as quarantined,
     h.days,
     h.rows_by_day
 from ops.branch b
-left join tonight t using (branch_id)
-left join history h using (branch_id)
+left join ops.branch_standing s on s.branch_id = b.branch_id and s.business_date = %(day)s
+left join history h on h.branch_id = b.branch_id
 where %(branch_id)s::text is null or b.branch_id = %(branch_id)s
 order by b.branch_id
 """
 
 _LAST_VISITS: LiteralString = """
-select distinct on (a.branch_id)
-    a.branch_id, a.attempt_id, a.outcome, r.mode, count(*) over (partition by a.branch_id)::int as visits
-from ops.run r join ops.attempt a using (run_id)
-where r.as_of = %(day)s and (%(branch_id)s::text is null or a.branch_id = %(branch_id)s)
-order by a.branch_id, a.attempt_id desc
+select branch_id, attempt_id, outcome, reason, is_failed, mode, visits from ops.branch_visit
+where business_date = %(day)s and (%(branch_id)s::text is null or branch_id = %(branch_id)s)
 """
 
 _REVISIONS: LiteralString = """
 select
-    feed, revision, s.status, s.reason, s.detail, s.sent_at, s.rows_sent, s.rows_quarantined,
-    coalesce(h.reasons, '{}') as hold_reasons, h.release_why
-from ops.slice s left join ops.hold h using (feed, branch_id, business_date, revision)
+    feed, revision, status, reason, detail, sent_at, rows_sent, rows_quarantined, hold_reasons, release_why
+from ops.revision
 where branch_id = %(branch_id)s and business_date = %(day)s order by feed, revision desc
 """
 
 # Those made for the night, and those of later nights that brought something of it.
 _VISITS: LiteralString = """
 select
-    a.attempt_id, a.run_id, r.mode, r.as_of, a.started_at,
-    extract(epoch from a.finished_at - a.started_at)::float8 as seconds,
-    a.kind, a.outcome, a.slices, a.rows, a.reason, a.notes
-from ops.attempt a join ops.run r using (run_id)
-where a.branch_id = %(branch_id)s and a.run_id in (
-    select run_id from ops.run where as_of = %(day)s
+    attempt_id, run_id, mode, business_date as as_of, started_at, seconds, kind, outcome, slices, rows, reason, notes
+from ops.visit
+where branch_id = %(branch_id)s and run_id in (
+    select run_id from ops.run_summary where as_of = %(day)s
     union
-    select run_id from ops.slice where branch_id = %(branch_id)s and business_date = %(day)s
+    select run_id from ops.revision where branch_id = %(branch_id)s and business_date = %(day)s
 )
-order by a.attempt_id desc limit %(visits)s
+order by attempt_id desc limit %(visits)s
 """
 
-_LATEST_WISHES: LiteralString = """
-select r.as_of, r.source_root, r.ways
-from ops.run r
-where exists (select from ops.branch where branch_id = %s)
-    and exists (select from ops.attempt a where a.run_id = r.run_id)
-order by r.as_of desc, r.started_at desc limit 1
+_LATEST_REQUEST: LiteralString = """
+select as_of, source_root, ways from ops.run_summary
+where is_visiting and exists (select from ops.branch where branch_id = %s)
+order by as_of desc, started_at desc limit 1
 """

@@ -117,8 +117,8 @@ def open_channel(way: str) -> Channel:
     raise UserError(f"{way!r} is no channel", "KKBC_NOTIFY lists log, smtp:CONNECTION, webhook:CONNECTION")
 
 
-def told(error: Exception) -> str:
-    """How sending ended, in a line that holds no login, no address of a person and no secret part of a URL."""
+def error_line(error: Exception) -> str:
+    """Why sending failed, in a line without a login, the address of a person or a secret part of a URL."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, httpx.HTTPStatusError):

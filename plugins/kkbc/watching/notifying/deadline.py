@@ -1,4 +1,4 @@
-"""The deadline: by 05:00 Asia/Jakarta the business date of the day before is published, or the operators are told."""
+"""The deadline: by 05:00 Asia/Jakarta the business date of the day before is published, or a message goes out."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,15 +14,16 @@ def day_due(at: datetime) -> date:
 
 
 def check_deadline(at: datetime | None = None) -> dict[str, Any]:
-    """Tells the operators, once, when nothing is published of the business date that is due at `at` (None: now).
+    """Sends a message, once, when nothing is published of the business date that is due at `at` (None: now).
 
-    It asks what is published and nothing else, so that a night of which not even a run was begun is told of too.
+    It asks what is published and nothing else, so that a night of which not even a run was begun is reported too.
     Returns business_date, published, and the messages that went out or failed to. Raises UserError when the warehouse
     cannot be reached.
     """
     day = day_due(at or clock.now())
     with connect("auditor", autocommit=True) as conn:
-        row = conn.execute("select coalesce(max(as_of) >= %s, false) from ops.publication", [day]).fetchone()
+        # Not what is live: whoever rolled back since then knows.
+        row = conn.execute("select latest_as_of >= %s from ops.publication_live", [day]).fetchone()
         published = row is not None and bool(row[0])
         if not published:
             note(conn, day, "deadline")

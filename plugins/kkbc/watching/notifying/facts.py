@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from kkbc.core import local_airflow
 from kkbc.core.settings import get_settings
-from kkbc.watching.board.night import BranchState, branch_states
+from kkbc.watching.board.night import branch_states
 
 DictConnection = psycopg.Connection[dict[str, Any]]
 
@@ -23,12 +23,13 @@ _PERSONAL = re.compile(r"\d{9,}|\b[0-9a-f]{32}\b|\S+@\S+")
 
 @dataclass(frozen=True)
 class NightFacts:
-    """One night in figures.
+    """One night in figures, in the words of docs/architecture.md, "Standing".
 
     published: whether BI shows this business date, or a later one. live: the business date that BI shows. why: what
-    kept the night from being published. missing, late: branches by id with their name; partly: branches of which some
-    feeds are missing. rejected, held: slices with the reason. failed: branches that could not be visited, and how that
-    ended. quarantined: rows by code, the most frequent first. board, data_docs: where to look.
+    kept the night from being published. missing, late: branches by id with their name; incomplete: branches with the
+    feeds that are missing. rejected: slices with the reason; revisions_rejected: slices of which an earlier revision
+    stands, with the reason. held: slices of any day with the reason. failed: branches that could not be
+    visited, and how that ended. quarantined: rows by code, the most frequent first. board, data_docs: links.
     """
 
     business_date: date
@@ -39,9 +40,10 @@ class NightFacts:
     why: str | None = None
     branches: int = 0
     missing: dict[str, str] = field(default_factory=dict)
-    partly: dict[str, str] = field(default_factory=dict)
+    incomplete: dict[str, str] = field(default_factory=dict)
     late: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
+    revisions_rejected: dict[str, str] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     quarantined: dict[str, int] = field(default_factory=dict)
@@ -77,67 +79,59 @@ def without_persons(text: str, length: int = 240) -> str:
 
 
 def _gather(conn: DictConnection, day: date) -> NightFacts:
-    live = conn.execute(_LIVE).fetchone()
     values: dict[str, Any] = {"day": day}
+    live = conn.execute(_LIVE).fetchone()
+    night = conn.execute(_NIGHT, values).fetchone()
     published = live is not None and live["as_of"] >= day
-    build = conn.execute(_BUILD, values).fetchone()
-    states = branch_states(day).branches
-    expected = [branch for branch in states if branch.state != "not_expected"]
+    branches = branch_states(day).branches
+    rejected: dict[bool, dict[str, str]] = {True: {}, False: {}}
+    for row in conn.execute(_REJECTED, values):
+        rejected[row["is_rejected"]][row["slice"]] = row["reason"]
     return NightFacts(
         business_date=day,
         published=published,
         publication_id=live["publication_id"] if live and published else None,
         published_at=live["published_at"] if live and published else None,
         live=live["as_of"] if live else None,
-        why=None if published else _why(conn, values, build),
-        branches=len(expected),
-        missing=_named(branch for branch in expected if _missing(branch) == len(branch.feeds)),
-        partly={
-            branch.branch_id: ", ".join(feed for feed, state in branch.feeds.items() if state == "missing")
-            for branch in expected
-            if 0 < _missing(branch) < len(branch.feeds)
+        why=None if published else _why(conn, night, live),
+        branches=sum(branch.is_expected for branch in branches),
+        missing={branch.branch_id: branch.branch_name for branch in branches if branch.is_missing},
+        incomplete={
+            branch.branch_id: ", ".join(feed for feed in branch.feeds if feed in branch.feeds_missing)
+            for branch in branches
+            if branch.feeds_missing and not branch.is_missing
         },
-        late=_named(branch for branch in expected if "late" in branch.feeds.values()),
-        rejected={row["slice"]: row["reason"] for row in conn.execute(_REJECTED, values)},
+        late={branch.branch_id: branch.branch_name for branch in branches if branch.is_late},
+        rejected=rejected[True],
+        revisions_rejected=rejected[False],
         held={row["slice"]: without_persons(row["reason"] or "") for row in conn.execute(_HELD)},
-        failed={row["branch_id"]: _kind(row["reason"]) for row in conn.execute(_UNVISITED, values)},
+        failed={row["branch_id"]: _kind(row["reason"]) for row in conn.execute(_FAILED, values)},
         quarantined={row["code"]: row["rows"] for row in conn.execute(_QUARANTINED, values | {"top": TOP_CODES})},
         board=_board(day),
-        data_docs=_data_docs(build["build_id"]) if build else None,
+        data_docs=_data_docs(night["build_id"]) if night and night["build_id"] else None,
     )
 
 
-def _missing(branch: BranchState) -> int:
-    return sum(state == "missing" for state in branch.feeds.values())
-
-
-def _named(branches: Any) -> dict[str, str]:
-    return {branch.branch_id: branch.branch_name for branch in branches}
-
-
-def _why(conn: DictConnection, values: dict[str, Any], build: dict[str, Any] | None) -> str:
+def _why(conn: DictConnection, night: dict[str, Any] | None, live: dict[str, Any] | None) -> str:
     """The cause in a line: of a failed expectation name and place, of an error its first words; no values of rows."""
-    if build is None:
-        ran = conn.execute(_RAN, values).fetchone()
-        return (
-            "penarikan berjalan, tetapi tidak ada pembangunan mart" if ran is not None else "malam ini tidak dijalankan"
-        )
-    if build["outcome"] == "gate_failed":
-        failed = conn.execute(_EXPECTATIONS, {"build_id": build["build_id"]}).fetchall()
+    if night is None:
+        return "malam ini tidak dijalankan"
+    build_id, outcome = night["build_id"], night["build_outcome"]
+    if build_id is None:
+        return "penarikan berjalan, tetapi tidak ada pembangunan mart"
+    if outcome == "gate_failed":
+        failed = conn.execute(_EXPECTATIONS, {"build_id": build_id}).fetchall()
         named = "; ".join(row["told"] for row in failed[:EXPECTATIONS_NAMED])
         more = f" dan {len(failed) - EXPECTATIONS_NAMED} lagi" if len(failed) > EXPECTATIONS_NAMED else ""
         cause = f"gerbang audit menghentikan publikasi: {named or 'lihat log'}{more}"
         return without_persons(cause, CAUSE_LENGTH)
-    if build["outcome"] == "failed":
-        said = conn.execute(_SAID, {"run_id": build["run_id"]}).fetchone()
+    if outcome == "failed":
         # What comes after the second colon may be a row that a test found.
-        cause = ":".join(str(said["reason"]).split(":")[:2]) if said and said["reason"] else "lihat log"
-        return without_persons(f"pembangunan {build['build_id']} gagal: {cause}")
-    if build["outcome"] == "published":
-        back = conn.execute(_ROLLED_BACK).fetchone()
-        if back is not None:
-            return without_persons(f"dikembalikan ke publikasi {back['restores']}: {back['why']}")
-    return f"pembangunan {build['build_id']} belum selesai"
+        cause = ":".join((night["build_failure"] or "lihat log").split(":")[:2])
+        return without_persons(f"pembangunan {build_id} gagal: {cause}")
+    if outcome == "published" and live is not None and live["restores"] is not None:
+        return without_persons(f"dikembalikan ke publikasi {live['restores']}: {live['why']}")
+    return f"pembangunan {build_id} belum selesai"
 
 
 def _kind(reason: str | None) -> str:
@@ -158,58 +152,33 @@ def _data_docs(build_id: int) -> str:
     return str(get_settings().home / "gx" / str(build_id) / "data_docs" / "index.html")
 
 
-_ROLLED_BACK: LiteralString = (
-    "select restores, why from ops.publication where restores is not null order by publication_id desc limit 1"
-)
+_LIVE: LiteralString = "select publication_id, as_of, published_at, restores, why from ops.publication_live"
 
-_LIVE: LiteralString = (
-    "select publication_id, as_of, published_at from ops.publication order by publication_id desc limit 1"
-)
-
-_BUILD: LiteralString = """
-select build_id, run_id, outcome from ops.build where as_of = %(day)s order by build_id desc limit 1
+_NIGHT: LiteralString = """
+select build_id, build_outcome, build_failure from ops.night where business_date = %(day)s
 """
-
-_RAN: LiteralString = "select from ops.run where as_of = %(day)s limit 1"
 
 _EXPECTATIONS: LiteralString = """
 select coalesce(told, concat_ws(' ', suite, column_name, slice, observed)) as told from ops.audit_result
 where build_id = %(build_id)s and not success and severity = 'fail' order by suite, expectation, slice
 """
 
-_SAID: LiteralString = """
-select detail ->> 'reason' as reason from ops.step
-where run_id = %(run_id)s and step = 'close_build' order by step_id desc limit 1
-"""
-
 _REJECTED: LiteralString = """
-select format('%%s %%s', branch_id, feed) as slice, reason from ops.slice s
-where business_date = %(day)s and status = 'rejected' and not exists (
-    select from ops.slice t where (t.feed, t.branch_id, t.business_date) = (s.feed, s.branch_id, s.business_date)
-        and t.revision >= s.revision and t.status <> 'rejected'
-)
-order by 1
+select format('%%s %%s', branch_id, feed) as slice, rejected_reason as reason, status = 'rejected' as is_rejected
+from ops.slice_standing where business_date = %(day)s and rejected_revision is not null order by 1
 """
 
 # Of any day: a held slice stays with the operators until somebody releases it.
 _HELD: LiteralString = """
-select format('%s %s %s', s.branch_id, s.feed, s.business_date) as slice, h.reasons[1] as reason
-from ops.slice s left join ops.hold h using (feed, branch_id, business_date, revision)
-where s.status = 'held' order by 1
+select format('%s %s %s', branch_id, feed, business_date) as slice, hold_reasons[1] as reason
+from ops.held_slice order by 1
 """
 
-_UNVISITED: LiteralString = """
-select branch_id, reason from (
-    select distinct on (a.branch_id) a.branch_id, a.outcome, a.reason
-    from ops.attempt a join ops.run r using (run_id)
-    where r.as_of = %(day)s order by a.branch_id, a.attempt_id desc
-) as latest
-where outcome in ('failed', 'killed') order by branch_id
+_FAILED: LiteralString = """
+select branch_id, reason from ops.branch_visit where business_date = %(day)s and is_failed order by branch_id
 """
 
 _QUARANTINED: LiteralString = """
-select code, count(*) as rows
-from ops.quarantine q join ops.slice s using (feed, branch_id, business_date, revision), unnest(q.errors) as code
-where s.business_date = %(day)s and s.status in ('loaded', 'held') and coalesce(q.closed_as, 'resolved') = 'resolved'
+select code, sum(rows)::bigint as rows from ops.quarantine_by_code where business_date = %(day)s
 group by code order by 2 desc, 1 limit %(top)s
 """

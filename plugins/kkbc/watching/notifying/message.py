@@ -13,7 +13,7 @@ NAMED = 12
 
 @dataclass(frozen=True)
 class Message:
-    """What is told. `key` is the same for one night and kind, so that a receiver knows a message that came twice."""
+    """What is sent. `key` is the same for one night and kind, so that a receiver knows a message that came twice."""
 
     key: str
     subject: str
@@ -53,10 +53,11 @@ def _details(facts: NightFacts) -> list[str]:
     of_all = f" dari {facts.branches}"
     found = [
         _line("Belum kirim", facts.missing, " ", of_all),
-        _line("Belum lengkap", facts.partly, ": ", ""),
+        _line("Belum lengkap", facts.incomplete, ": ", ""),
         _line("Terlambat", facts.late, " ", of_all),
         _line("Ditahan gerbang", facts.held, ": ", ""),
         _line("Ditolak", facts.rejected, ": ", ""),
+        _line("Revisi ditolak", facts.revisions_rejected, ": ", ""),
         _line("Gagal dikunjungi", facts.failed, ": ", ""),
     ]
     if facts.quarantined:
@@ -68,7 +69,7 @@ def _details(facts: NightFacts) -> list[str]:
 def _line(title: str, things: dict[str, str], between: str, of_all: str) -> str:
     if not things:
         return ""
-    named = [f"{thing}{between}{told}" if told else thing for thing, told in list(things.items())[:NAMED]]
+    named = [f"{thing}{between}{said}" if said else thing for thing, said in list(things.items())[:NAMED]]
     more = f", dan {len(things) - NAMED} lagi" if len(things) > NAMED else ""
     return f"{title} ({len(things)}{of_all}): {'; '.join(named)}{more}"
 

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect
-from kkbc.watching.notifying.channels import open_channel, told
+from kkbc.watching.notifying.channels import error_line, open_channel
 from kkbc.watching.notifying.facts import night_facts
 from kkbc.watching.notifying.message import Kind, Message, compose
 
@@ -43,11 +43,11 @@ class Notice:
 
 
 def notify(run_id: str | None = None, *, dry_run: bool = False) -> list[Notice]:
-    """Tells what came of the night of run `run_id` (None: of the latest), once, and sends what is still unsent.
+    """Sends one message on the night of run `run_id` (None: of the latest), once, and what is still unsent.
 
-    One message a night, when it is over, and a second one only when a night that was told as not published is published
-    after all. A run for an earlier business date than the latest tells nothing. With `dry_run` the message is composed
-    and returned, whether or not it was sent before, and nothing is sent or noted.
+    One message a night, when it is over, and a second one only when a night that was reported as not published is
+    published after all. A run for an earlier business date than the latest sends nothing. With `dry_run` the message is
+    composed and returned, whether or not it was sent before, and nothing is sent or noted.
     Raises UserError for a run that is not known, a setting that is wrong, and a warehouse that cannot be reached; never
     for a channel that fails, which is noted and returned.
     """
@@ -73,7 +73,7 @@ def notify_of_night(run_id: str) -> list[Notice]:
         return notify(run_id)
     except (UserError, psycopg.Error) as error:
         # No warning: a night that ends because the warehouse is gone says so itself, in one line.
-        log.info("nobody could be told of the night: %s", " ".join(str(error).split()))
+        log.info("no message of the night could be sent: %s", " ".join(str(error).split()))
         return []
 
 
@@ -115,7 +115,7 @@ def _send(conn: psycopg.Connection, notification_id: int) -> Notice | None:
         try:
             open_channel(way).send(Message(f"kkbc-{kind}-{day}", subject, body, facts))
         except Exception as failure:  # of whatever library the channel is made of; the night goes on
-            error = told(failure)
+            error = error_line(failure)
             log.warning("%s did not take the message of %s, it is tried again later: %s", way, day, error)
         conn.execute(
             "update ops.notification set attempts = attempts + 1, last_error = %s,"
@@ -126,9 +126,10 @@ def _send(conn: psycopg.Connection, notification_id: int) -> Notice | None:
 
 
 def _business_date(conn: psycopg.Connection, run_id: str | None) -> date | None:
-    """The night to tell of; None when there is none, or it is not the latest."""
+    """The night that the message is about; None when there is none, or it is not the latest."""
     row = conn.execute(
-        "select (select max(as_of) from ops.run), (select as_of from ops.run where run_id = %s)", [run_id]
+        "select latest_business_date, (select as_of from ops.run_summary where run_id = %s) from ops.night_span",
+        [run_id],
     ).fetchone()
     assert row is not None
     latest, own = row
@@ -140,20 +141,20 @@ def _business_date(conn: psycopg.Connection, run_id: str | None) -> date | None:
 
 
 def _under_way(conn: psycopg.Connection, day: date) -> bool:
-    row = conn.execute("select from ops.run where as_of = %s and outcome = 'running'", [day]).fetchone()
-    return row is not None
+    row = conn.execute("select is_under_way from ops.night where business_date = %s", [day]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _kind_due(conn: psycopg.Connection, day: date) -> Kind | None:
-    """What there is to say of a night, given what was said."""
+    """Which message is due on a night, given those there are."""
     row = conn.execute(
         "select coalesce(bool_or(published), false), count(*),"
-        " coalesce((select max(as_of) from ops.publication) >= %(day)s, false)"
+        " coalesce((select latest_as_of from ops.publication_live) >= %(day)s, false)"
         " from ops.notification where business_date = %(day)s and kind <> 'deadline'",
         {"day": day},
     ).fetchone()
     assert row is not None
-    told_as_published, messages, published = row
+    said_published, messages, published = row
     if not messages:
         return "night"
-    return "recovered" if published and not told_as_published else None
+    return "recovered" if published and not said_published else None

@@ -1,7 +1,7 @@
 """Which feeds there are stands in their contracts: no list of them in the warehouse (kkbc.warehouse.feeds makes it).
 
 Revision ID: 0018
-Revises: 0014
+Revises: 0016
 """
 
 from pathlib import Path
@@ -9,13 +9,13 @@ from pathlib import Path
 from alembic import op
 
 revision = "0018"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the table of feeds, and partitions go by the catalogue."""
+    """Widens the table of feeds, and partitions go by the catalogue."""
     _run("0018_feeds_by_contract.sql")
 
 

@@ -1,14 +1,30 @@
--- What the marts must know of a feed. `kkbc migrate` fills it from the contracts (kkbc.warehouse.feeds).
-create table ops.feed (
-    feed text primary key,
-    sender text not null check (sender in ('branch', 'head_office')),
-    has_nik boolean not null,
-    has_contact boolean not null,
-    expected_from date
-);
+-- What the marts must know of a feed. `kkbc migrate` fills it from the contracts (kkbc.warehouse.feeds), and nobody else.
+alter table ops.feed
+    add column has_nik boolean not null default false,
+    add column has_contact boolean not null default false,
+    add column expected_from date;
 comment on table ops.feed is
     'The feeds that have a contract. expected_from: the first business date that its senders owe it for; null: every one.';
-grant select on ops.feed to loader, transformer, auditor, publisher;
+revoke insert, delete on ops.feed from loader;
+revoke update (sender) on ops.feed from loader;
+grant select on ops.feed to transformer, publisher;
+
+-- A slice is expected from the day on that its feed is owed; the rest of the view stays as it is.
+do $$
+declare
+    found text := pg_get_viewdef('ops.slice_standing'::regclass);
+    made text := replace(found, 'f.sender = ''branch''::text',
+        'f.sender = ''branch''::text and (f.expected_from is null or f.expected_from <= n.first_business_date + number.number)');
+begin
+    if made = found then
+        raise exception 'ops.slice_standing is not as this migration knows it';
+    end if;
+    execute 'create or replace view ops.slice_standing as ' || made;
+end
+$$;
+
+-- It was a seed before.
+drop table if exists next.feeds;
 
 -- Partitions of every table that a feed has: those of raw and vault, as the catalogue has them. Vault first, then raw: the
 -- order in which loads lock them.

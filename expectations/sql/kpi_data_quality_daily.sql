@@ -1,0 +1,72 @@
+-- Each slice as the mart judges it, from the month before on, beside the slice in force as loaded; and the mart as a
+-- whole.
+with since as (
+    select greatest(day, first_business_date) as day, as_of, first_business_date
+    from audit.since
+    cross join audit.build
+),
+
+loaded as (
+    select feed, branch_id, business_date, rows_accepted as loaded_accepted, rows_quarantined as loaded_quarantined
+    from ops.slice
+    cross join since
+    where
+        slice.status = 'loaded'
+        and slice.feed <> 'target'
+        and slice.business_date between since.day and since.as_of
+        and slice.branch_id not in (select branch_id from audit.branches_ahead)
+),
+
+judged as (
+    select
+        feed || '/' || branch_id || '/' || cast(business_date as text) as slice,
+        mart.status,
+        mart.rows_sent,
+        mart.rows_accepted + mart.rows_quarantined as rows_accounted_for,
+        mart.rows_accepted,
+        mart.rows_quarantined,
+        mart.valid_nik_rate,
+        mart.contactable_rate,
+        loaded.loaded_accepted,
+        loaded.loaded_quarantined
+    from (
+        select *
+        from next.kpi_data_quality_daily
+        where business_date >= (select day from since)
+    ) as mart
+    full join loaded using (feed, branch_id, business_date)
+),
+
+whole as (
+    select
+        'kpi_data_quality_daily' as slice,
+        'on_time' as status,
+        (select count(*) from next.kpi_data_quality_daily) as rows,
+        (
+            -- Expected of a branch that was active, or come unexpected.
+            select count(*)
+            from (
+                select feeds.feed, branch.branch_id, cast(day.day as date) as business_date
+                from ops.branch
+                cross join generate_series(since.first_business_date, since.as_of, interval '1 day') as day (day)
+                cross join (values ('pendaftaran'), ('iuran'), ('kegiatan')) as feeds (feed)
+                where
+                    day.day >= coalesce(branch.active_from, day.day)
+                    and day.day <= coalesce(branch.active_to, day.day)
+                union
+                select feed, branch_id, business_date
+                from ops.slice
+                where
+                    feed <> 'target'
+                    and business_date between since.first_business_date and since.as_of
+                    and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
+            ) as wanted
+        ) as wanted_rows,
+        (select max(business_date) from next.kpi_data_quality_daily) as last_day,
+        since.as_of
+    from since
+)
+
+select *
+from judged
+full join whole using (slice, status)
