@@ -144,7 +144,11 @@ class Contract:
     @property
     def days(self) -> tuple[str, ...]:
         """The columns with the instant or day of what a row tells: it may not lie after the business date."""
-        return tuple(column.name for column in self.columns for check in column.checks if check.check == NOT_LATER)
+        return self.checked_by(NOT_LATER)
+
+    def checked_by(self, check: str) -> tuple[str, ...]:
+        """The columns that a kind of check applies to."""
+        return tuple(column.name for column in self.columns if any(rule.check == check for rule in column.checks))
 
 
 def feeds(sender: Sender | None = None, folder: Path | None = None) -> tuple[str, ...]:

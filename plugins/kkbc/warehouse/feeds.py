@@ -93,9 +93,14 @@ def view_columns(contract: Contract) -> Iterator[tuple[str, sql.Composable]]:
     for column in raw_columns(contract):
         if column.name in contract.days and contract.column(column.name).type == "timestamp":
             day = sql.SQL("(r.{} at time zone 'Asia/Jakarta')::date").format(sql.Identifier(column.name))
-            yield f"{column.name.removesuffix('_at')}_on", day
+            yield day_column(contract, column.name), day
         if column.name not in address:
             yield column.name, sql.Identifier("r", column.name)
+
+
+def day_column(contract: Contract, name: str) -> str:
+    """What the feed's view in audit calls the Jakarta day of that column, one of the contract's `days`."""
+    return name if contract.column(name).type == "date" else f"{name.removesuffix('_at')}_on"
 
 
 def _token(contract: Contract) -> tuple[TableColumn, ...]:
