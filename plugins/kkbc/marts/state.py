@@ -98,10 +98,11 @@ def digest(project: Path, paths: Iterable[Path]) -> str:
 
 
 def registry_digest(conn: psycopg.Connection) -> str:
-    """Digest of what the marts take from the branch registry."""
+    """Digest of what the marts take from the branch registry, and of who owes which feed since when."""
     row = conn.execute(
         "select coalesce(md5(string_agg(concat_ws('|', branch_id, timezone, tier, coalesce(active_from::text, '-'),"
-        " coalesce(active_to::text, '-')), ';' order by branch_id)), '') from ops.branch"
+        " coalesce(active_to::text, '-')), ';' order by branch_id) || coalesce((select"
+        " string_agg(f::text, ';' order by feed) from ops.feed as f), '')), '') from ops.branch"
     ).fetchone()
     assert row is not None
     return str(row[0])

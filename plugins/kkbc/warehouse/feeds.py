@@ -196,7 +196,17 @@ def _make_view(conn: psycopg.Connection, contract: Contract) -> None:
 
 
 def _list(conn: psycopg.Connection, names: tuple[str, ...]) -> None:
-    """Brings ops.feed to the contracts; a row that says the same already is not touched."""
+    """Brings ops.feed to the contracts; a row that says the same already is not touched.
+
+    Raises UserError when slices of a feed are there and its contract is not: their rows could not be read again.
+    """
+    lost = conn.execute(
+        "select feed from ops.feed f where feed <> all(%s) and exists (select from ops.slice s where s.feed = f.feed)"
+        " order by 1",
+        [list(names)],
+    ).fetchall()
+    if lost:
+        raise UserError(f"feed {lost[0][0]} has slices in the warehouse and no contract", "restore its contract")
     conn.execute("delete from ops.feed where feed <> all(%s)", [list(names)])
     for contract in map(load_contract, names):
         conn.execute(
