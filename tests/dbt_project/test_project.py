@@ -16,7 +16,7 @@ import pytest
 from kkbc import publishing
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc.exchange.contracts import feeds, load_contract
+from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.reference import codes
 from kkbc.marts import runner
 from kkbc.marts import state as built_before
@@ -284,12 +284,6 @@ def test_no_person_reaches_the_dashboards() -> None:
 def test_closed_lists_are_those_of_the_contracts() -> None:
     channels = load_contract("pendaftaran").column("channel_code").checks
     assert {code for check in channels for code in check.params.get("values", [])} == codes("channels.code")
-    listed = {row["feed"]: row for row in seed("feeds")}
-    assert {feed for feed, row in listed.items() if row["sender"] == "branch"} == set(feeds("branch"))
-    assert {feed for feed, row in listed.items() if row["sender"] == "head_office"} == set(feeds("head_office"))
-    for feed, row in listed.items():
-        assert (row["has_nik"] == "true") == load_contract(feed).has_nik
-        assert (row["has_contact"] == "true") == bool(load_contract(feed).contacts)
 
 
 def test_seeds_are_built_only_when_they_changed(built: str) -> None:

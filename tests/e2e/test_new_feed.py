@@ -1,4 +1,4 @@
-"""A feed that the project has never seen: four new files, `kkbc migrate`, and the next night takes it in by every way."""
+"""A feed that the project has never seen: four new files, `kkbc migrate`, and a night takes it in by every way."""
 
 import csv
 import hashlib
@@ -32,9 +32,14 @@ OF_HEAD_OFFICE = "nomor:key,kantor:branch,bulan:month,plafon:amount,diubah:updat
 WAYS = {"KC001": "file", "KC002": "sftp", "KC003": "s3", "KC004": "http", "KC005": "postgres"}
 NIK = "117101120390{:04}"
 FIRST = {
-    "id": "B-1", "tanggal": "2023-12-11", "nik": NIK.format(1), "nama": "Orang Contoh", "telepon": "", "jumlah": "50000",
+    "id": "B-1",
+    "tanggal": "2023-12-11",
+    "nik": NIK.format(1),
+    "nama": "Orang Contoh",
+    "telepon": "",
+    "jumlah": "50000",
     "jenis": "TUNAI",
-}  # fmt: skip
+}
 # What becomes of each row, by the code that quarantines it; None: accepted.
 ROWS: list[tuple[dict[str, str], str | None]] = [
     ({}, "KEY_DUPLICATE"),
@@ -217,7 +222,11 @@ def test_a_feed_is_four_files(project: Project) -> None:
 def test_migrating_makes_it_known_to_the_warehouse(project: Project) -> None:
     assert project.rows("select count(*) from ops.feed where feed in ('bantuan', 'pagu')") == [(0,)]
     project.kkbc("migrate")
-    assert project.rows("select feed, sender, has_nik, has_contact, expected_from from ops.feed where feed in ('bantuan', 'pagu') order by 1") == [
+    listed = project.rows(
+        "select feed, sender, has_nik, has_contact, expected_from from ops.feed"
+        " where feed in ('bantuan', 'pagu') order by 1"
+    )
+    assert listed == [
         ("bantuan", "branch", True, True, DAY),
         ("pagu", "head_office", False, False, DAY),
     ]  # fmt: skip
@@ -255,9 +264,11 @@ def test_every_bad_row_is_in_quarantine_by_its_code(project: Project, night: str
         " where feed = 'bantuan' group by 1 order by 1"
     )
     assert found == [(branch_id, codes) for branch_id in WAYS]
-    assert project.rows("select distinct rows_sent, rows_accepted, rows_quarantined, rows_nik_valid, rows_contactable from ops.slice where feed = 'bantuan'") == [
-        (8, 2, 6, 7, 1)
-    ]  # fmt: skip
+    counted = project.rows(
+        "select distinct rows_sent, rows_accepted, rows_quarantined, rows_nik_valid, rows_contactable from ops.slice"
+        " where feed = 'bantuan'"
+    )
+    assert counted == [(8, 2, 6, 7, 1)]
 
 
 def test_persons_are_in_the_vault_and_nowhere_else(project: Project, night: str) -> None:
@@ -285,7 +296,10 @@ def test_the_gate_audited_it_and_the_marts_know_of_it(project: Project, night: s
         " and checkpoint = 'loaded_slices' group by 1 order by 1"
     )
     assert audited == [("bantuan", True, True), ("pagu", True, True)]
-    judged = project.rows("select branch_id, status, rows_accepted, valid_nik_rate, contactable_rate from bi.kpi_data_quality_daily where feed = 'bantuan' and branch_id < 'KC007' order by 1")  # fmt: skip
+    judged = project.rows(
+        "select branch_id, status, rows_accepted, valid_nik_rate, contactable_rate from bi.kpi_data_quality_daily"
+        " where feed = 'bantuan' and branch_id < 'KC007' order by 1"
+    )
     assert judged == [
         *((branch_id, "on_time", 2, 7 / 8, 0.5) for branch_id in WAYS),
         ("KC006", "missing", 0, None, None),

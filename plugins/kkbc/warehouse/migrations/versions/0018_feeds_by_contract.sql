@@ -26,9 +26,6 @@ $$;
 -- It was a seed before.
 drop table if exists next.feeds;
 
--- It was a seed before.
-drop table if exists next.feeds;
-
 -- Partitions of every table that a feed has: those of raw and vault, as the catalogue has them. Vault first, then raw: the
 -- order in which loads lock them.
 create or replace function ops.ensure_partitions(day date) returns void
