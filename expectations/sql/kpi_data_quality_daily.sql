@@ -12,7 +12,10 @@ loaded as (
     cross join since
     where
         slice.status = 'loaded'
-        and slice.feed in (select feed from ops.feed where sender = 'branch')
+        and slice.feed in (
+            select feed from ops.feed
+            where sender = 'branch'
+        )
         and slice.business_date between since.day and since.as_of
         and slice.branch_id not in (select branch_id from audit.branches_ahead)
 ),
@@ -58,7 +61,10 @@ whole as (
                 select feed, branch_id, business_date
                 from ops.slice
                 where
-                    feed in (select feed from ops.feed where sender = 'branch')
+                    feed in (
+                        select feed from ops.feed
+                        where sender = 'branch'
+                    )
                     and business_date between since.first_business_date and since.as_of
                     and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
             ) as wanted
