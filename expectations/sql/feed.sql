@@ -2,9 +2,9 @@
 -- that weekday and what lies in raw of it if it is in force; a row for each code of a closed list that occurs, and for
 -- each quarantine code. What does not look like a code is not shown, for it may be anything.
 --
--- Of the contract: feed, table, key, from_branch, has_token, amounts, closed_lists. Of the suite: `day`, the column
--- with the Jakarta day of what a row tells; `optional`, columns that may be missing; `own`, a file with columns of this
--- feed alone, a row a slice.
+-- Of the contract: feed, table, key, has_token, amounts, closed_lists; own_branch, days and changed_at: the columns
+-- with the delivering branch, the Jakarta days that may not lie after the business date, and the last change of a row.
+-- Of the suite: `optional`, columns that may be missing; `own`, a file with columns of this feed alone, a row a slice.
 with touched as materialized (
     select *
     from audit.slices
@@ -24,11 +24,18 @@ counted as (
         slice,
         count(*) as rows_lying,
         count(*) filter (where _load_id <> load_id or _revision <> revision) as of_another_load,
-        {% if from_branch %}
-        count(*) filter (where branch_id <> _branch_id) as of_another_branch,
-        count(*) filter (where {{ day }} > _business_date) as after_business_date,
-        count(*) filter (where updated_at > sent_at + interval '1 day') as changed_after_sending,
-        {% endif %}
+        count(*) filter (
+            where false{% for column in own_branch %} or {{ column }} <> _branch_id{% endfor %}
+
+        ) as of_another_branch,
+        count(*) filter (
+            where false{% for column in days %} or {{ column }} > _business_date{% endfor %}
+
+        ) as after_business_date,
+        count(*) filter (
+            where false{% for column in changed_at %} or {{ column }} > sent_at + interval '1 day'{% endfor %}
+
+        ) as changed_after_sending,
         {% if has_token %}
         count(*) filter (
             where length(participant_token) <> 32

@@ -79,7 +79,10 @@ whole as (
                 select branch_id
                 from ops.slice
                 where
-                    feed <> 'target'
+                    feed in (
+                        select feed from ops.feed
+                        where sender = 'branch'
+                    )
                     and business_date <= since.as_of
                     and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
             ) as known

@@ -12,7 +12,10 @@ loaded as (
     cross join since
     where
         slice.status = 'loaded'
-        and slice.feed <> 'target'
+        and slice.feed in (
+            select feed from ops.feed
+            where sender = 'branch'
+        )
         and slice.business_date between since.day and since.as_of
         and slice.branch_id not in (select branch_id from audit.branches_ahead)
 ),
@@ -49,15 +52,19 @@ whole as (
                 select feeds.feed, branch.branch_id, cast(day.day as date) as business_date
                 from ops.branch
                 cross join generate_series(since.first_business_date, since.as_of, interval '1 day') as day (day)
-                cross join (values ('pendaftaran'), ('iuran'), ('kegiatan')) as feeds (feed)
+                inner join ops.feed as feeds on feeds.sender = 'branch'
                 where
-                    day.day >= coalesce(branch.active_from, day.day)
+                    day.day >= coalesce(feeds.expected_from, day.day)
+                    and day.day >= coalesce(branch.active_from, day.day)
                     and day.day <= coalesce(branch.active_to, day.day)
                 union
                 select feed, branch_id, business_date
                 from ops.slice
                 where
-                    feed <> 'target'
+                    feed in (
+                        select feed from ops.feed
+                        where sender = 'branch'
+                    )
                     and business_date between since.first_business_date and since.as_of
                     and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
             ) as wanted

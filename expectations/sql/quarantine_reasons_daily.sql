@@ -17,7 +17,11 @@ sums as (
         where business_date >= (select day from audit.since)
     ) as quality
     full join reasons using (feed, branch_id, business_date)
-    where feed <> 'target'
+    where
+        feed in (
+            select feed from ops.feed
+            where sender = 'branch'
+        )
     group by feed, branch_id, business_date, quality.rows_quarantined
 ),
 

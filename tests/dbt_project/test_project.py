@@ -18,7 +18,6 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.reference import codes
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.marts import runner
 from kkbc.marts import state as built_before
 from kkbc.warehouse import connect
@@ -285,11 +284,6 @@ def test_no_person_reaches_the_dashboards() -> None:
 def test_closed_lists_are_those_of_the_contracts() -> None:
     channels = load_contract("pendaftaran").column("channel_code").checks
     assert {code for check in channels for code in check.params.get("values", [])} == codes("channels.code")
-    feeds = {row["feed"]: row for row in seed("feeds")}
-    assert {feed for feed, row in feeds.items() if row["sender"] == "branch"} == set(BRANCH_FEEDS)
-    assert {feed for feed, row in feeds.items() if row["sender"] == "head_office"} == set(HEAD_OFFICE_FEEDS)
-    for feed, row in feeds.items():
-        assert (row["has_nik"] == "true") == load_contract(feed).has_nik
 
 
 def test_seeds_are_built_only_when_they_changed(built: str) -> None:

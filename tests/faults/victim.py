@@ -244,9 +244,7 @@ def main(preload: list[str]) -> None:
     """Serves until standard input ends."""
     for module in preload:
         importlib.import_module(module)
-    contracts, slices = (importlib.import_module(f"kkbc.exchange.{name}") for name in ("contracts", "slices"))
-    for feed in (*slices.BRANCH_FEEDS, *slices.HEAD_OFFICE_FEEDS):
-        contracts.load_contract(feed)  # which remembers them
+    importlib.import_module("kkbc.exchange.contracts").feeds()  # which remembers the contracts
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from kkbc.core.settings import PROJECT_ROOT, get_settings
-from kkbc.exchange.contracts import load_contract
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.gate.context import write_context
 from kkbc.gate.limits import load_limits
 from kkbc.gate.suites import load_suites
@@ -94,7 +93,7 @@ def test_no_asset_reads_where_persons_are() -> None:
 
 def test_closed_lists_are_those_of_the_contracts(context: Any) -> None:
     """All of them, and none that is open: a code outside an open list is accepted with a warning."""
-    for feed in BRANCH_FEEDS:
+    for feed in feeds("branch"):
         listed = {
             expectation.row_condition.parameter: set(expectation.value_set)
             for expectation in context.suites.get(feed).expectations
@@ -119,7 +118,7 @@ def test_primary_keys_are_those_of_the_marts(context: Any) -> None:
 
 def test_every_feed_and_every_mart_of_kpis_has_its_suite(context: Any) -> None:
     suites = {suite.name for suite in context.suites.all()}
-    assert suites >= {*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS, *KPIS}
+    assert suites >= {*feeds(), *KPIS}
 
 
 def test_every_limit_is_used_and_every_parameter_has_one(written: Path) -> None:
@@ -129,7 +128,7 @@ def test_every_limit_is_used_and_every_parameter_has_one(written: Path) -> None:
 
 def test_what_holds_says_so_and_is_not_critical_besides(context: Any) -> None:
     holding = [e for s in context.suites.all() for e in s.expectations if (e.meta or {}).get("gate") == "hold"]
-    assert len(holding) == 2 * len(BRANCH_FEEDS)
+    assert len(holding) == 2 * len(feeds("branch"))
     assert {expectation.severity for expectation in holding} == {"warning"}
 
 

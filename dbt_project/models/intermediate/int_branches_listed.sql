@@ -8,7 +8,7 @@ slices as (
 ),
 
 feeds as (
-    select * from {{ ref('feeds') }}
+    select * from {{ ref('stg_feeds') }}
 ),
 
 delivered as (

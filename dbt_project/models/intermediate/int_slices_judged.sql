@@ -4,7 +4,7 @@ with branch_days as (
 ),
 
 feeds as (
-    select * from {{ ref('feeds') }}
+    select * from {{ ref('stg_feeds') }}
     where sender = 'branch'
 ),
 
@@ -58,7 +58,9 @@ delivered as (
             branch_days.branch_id = in_force.branch_id
             and branch_days.business_date = in_force.business_date
             and feeds.feed = in_force.feed
-    where branch_days.is_expected or revisions.feed is not null
+    where
+        revisions.feed is not null
+        or (branch_days.is_expected and coalesce(feeds.expected_from <= branch_days.business_date, true))
 )
 
 select

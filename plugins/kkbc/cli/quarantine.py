@@ -12,9 +12,7 @@ from kkbc.cli.console import number, out, print_json, say, who
 from kkbc.core.errors import UserError
 
 BranchOption = Annotated[str | None, typer.Option("--branch", metavar="KC044", help="Rows of this branch only.")]
-FeedOption = Annotated[
-    str | None, typer.Option("--feed", metavar="FEED", help="pendaftaran, iuran, kegiatan or target only.")
-]
+FeedOption = Annotated[str | None, typer.Option("--feed", metavar="FEED", help="One feed only, e.g. iuran.")]
 DateOption = Annotated[
     datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Rows of this business date only.")
 ]

@@ -1,31 +1,41 @@
 """The data contracts of the branch exchange, read from the ODCS files in `contracts/`.
 
-A contract says of each feed which columns come under which wire names, their exchange types, which are personal, and
-which checks with which code and severity apply. Reader, validator and loader take everything from here.
+A contract says who sends a feed and since when, which columns come under which wire names, their exchange types, which
+are personal, what raw holds in their place, and which checks with which code and severity apply. Which feeds there are,
+and everything that the engine knows of them, comes from here.
 """
 
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import yaml
-from open_data_contract_standard.model import DataQuality, OpenDataContractStandard, SchemaProperty
+from open_data_contract_standard.model import CustomProperty, DataQuality, OpenDataContractStandard, SchemaProperty
 from pydantic import ValidationError
 
 from kkbc.core.errors import UserError
 from kkbc.core.policies import UniqueKeyLoader
 from kkbc.core.settings import get_settings
-from kkbc.exchange.slices import RowCode
+from kkbc.exchange.slices import HEAD_OFFICE, RowCode
 
 ENGINE = "kkbc"
+
+UNIQUE_KEY = "unique_key"
+"""The one check over all rows of a slice: of the rows of a key, one is taken."""
+
+NOT_LATER = "not_after_business_date"
+"""The check that a date is not later than the business date."""
 
 REGISTRY = "registry.branch_id"
 """The reference of a check that is no table: the branch offices of the registry."""
 
 ExchangeType = Literal["text", "code", "date", "timestamp", "int", "idr", "month"]
 Severity = Literal["error", "warning"]
+Sender = Literal["branch", "head_office"]
 
+ENDING = ".odcs.yaml"
 _PERSONAL = {"personal", "identifier"}
 
 IDENTIFIER_LENGTH, TEXT_LENGTH = 200, 4_000
@@ -43,10 +53,20 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """What raw holds in place of a personal date: a column `name` with the `part` of it that is no person."""
+
+    name: str
+    part: Literal["year"]
+
+
+@dataclass(frozen=True)
 class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
-    `personal` columns live in landing and vault only. `lawful` are tokens for a missing value that are values here.
+    `personal` columns live in landing and vault only, but for what is `derived` from them. `is_nik`: it says whom a row
+    is about; `is_contact`: by it the person can be reached. `lawful` are tokens for a missing value that are values
+    here.
     `identifier` says that it is a key, a code or another identifier, `max_length` how many characters a value may have
     at most (Exchange rules 24, 26), `mark_digits` the length of the mark that stands for a person typed into it (None:
     that of kkbc.exchange.masking).
@@ -65,11 +85,23 @@ class Column:
     identifier: bool = False
     max_length: int = TEXT_LENGTH
     mark_digits: int | None = None
+    is_nik: bool = False
+    is_contact: bool = False
+    derived: Derived | None = None
+
+    @property
+    def always_there(self) -> bool:
+        """Whether an accepted row has a value in it."""
+        return self.required or self.default is not None
 
 
 @dataclass(frozen=True)
 class Contract:
-    """One feed's contract. `checks` span several columns of a row, or all rows of a slice (`unique_key`)."""
+    """One feed's contract. `checks` span several columns of a row, or all rows of a slice (`unique_key`).
+
+    `expected_from`: the first business date that its senders owe it for; None: every one. `position`: its place among
+    the feeds where people read of them, those without one last.
+    """
 
     feed: str
     table: str
@@ -77,6 +109,10 @@ class Contract:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     checks: tuple[Check, ...]
+    sender: Sender = "branch"
+    expected_from: date | None = None
+    position: int | None = None
+    description: str = ""
 
     def column(self, name: str) -> Column:
         """The column of that warehouse name; KeyError if there is none."""
@@ -91,9 +127,47 @@ class Contract:
         return any(column.personal for column in self.columns)
 
     @property
+    def nik(self) -> str | None:
+        """The column with the NIK of the person that a row is about; None: rows are about no person."""
+        return next((column.name for column in self.columns if column.is_nik), None)
+
+    @property
     def has_nik(self) -> bool:
         """Whether the rows are about persons, so that they get a participant token."""
-        return any(column.name == "nik" for column in self.columns)
+        return self.nik is not None
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """The columns by which the person can be reached."""
+        return tuple(column.name for column in self.columns if column.is_contact)
+
+    @property
+    def days(self) -> tuple[str, ...]:
+        """The columns with the instant or day of what a row tells: it may not lie after the business date."""
+        return self.checked_by(NOT_LATER)
+
+    def checked_by(self, check: str) -> tuple[str, ...]:
+        """The columns that a kind of check applies to."""
+        return tuple(column.name for column in self.columns if any(rule.check == check for rule in column.checks))
+
+
+def feeds(sender: Sender | None = None, folder: Path | None = None) -> tuple[str, ...]:
+    """The feeds that there are, those of `sender` alone when it is given: those with a contract in `folder`.
+
+    Raises UserError as load_contract does.
+    """
+    contracts = [load_contract(feed, folder) for feed in _names(folder or get_settings().contracts)]
+    contracts.sort(key=lambda contract: (contract.position is None, contract.position, contract.feed))
+    return tuple(contract.feed for contract in contracts if sender in (None, contract.sender))
+
+
+def feeds_of(branch_id: str) -> tuple[str, ...]:
+    """The feeds that `branch_id` sends: those of head office, or those of a branch."""
+    return feeds("head_office" if branch_id == HEAD_OFFICE else "branch")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name.removesuffix(ENDING) for path in folder.glob(f"*{ENDING}"))
 
 
 @cache
@@ -103,19 +177,20 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
     Raises UserError when there is no such contract or it does not keep to ODCS and to the project's vocabulary.
     """
     folder = folder or get_settings().contracts
-    path = folder / f"{feed}.odcs.yaml"
+    path = folder / f"{feed}{ENDING}"
     if not path.is_file():
-        known = ", ".join(sorted(p.name.removesuffix(".odcs.yaml") for p in folder.glob("*.odcs.yaml"))) or "none"
+        known = ", ".join(_names(folder)) or "none"
         raise UserError(f"unknown feed {feed!r}", f"contracts exist for: {known}; add {path} to make it known")
     try:
-        with path.open(encoding="utf-8") as file:
-            return _parse(feed, OpenDataContractStandard(**UniqueKeyLoader(file).get_single_data()))
+        return parse_contract(feed, path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
         raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
 
 
-def _parse(feed: str, document: OpenDataContractStandard) -> Contract:
+def parse_contract(feed: str, text: str) -> Contract:
+    """The contract of `feed` with this text. Raises ValueError, or what YAML and ODCS raise, when it is broken."""
+    document = OpenDataContractStandard(**UniqueKeyLoader(text).get_single_data())
     if not document.schema_ or len(document.schema_) != 1:
         raise ValueError("one schema object is expected")
     table = document.schema_[0]
@@ -128,6 +203,12 @@ def _parse(feed: str, document: OpenDataContractStandard) -> Contract:
     key = tuple(name for _, name in keyed)
     if not columns or not key:
         raise ValueError("properties and a primary key are expected")
+    if sum(column.is_nik for column in columns) > 1:
+        raise ValueError("one property may be of classification identifier: the NIK of whom a row is about")
+    custom = _custom(document.customProperties)
+    if custom.get("sender") not in get_args(Sender):
+        raise ValueError(f"a custom property sender is expected, one of: {', '.join(get_args(Sender))}")
+    since = custom.get("expected_from")
     return Contract(
         feed=feed,
         table=table.name,
@@ -135,13 +216,21 @@ def _parse(feed: str, document: OpenDataContractStandard) -> Contract:
         columns=columns,
         key=key,
         checks=tuple(_check(q) for q in table.quality or [] if q.engine == ENGINE),
+        sender=custom["sender"],
+        expected_from=None if since is None else date.fromisoformat(str(since)),
+        position=custom.get("position"),
+        description=table.description or "",
     )
+
+
+def _custom(properties: list[CustomProperty] | None) -> dict[str, Any]:
+    return {p.property: p.value for p in properties or [] if p.property is not None}
 
 
 def _column(prop: SchemaProperty) -> Column:
     if not prop.name or not prop.physicalName or prop.physicalType not in get_args(ExchangeType):
         raise ValueError(f"property {prop.name}: name, physicalName and a known physicalType are expected")
-    custom = {c.property: c.value for c in prop.customProperties or []}
+    custom = _custom(prop.customProperties)
     identifier = _is_identifier(prop)
     return Column(
         name=prop.name,
@@ -157,7 +246,18 @@ def _column(prop: SchemaProperty) -> Column:
         identifier=identifier,
         max_length=_max_length(prop, IDENTIFIER_LENGTH if identifier else TEXT_LENGTH),
         mark_digits=custom.get("mark_digits"),
+        is_nik=prop.classification == "identifier",
+        is_contact=bool(custom.get("contact")),
+        derived=_derived(prop, custom.get("derived")),
     )
+
+
+def _derived(prop: SchemaProperty, said: Any) -> Derived | None:
+    if said is None:
+        return None
+    if prop.classification not in _PERSONAL or prop.physicalType != "date" or said.get("part") != "year":
+        raise ValueError(f"property {prop.name}: derived is the year of a personal date: {{name: ..., part: year}}")
+    return Derived(**said)
 
 
 def _is_identifier(prop: SchemaProperty) -> bool:

@@ -18,10 +18,9 @@ import psycopg
 from kkbc.core import tokens
 from kkbc.core.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.exchange import nik
-from kkbc.exchange.contracts import REGISTRY, Column, Contract, load_contract
+from kkbc.exchange.contracts import REGISTRY, Column, Contract, feeds, load_contract
 from kkbc.exchange.reference import codes
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 
 MARK_DIGITS = 8
 NAME_CHARACTERS = 40
@@ -164,7 +163,7 @@ _EXCHANGE_WORDS = (
 def _known_words() -> frozenset[str]:
     """The words of the exchange's own names, in lower case."""
     words = set(_EXCHANGE_WORDS)
-    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
+    for feed in feeds():
         contract = load_contract(feed)
         words.add(feed)
         words.update(word for column in contract.columns for word in _WORD.findall(column.wire.lower()))

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-BRANCH_FEEDS = ("pendaftaran", "iuran", "kegiatan")
-HEAD_OFFICE_FEEDS = ("target",)
 HEAD_OFFICE = "HQ"
 
 # In the order in which they are looked for (Exchange rule 4): the first that is found is the reason.
@@ -45,11 +43,6 @@ RowCode = Literal[
     "NEGATIVE",
     "KEY_DUPLICATE",
 ]
-
-
-def feeds_of(branch_id: str) -> tuple[str, ...]:
-    """The feeds that `branch_id` sends: three for a branch, `target` for head office."""
-    return HEAD_OFFICE_FEEDS if branch_id == HEAD_OFFICE else BRANCH_FEEDS
 
 
 @dataclass(frozen=True, order=True)

@@ -16,9 +16,10 @@ from kkbc.core.errors import UserError
 from kkbc.core.policies import UniqueKeyLoader
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import Contract, load_contract
-from kkbc.exchange.slices import HEAD_OFFICE_FEEDS, RejectionReason, RowCode
+from kkbc.exchange.slices import RejectionReason, RowCode
 from kkbc.gate.checks import Check, Expectation, columns_of
 from kkbc.gate.queries import Mart, load_marts, render
+from kkbc.warehouse.feeds import day_column
 
 Checkpoint = Literal["loaded_slices", "built_marts"]
 
@@ -79,13 +80,15 @@ def _feed_suite(path: Path, project: Path) -> Suite:
     contract = load_contract(path.stem)
     file = _read(path, _SuiteFile)
     expectations = _expectations(file, path, project, contract)
-    from_branch = contract.feed not in HEAD_OFFICE_FEEDS
+    own_branch = contract.checked_by("delivering_branch")
     variables = {
         "feed": contract.feed,
         "table": contract.table,
         # A branch delivers its own rows only, so that its key is one without the branch.
-        "key": [name for name in contract.key if not from_branch or name != "branch_id"],
-        "from_branch": from_branch,
+        "key": [name for name in contract.key if name not in own_branch],
+        "own_branch": own_branch,
+        "days": [day_column(contract, name) for name in contract.days],
+        "changed_at": contract.checked_by("not_after_sent"),
         "has_token": contract.has_nik,
         "amounts": [c.name for c in contract.columns if c.type in ("int", "idr") and not c.personal],
         "closed_lists": list(_closed_lists(contract)),

@@ -1,5 +1,6 @@
 """The judged rows of a slice being taken in, part by part, on disk but for the only part of a short slice."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from kkbc.intake.validation import Judged
 class Parts:
     """Parts of a slice in the order of its file, kept as pairs of Parquet files in `folder`.
 
-    The first one stays in memory until a second comes, so that a short slice is never read back.
+    `contacts` are those of the contract. The first part stays in memory until a second comes, so that a short slice is
+    never read back.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, contacts: Sequence[str]) -> None:
         self._folder = folder
+        self._contacts = contacts
         self._only: Judged | None = None
         self._counts: list[Counts] = []
 
@@ -30,7 +33,7 @@ class Parts:
             self._write(0, self._only)
             self._only = None
         number = len(self)
-        self._counts.append(Counts.of(part.accepted, part.quarantined, part.nik_valid))
+        self._counts.append(Counts.of(part.accepted, part.quarantined, part.nik_valid, self._contacts))
         if number == 0:
             self._only = part
         else:
@@ -52,7 +55,7 @@ class Parts:
     def replace(self, number: int, part: Judged) -> None:
         """Puts other rows in the place of a part's."""
         part = replace(part, nik_valid=self._counts[number].nik_valid)
-        self._counts[number] = Counts.of(part.accepted, part.quarantined, part.nik_valid)
+        self._counts[number] = Counts.of(part.accepted, part.quarantined, part.nik_valid, self._contacts)
         if self._only is not None:
             self._only = part
         else:

@@ -107,7 +107,7 @@ def judge_rows(
 
     Of the rows that have no other error and the same key, one is accepted (Exchange rule 3).
     """
-    parts, keys = Parts(folder), RepeatedKeys(contract)
+    parts, keys = Parts(folder, contract.contacts), RepeatedKeys(contract)
     for batch in batches:
         part = _judge(batch, contract, context, key)
         parts.append(part)
@@ -141,8 +141,8 @@ def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes
     """Every row of a batch, keys that come twice in it set apart, the others with their token."""
     part = judge(batch, contract, context)
     part = set_aside(part, duplicate_lines(part.accepted, contract), contract)
-    if contract.has_nik:
-        part = replace(part, accepted=part.accepted.with_columns(tokens.tokens(part.accepted["nik"], key)))
+    if contract.nik is not None:
+        part = replace(part, accepted=part.accepted.with_columns(tokens.tokens(part.accepted[contract.nik], key)))
     return part
 
 

@@ -1,6 +1,6 @@
 """The judged rows of one slice, and how many of them are what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,8 +10,8 @@ import polars as pl
 class Counts:
     """How many rows of a slice are what. `warnings` counts pairs of accepted row and code (KPI rule 18).
 
-    nik_valid: rows sent whose NIK earns no error; None for feeds without NIK. contactable: accepted rows with phone or
-    e-mail; None for feeds that have neither.
+    nik_valid: rows sent whose NIK earns no error; None for feeds without NIK. contactable: accepted rows by which
+    the person can be reached; None for feeds without contacts.
     """
 
     accepted: int
@@ -21,9 +21,10 @@ class Counts:
     contactable: int | None
 
     @classmethod
-    def of(cls, accepted: pl.DataFrame, quarantined: pl.DataFrame, nik_valid: int | None) -> "Counts":
-        """The counts of some rows."""
-        contacts = [name for name in ("phone", "email") if name in accepted.columns]
+    def of(
+        cls, accepted: pl.DataFrame, quarantined: pl.DataFrame, nik_valid: int | None, contacts: Sequence[str]
+    ) -> "Counts":
+        """The counts of some rows; `contacts`: the columns by which a person can be reached."""
         reachable = pl.any_horizontal(pl.col(contacts).is_not_null()).sum() if contacts else pl.lit(0)
         warnings, contactable = accepted.select(pl.col("_warnings").list.len().sum(), reachable.alias("reachable")).row(
             0

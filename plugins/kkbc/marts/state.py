@@ -111,11 +111,12 @@ def digest(project: Path, paths: Iterable[Path]) -> str:
 
 
 def registry_digest(conn: psycopg.Connection) -> str:
-    """Digest of what the marts take from the branch registry."""
+    """Digest of what the marts take from the branch registry, and of who owes which feed since when."""
     row = conn.execute(
         "select coalesce(md5(string_agg(concat_ws('|', branch_id, timezone, tier, coalesce(active_from::text, '-'),"
         " coalesce(active_to::text, '-'), branch_name, kanwil_id, province_code, regency_code, lat, lng),"
-        " ';' order by branch_id)), '') from ops.branch"
+        " ';' order by branch_id) || coalesce((select string_agg(f::text, ';' order by feed) from ops.feed as f), '')),"
+        " '') from ops.branch"
     ).fetchone()
     assert row is not None
     return str(row[0])

@@ -11,11 +11,11 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.offices import office_of
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.marts import state
 from kkbc.nights.request import Mode, RunRequest, read_request, write_request
 from kkbc.nights.setup import check_setup, source_root
 from kkbc.warehouse import connect
+from kkbc.warehouse.feeds import check_made
 from kkbc.warehouse.kept import check_key, keep
 
 
@@ -50,6 +50,7 @@ def open_run(request: RunRequest, *, mode: Mode, run_id: str) -> Run:
     )
     with connect("loader") as conn:
         check_key(conn)
+        check_made(conn)
         _sync_registry(conn)
         if settled.first_business_date is not None:
             keep(conn, "first_business_date", settled.first_business_date.isoformat())
@@ -142,13 +143,7 @@ def _close_killed_runs(conn: psycopg.Connection, run_id: str, mode: Mode) -> Non
 
 
 def _sync_registry(conn: psycopg.Connection) -> None:
-    """The warehouse's copies of registry and feeds follow the files; what left these is no longer expected."""
-    senders = dict.fromkeys(BRANCH_FEEDS, "branch") | dict.fromkeys(HEAD_OFFICE_FEEDS, "head_office")
-    conn.execute("delete from ops.feed where not feed = any(%s)", [list(senders)])
-    conn.cursor().executemany(
-        "insert into ops.feed (feed, sender) values (%s, %s) on conflict (feed) do update set sender = excluded.sender",
-        list(senders.items()),
-    )
+    """The warehouse's copy of the registry follows the file; what left it is no longer expected."""
     offices = load_registry().offices
     conn.execute("delete from ops.branch where not branch_id = any(%s)", [[b.branch_id for b in offices]])
     with conn.cursor() as cursor:

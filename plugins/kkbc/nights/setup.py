@@ -10,10 +10,9 @@ from pathlib import Path
 from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.registry import Branch, load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.intake.validation import check_contract
 from kkbc.nights.request import RunRequest
 
@@ -40,7 +39,7 @@ def check_setup(request: RunRequest) -> list[str]:
 def check_contracts() -> None:
     """Checks the contract of each feed. Raises UserError for a broken contract or registry."""
     offices = frozenset(branch.branch_id for branch in load_registry().offices)
-    for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
+    for feed in feeds():
         check_contract(load_contract(feed), offices)
 
 

@@ -7,8 +7,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc.exchange import masking
-from kkbc.exchange.contracts import Contract, load_contract
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
+from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.warehouse.connection import connect
 
 DONE = "marked"
@@ -25,7 +24,7 @@ def mask_stored() -> int:
         if conn.execute("select from ops.setting where name = %s", [DONE]).fetchone() is not None:
             return 0
         count = 0
-        for feed in (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS):
+        for feed in feeds():
             contract = load_contract(feed)
             for column in masking.marked_columns(contract):
                 count += _replace(conn, ("raw", contract.table), column.name, contract)

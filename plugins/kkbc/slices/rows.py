@@ -17,10 +17,9 @@ from kkbc.exchange.contracts import Contract
 from kkbc.exchange.slices import Slice
 from kkbc.slices.record import SliceRecord
 from kkbc.warehouse.connection import as_user_error
+from kkbc.warehouse.feeds import TYPES
 
 ADDRESS = ("_business_date", "_branch_id", "_revision", "_line", "_load_id")
-# Array types of key columns by their types in the exchange; all others are text.
-_SQL_TYPES = {"date": "date", "month": "date", "timestamp": "timestamptz", "int": "bigint", "idr": "bigint"}
 
 
 def next_load_id(conn: psycopg.Connection) -> int:
@@ -57,9 +56,10 @@ def copy_rows(
         as_array("_warnings"),
     ]
     token = ["participant_token"] if contract.has_nik else []
-    if contract.has_nik and "birth_date" in personal:
-        lineage.append(pl.col("birth_date").dt.year().alias("birth_year"))
-        plain = ["birth_year", *plain]
+    for column in contract.columns:
+        if column.derived is not None:
+            lineage.append(pl.col(column.name).dt.year().alias(column.derived.name))
+            plain.append(column.derived.name)
     marked = masking.Marker(contract)
     count = 0
     for frame in accepted:
@@ -124,9 +124,7 @@ def accepted_with_keys_of(
     """The accepted rows of the slice that share a key with one of `passing`: the same columns, as raw has them."""
     if passing.is_empty():
         return passing
-    arrays = [
-        sql.SQL("%s::{}[]").format(sql.SQL(_SQL_TYPES.get(contract.column(name).type, "text"))) for name in contract.key
-    ]
+    arrays = [sql.SQL("%s::{}[]").format(sql.SQL(TYPES[contract.column(name).type])) for name in contract.key]
     rows = conn.execute(
         sql.SQL(
             "select {} from raw.{} where _branch_id = %s and _business_date = %s and ({}) in (select * from unnest({}))"

@@ -21,10 +21,9 @@ from kkbc.core.errors import UserError
 from kkbc.core.extensions import extensions
 from kkbc.core.home import OTHERS, open_to_others
 from kkbc.core.settings import PROJECT_ROOT, get_settings
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.offices import check_offices
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS
 from kkbc.gate.limits import load_limits
 from kkbc.intake.validation import check_contract
 from kkbc.upkeep.maintenance.policy import load_policy
@@ -131,11 +130,10 @@ def _folders() -> Iterator[Finding]:
 
 
 def _contracts() -> Iterator[Finding]:
-    feeds = (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS)
     offices = frozenset(branch.branch_id for branch in load_registry().offices)
-    for feed in feeds:
+    for feed in feeds():
         check_contract(load_contract(feed), offices)
-    versions = {f"{feed} {load_contract(feed).version}" for feed in feeds}
+    versions = {f"{feed} {load_contract(feed).version}" for feed in feeds()}
     yield Finding("contracts", "ok", ", ".join(sorted(versions)))
 
 

@@ -11,15 +11,16 @@ from sqlalchemy.exc import IntegrityError
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.warehouse import access, connection, server
+from kkbc.warehouse import access, connection, feeds, server
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate() -> None:
-    """Brings the warehouse to the newest schema, and readers under their limits. Needs the owner's login.
+    """Brings the warehouse to the newest schema with tables for every feed, and readers under their limits.
 
-    Raises UserError when the database cannot be reached or the login may not create roles and schemas.
+    Needs the owner's login. Raises UserError when the database cannot be reached, the login may not create roles and
+    schemas, a contract is broken, or a table does not fit the contract of its feed (see kkbc.warehouse.feeds).
     """
     connection.connect().close()
     engine = create_engine("postgresql+psycopg://", creator=connection.connect)
@@ -32,6 +33,8 @@ def migrate() -> None:
             command.upgrade(config, "head")
         with connection.connect() as plain:
             plain.execute("lock table locks.migration in exclusive mode")
+            plain.execute("set local lock_timeout = '60s'")
+            feeds.make(plain)
             access.apply(plain, server=not get_settings().database_url)
     except Exception as error:
         cause = error.__cause__ or error

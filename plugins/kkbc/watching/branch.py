@@ -11,8 +11,9 @@ from psycopg.rows import dict_row
 
 from kkbc.core import clock
 from kkbc.core.settings import get_settings
+from kkbc.exchange.contracts import feeds_of
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import Delivery, feeds_of
+from kkbc.exchange.slices import Delivery
 from kkbc.intake.sources import Wanted, open_source
 from kkbc.warehouse import connect
 from kkbc.watching.status import plain_values

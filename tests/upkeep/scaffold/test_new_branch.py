@@ -15,8 +15,7 @@ from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.offices import rows as reference
 from kkbc.exchange.offices import serving
 from kkbc.exchange.registry import Registry, load_registry
-from kkbc.nights import plain
-from kkbc.nights.night import Wishes
+from kkbc.nights import RunRequest, plain
 from kkbc.upkeep.scaffold.branch import add_branch
 from kkbc.warehouse import connect, server
 from kkbc.watching.board.night import branch_states
@@ -79,7 +78,7 @@ def opened(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def run(root: Path, day: date) -> None:
-    plain.run_night(Wishes(day, root, first_business_date=BEFORE, gate="fail"), lambda *_: None)
+    plain.run_night(RunRequest(day, root, first_business_date=BEFORE, gate="fail"), lambda *_: None)
 
 
 def rows(query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:

@@ -45,7 +45,7 @@ def render(value: Value, column: Column, date1904: bool) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if column.type in _AMOUNTS:
             return amount(f"{value:.15g}")
-        if column.name == "nik" or (column.identifier and abs(value) >= _PRECISE):
+        if column.is_nik or (column.identifier and abs(value) >= _PRECISE):
             return f"{value:.11E}"
     return plain(value, date1904)
 

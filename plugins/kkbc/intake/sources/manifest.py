@@ -12,7 +12,8 @@ from datetime import date, datetime
 from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
-from kkbc.exchange.slices import Delivery, Entry, RejectionReason, feeds_of
+from kkbc.exchange.contracts import feeds_of
+from kkbc.exchange.slices import Delivery, Entry, RejectionReason
 
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"manifest(?:\.r(.*))?\.json", re.IGNORECASE | re.ASCII | re.DOTALL)

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from kkbc.core.clock import JAKARTA, end_of_day
-from kkbc.exchange.contracts import Contract, Severity
+from kkbc.exchange.contracts import UNIQUE_KEY, Contract, Severity
 from kkbc.exchange.slices import Slice
 from kkbc.intake.validation import parse
-from kkbc.intake.validation.rules import BRANCH, DAY_END, SENT_BY, UNIQUE_KEY, verdict
+from kkbc.intake.validation.rules import BRANCH, DAY_END, SENT_BY, verdict
 from kkbc.intake.validation.tidy import tidy
 
 _CODES = pl.List(pl.String)
@@ -167,7 +167,7 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
     )
     outcome = [pl.max_horizontal(*errors).alias(_REFUSED)]
     if contract.has_nik:
-        of_nik = [flag for flag, finding in errors.items() if finding.column == "nik"]
+        of_nik = [flag for flag, finding in errors.items() if finding.column == contract.nik]
         outcome.append(pl.max_horizontal(*of_nik).alias(_NIK_REFUSED))
 
     origin = (pl.col("_line"), pl.col("_raw"))

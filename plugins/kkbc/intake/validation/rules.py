@@ -15,16 +15,14 @@ import polars as pl
 
 from kkbc.core.clock import JAKARTA
 from kkbc.core.errors import UserError
-from kkbc.exchange.contracts import REGISTRY, Check, Contract
+from kkbc.exchange.contracts import NOT_LATER, REGISTRY, UNIQUE_KEY, Check, Contract
 from kkbc.exchange.nik import DATED, DIGITS
 from kkbc.exchange.reference import codes, seed
+from kkbc.intake.validation.parse import DTYPES
 
 BRANCH, DAY_END, SENT_BY = SCOPE = ("_branch_id", "_day_end", "_sent_by")
 """Columns that the judge adds to a batch: the delivering branch, the end of the business date, when it was sent at the
 latest."""
-
-UNIQUE_KEY = "unique_key"
-"""The one check over all rows of a slice: `duplicate_lines` applies it once the rows without other errors are known."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,11 @@ def _not_negative(column: str) -> Verdict:
     return Verdict(column, pl.col(column) < 0)
 
 
-@rule("not_after_business_date")
+@rule(NOT_LATER)
 def _not_after_business_date(column: str) -> Verdict:
     """At or after 24:00 Jakarta of the business date (Exchange rule 5)."""
-    return Verdict(column, pl.col(column) >= pl.col(DAY_END))
+    # A day is taken for its beginning in UTC, which is 07:00 Jakarta of it.
+    return Verdict(column, pl.col(column).cast(DTYPES["timestamp"]) >= pl.col(DAY_END))
 
 
 @rule("not_after_sent")

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any, cast
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.intake.landing import Landing
 from kkbc.intake.process import read_lines
 from kkbc.slices.quarantine.selection import CHOSEN, Address, Selection
@@ -136,7 +137,8 @@ def may_see_persons() -> None:
     """Raises UserError unless the login may act as role pii, and that role may read persons."""
     try:
         with connect("pii") as conn:
-            conn.execute("select from vault.registrations limit 0")
+            for table in (load_contract(feed).table for feed in feeds() if load_contract(feed).has_persons):
+                conn.execute(sql.SQL("select from {} limit 0").format(sql.Identifier("vault", table)))
     except (UserError, psycopg.errors.InsufficientPrivilege) as error:
         raise UserError(
             "text as sent and personal columns are for logins that may act as database role pii",

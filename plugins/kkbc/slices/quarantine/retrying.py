@@ -17,7 +17,7 @@ from psycopg import sql
 from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.spool import spool_folder
 from kkbc.exchange import masking
-from kkbc.exchange.contracts import Contract, load_contract
+from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Slice
 from kkbc.intake.parts import Parts
@@ -25,7 +25,7 @@ from kkbc.intake.process import KEY_DUPLICATE, set_aside
 from kkbc.intake.validation import check_contract, duplicate_lines, key_columns
 from kkbc.slices.locks import lock_slice
 from kkbc.slices.note import AuditNote
-from kkbc.slices.quarantine.selection import CHOSEN, FEEDS, Selection
+from kkbc.slices.quarantine.selection import CHOSEN, Selection
 from kkbc.slices.record import THIS_SLICE, SliceRecord, add_counts
 from kkbc.slices.rejudging import Rejudge
 from kkbc.slices.rows import accepted_with_keys_of, copy_rows, delete_lines, next_load_id
@@ -33,7 +33,6 @@ from kkbc.slices.settling import add_verdicts, note_verdicts, settle
 from kkbc.warehouse.kept import check_key
 
 ATTEMPTS = 5
-CONTACTS = ("phone", "email")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def retry(conn: psycopg.Connection, selection: Selection, note: AuditNote, *, dr
     named in the report. Raises UserError for a broken contract or registry and for a missing or wrong key.
     """
     offices = frozenset(office.branch_id for office in load_registry().offices)
-    for feed in FEEDS:
+    for feed in feeds():
         check_contract(load_contract(feed), offices)
     with conn.transaction():
         check_key(conn)
@@ -236,7 +235,7 @@ class _Transaction:
         if not displaced:
             return 0, 0
         gone = delete_lines(self.conn, "raw", self.contract, self.slice, displaced, sql.SQL("_line, _warnings"))
-        contacts = [column.name for column in self.contract.columns if column.name in CONTACTS]
+        contacts = self.contract.contacts
         reachable = sql.SQL(" or ").join(sql.SQL("{} is not null").format(sql.Identifier(name)) for name in contacts)
         returning = reachable if contacts else sql.SQL("false")
         persons: list[Any] = []

@@ -6,10 +6,9 @@ from datetime import date
 from typing import Any, get_args
 
 from kkbc.core.errors import UserError
+from kkbc.exchange.contracts import feeds
 from kkbc.exchange.registry import load_registry
-from kkbc.exchange.slices import BRANCH_FEEDS, HEAD_OFFICE_FEEDS, RowCode
-
-FEEDS = (*BRANCH_FEEDS, *HEAD_OFFICE_FEEDS)
+from kkbc.exchange.slices import RowCode
 
 _ADDRESS = re.compile(
     r"(?P<feed>[a-z_]+)/(?P<branch>[A-Za-z0-9]+)/(?P<day>\d{4}-\d{2}-\d{2})(/r(?P<revision>\d{1,9}))?(:(?P<line>\d{1,18}))?"
@@ -41,8 +40,8 @@ class Selection:
         """Raises UserError for a branch, feed or code that does not exist, and for days in the wrong order."""
         if self.branch is not None:
             load_registry().get(self.branch)
-        if self.feed is not None and self.feed not in FEEDS:
-            raise UserError(f"unknown feed {self.feed!r}", f"feeds are: {', '.join(FEEDS)}")
+        if self.feed is not None and self.feed not in feeds():
+            raise UserError(f"unknown feed {self.feed!r}", f"feeds are: {', '.join(feeds())}")
         if self.code is not None and self.code not in get_args(RowCode):
             raise UserError(f"unknown code {self.code!r}", f"codes are: {', '.join(get_args(RowCode))}")
         if self.since is not None and self.until is not None and self.since > self.until:

@@ -82,5 +82,10 @@ def _months_on(day: date, months: int) -> date:
 
 
 def _has_partition(conn: psycopg.Connection, day: date) -> bool:
-    row = conn.execute("select to_regclass(%s) is not null", [f"vault.contributions_{day:%Y_%m}"]).fetchone()
+    row = conn.execute(
+        "select bool_and(to_regclass(format('%%I.%%I', n.nspname, c.relname || %s::text)) is not null)"
+        " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname in ('raw', 'vault') and c.relkind = 'p'",
+        [f"_{day:%Y_%m}"],
+    ).fetchone()
     return row is not None and bool(row[0])

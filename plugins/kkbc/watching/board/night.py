@@ -13,8 +13,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from kkbc.core import clock
+from kkbc.exchange.contracts import feeds
 from kkbc.exchange.offices import rows
-from kkbc.exchange.slices import BRANCH_FEEDS
 from kkbc.warehouse import connect
 
 DictConnection = psycopg.Connection[dict[str, Any]]
@@ -188,7 +188,7 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
         kanwil_id=kanwil_id,
         kanwil_name=_regional_offices().get(kanwil_id, "Tanpa kantor wilayah"),
         state=row["state"],
-        feeds={feed: row["states"].get(feed, "not_expected") for feed in BRANCH_FEEDS},
+        feeds={feed: row["states"].get(feed, "not_expected") for feed in feeds("branch")},
         rows=row["rows"],
         quarantined=row["quarantined"],
         history=tuple(by_day.get(number) for number in range(HISTORY.days + 1)),
