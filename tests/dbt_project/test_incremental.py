@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kkbc import nights
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.marts import runner, state, verify
 from kkbc.marts.runner import build, days, invoke, target_folder

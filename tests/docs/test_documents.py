@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kkbc import publishing
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.marts import runner

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kkbc.cli import main
+from kkbc.cli.application import main
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.exchange.registry import load_registry
 from kkbc.marts import runner

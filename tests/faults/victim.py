@@ -153,10 +153,10 @@ def pull(root: str, first: str, until: str, branches: list[str], run_id: str) ->
 
 def command(*arguments: str) -> None:
     """The command line itself, with its exit status."""
-    from kkbc import cli
+    from kkbc.cli.application import main as kkbc
 
     sys.argv = ["kkbc", *arguments]
-    cli.main()
+    kkbc()
 
 
 def across_devices() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.publishing import PublishedModel
 from kkbc.warehouse import connect

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from kkbc.cli import main
+from kkbc.cli.application import main
 from kkbc.upkeep import privacy_search
 from kkbc.upkeep.privacy_search import Needles, search
 from kkbc.warehouse import connect

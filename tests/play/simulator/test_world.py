@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc_play.simulator import Scale, World
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kkbc import nights
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.slices import Slice

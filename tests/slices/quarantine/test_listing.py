@@ -11,7 +11,7 @@ import polars as pl
 import psycopg
 import pytest
 
-from kkbc.cli import main
+from kkbc.cli.application import main
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.warehouse import connect, server

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import feeds, load_contract

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from kkbc.cli import app
+from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.marts import runner
