@@ -1,13 +1,17 @@
 """`kkbc branch`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from kkbc.cli.console import number, out, print_json
+
+if TYPE_CHECKING:
+    from kkbc.exchange.slices import Delivery
 
 
 def register(app: typer.Typer) -> None:
@@ -30,29 +34,10 @@ def branch(
     json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> None:
     """Shows how visits to a branch went and what it delivered, or what it offers right now."""
-    from kkbc.exchange.masking import shown_name
     from kkbc.watching import branch
 
     if look:
-        offered = branch.offered(branch_id, way, source_root)
-        found = [
-            {
-                "business_date": delivery.business_date.isoformat(),
-                "manifest": shown_name(delivery.manifest_name),
-                "feed": entry.feed,
-                "revision": delivery.slice_of(entry).revision,
-                "rows": entry.rows,
-                "rejection": delivery.rejection[0] if delivery.rejection else None,
-            }
-            for delivery in offered
-            for entry in delivery.entries
-        ]
-        if json:
-            print_json(found)
-        else:
-            out.print(
-                _table(f"{branch_id} offers", found) if found else f"{branch_id} was entered, and offers nothing."
-            )
+        _show_offer(branch_id, branch.offered(branch_id, way, source_root), json=json)
         return
     known = branch.report(branch_id)
     if json:
@@ -66,6 +51,28 @@ def branch(
         out.print(_table("Nights", known.nights))
     out.print(_table("Visits", known.attempts) if known.attempts else "Never visited.")
     out.print(_table("Deliveries", known.slices) if known.slices else "Nothing was ever delivered.")
+
+
+def _show_offer(branch_id: str, offered: "Sequence[Delivery]", *, json: bool) -> None:
+    """Shows the entries of the manifests that a branch has there."""
+    from kkbc.exchange.masking import shown_name
+
+    found = [
+        {
+            "business_date": delivery.business_date.isoformat(),
+            "manifest": shown_name(delivery.manifest_name),
+            "feed": entry.feed,
+            "revision": delivery.slice_of(entry).revision,
+            "rows": entry.rows,
+            "rejection": delivery.rejection[0] if delivery.rejection else None,
+        }
+        for delivery in offered
+        for entry in delivery.entries
+    ]
+    if json:
+        print_json(found)
+    else:
+        out.print(_table(f"{branch_id} offers", found) if found else f"{branch_id} was entered, and offers nothing.")
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:

@@ -14,6 +14,39 @@ from kkbc.cli.console import err, number, out, percent, print_json, say
 from kkbc.core.errors import UserError
 from kkbc.core.extensions import extension
 
+_SourceRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with the deliveries of all branches as files, {branch_id}/{YYYY-MM-DD}/manifest.json ..."
+        " Default: each branch by its own way, as in the registry."
+    ),
+]
+_AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d"],
+        help="Business date up to which deliveries are pulled and marts built. Default: the latest that is due.",
+    ),
+]
+_Way = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="BRANCH=KIND[:CONNECTION]",
+        help="Another way for a branch in this run only (* for all), like KC044=sftp:branch_044. Repeatable.",
+    ),
+]
+_Ways = Annotated[
+    Path | None, typer.Option(help="JSON file of such ways: {branch_id: kind[:connection]}; --way comes on top.")
+]
+_FirstDay = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="First day of the daily marts; kept for later runs. Default: as kept."),
+]
+Gate = Annotated[
+    Literal["fail", "warn"] | None,
+    typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
@@ -22,38 +55,12 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    source_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with the deliveries of all branches as files, {branch_id}/{YYYY-MM-DD}/manifest.json ..."
-            " Default: each branch by its own way, as in the registry."
-        ),
-    ] = None,
-    as_of: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"],
-            help="Business date up to which deliveries are pulled and marts built. Default: the latest that is due.",
-        ),
-    ] = None,
-    way: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="BRANCH=KIND[:CONNECTION]",
-            help="Another way for a branch in this run only (* for all), like KC044=sftp:branch_044. Repeatable.",
-        ),
-    ] = None,
-    ways: Annotated[
-        Path | None, typer.Option(help="JSON file of such ways: {branch_id: kind[:connection]}; --way comes on top.")
-    ] = None,
-    first_business_date: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="First day of the daily marts; kept for later runs. Default: as kept."),
-    ] = None,
-    gate: Annotated[
-        Literal["fail", "warn"] | None,
-        typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
-    ] = None,
+    source_root: _SourceRoot = None,
+    as_of: _AsOf = None,
+    way: _Way = None,
+    ways: _Ways = None,
+    first_business_date: _FirstDay = None,
+    gate: Gate = None,
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Make all marts anew, instead of what the new slices touch.")
     ] = False,

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from kkbc.cli.console import number, out, print_json, say, who
-from kkbc.cli.night import night_progress
+from kkbc.cli.night import Gate, night_progress
 from kkbc.core.errors import UserError
 
 
@@ -94,10 +94,7 @@ def backfill(
     source_root: Annotated[
         Path | None, typer.Option(help="With --from-branches: folder with the deliveries of all branches as files.")
     ] = None,
-    gate: Annotated[
-        Literal["fail", "warn"] | None,
-        typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
-    ] = None,
+    gate: Gate = None,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,
 ) -> None:
     """Reads past business dates again from landing, by the contracts of today, then builds and publishes.

@@ -61,16 +61,10 @@ def _configuration(suites: Sequence[Suite]) -> dict[str, Any]:
         "config_variables_file_path": "config_variables.yml",
         "plugins_directory": None,
         "stores": {
-            "expectations_store": {"class_name": "ExpectationsStore", "store_backend": _files("expectations")},
-            "validation_definition_store": {
-                "class_name": "ValidationDefinitionStore",
-                "store_backend": _files("validation_definitions"),
-            },
-            "checkpoint_store": {"class_name": "CheckpointStore", "store_backend": _files("checkpoints")},
-            "validation_results_store": {
-                "class_name": "ValidationResultsStore",
-                "store_backend": _files("validations"),
-            },
+            "expectations_store": _store("ExpectationsStore", "expectations"),
+            "validation_definition_store": _store("ValidationDefinitionStore", "validation_definitions"),
+            "checkpoint_store": _store("CheckpointStore", "checkpoints"),
+            "validation_results_store": _store("ValidationResultsStore", "validations"),
         },
         "expectations_store_name": "expectations_store",
         "validation_results_store_name": "validation_results_store",
@@ -104,6 +98,10 @@ def _configuration(suites: Sequence[Suite]) -> dict[str, Any]:
             }
         },
     }
+
+
+def _store(class_name: str, folder: str) -> dict[str, Any]:
+    return {"class_name": class_name, "store_backend": _files(folder)}
 
 
 def _files(folder: str) -> dict[str, Any]:
