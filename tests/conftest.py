@@ -11,7 +11,7 @@ from kkbc.core.settings import get_settings
 from kkbc.warehouse import migrate, schema, server
 
 # Folders with the longest files. Two workers end together when these are handed out first.
-LONGEST_FIRST = ("e2e", "stack", "dbt_project", "faults")
+LONGEST_FIRST = ("e2e", "play", "dbt_project", "upkeep", "faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

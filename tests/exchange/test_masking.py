@@ -10,7 +10,7 @@ from kkbc.core import tokens
 from kkbc.core.errors import BranchUnavailable, UserError
 from kkbc.exchange import masking
 from kkbc.exchange.contracts import load_contract
-from kkbc.exchange.masking import UnforeseenError, mark, shown_name, told_error, without_texts, without_values
+from kkbc.exchange.masking import UnforeseenError, mark, shown_name, error_text, without_texts, without_values
 from kkbc.warehouse import connect
 
 KEY = b"k" * 32
@@ -210,14 +210,14 @@ def test_errors_of_the_database_quote_no_value(warehouse: str) -> None:
         ):
             with pytest.raises(psycopg.Error) as raised, conn.transaction():
                 conn.execute(statement.encode())
-            told = told_error(raised.value) + str(raised.value)
+            told = error_text(raised.value) + str(raised.value)
             assert type(raised.value).__name__ in told
             assert not re.search("SITI|7777777", told), told
 
 
 def test_errors_of_libraries_are_told_by_their_kind() -> None:
-    assert told_error(ValueError("SITI")) == "ValueError"
-    assert told_error(BranchUnavailable("KC001 hung up")) == "BranchUnavailable: KC001 hung up"
+    assert error_text(ValueError("SITI")) == "ValueError"
+    assert error_text(BranchUnavailable("KC001 hung up")) == "BranchUnavailable: KC001 hung up"
     with pytest.raises(UnforeseenError, match=r"^ValueError$") as raised, without_texts():
         raise ValueError("SITI")
     assert raised.value.__cause__ is None

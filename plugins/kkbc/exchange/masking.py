@@ -226,7 +226,7 @@ def without_values(message: str) -> str:
 _OWN = (UserError, SliceRejected, BranchUnavailable, BranchTimeout)
 
 
-def told_error(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error in one line as it may be kept: the project's own in its words, any other by its kind alone."""
     if isinstance(error, psycopg.Error):
         return f"{type(error).__name__}: {without_values(str(error))}"

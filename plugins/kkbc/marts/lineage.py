@@ -83,11 +83,11 @@ def tell_build(layer: str) -> int:
         with connect("transformer") as conn:
             return _send(layer, conn, way)
     except Exception as error:  # whatever it is, the marts are built and the night goes on
-        log.warning("lineage of layer %s was not sent: %s", layer, _told(error))
+        log.warning("lineage of layer %s was not sent: %s", layer, _error_line(error))
         return 0
 
 
-def _told(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     """One line that names no address of a collector, for it may hold a key."""
     return str(error).splitlines()[0] if isinstance(error, UserError) else type(error).__name__
 

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.settings import get_settings
-from kkbc.exchange.masking import told_error
+from kkbc.exchange.masking import error_text
 from kkbc.gate import audit
 from kkbc.marts import lineage, state
 from kkbc.marts.runner import NodeResult, build
@@ -234,7 +234,7 @@ def _stopped_by_gate(build_id: int) -> Iterator[None]:
     try:
         yield
     except GateFailed as error:
-        fail_build(build_id, told_error(error), gate=True)
+        fail_build(build_id, error_text(error), gate=True)
         raise
 
 

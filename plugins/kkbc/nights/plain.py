@@ -8,7 +8,7 @@ import psycopg
 
 from kkbc.core import clock
 from kkbc.core.errors import BranchRefused, BranchTimeout, BranchUnavailable, UserError
-from kkbc.exchange.masking import told_error
+from kkbc.exchange.masking import error_text
 from kkbc.nights.branch import pull_branch
 from kkbc.nights.build import audit_marts, audit_slices, build_layer, fail_build, one_build, open_build, publish
 from kkbc.nights.notify import notify_operators
@@ -124,6 +124,6 @@ def _build_and_publish(run_id: str, progress: Progress) -> dict[str, Any]:
         published = publish(build_id)
         progress("publish", 1, 1)
     except Exception as error:
-        fail_build(build_id, told_error(error))
+        fail_build(build_id, error_text(error))
         raise
     return published

@@ -14,7 +14,7 @@ import psycopg
 
 from kkbc.core import clock
 from kkbc.core.settings import get_settings
-from kkbc.exchange.masking import shown_name, shown_names, told_error
+from kkbc.exchange.masking import shown_name, shown_names, error_text
 from kkbc.exchange.registry import Branch
 from kkbc.exchange.slices import Delivery
 from kkbc.intake.sources import Bounds, Manifest, OneRefused, OneUnavailable, Source, Wanted, open_source
@@ -60,7 +60,7 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
         if report.loaded or report.rejected or report.superseded:
             report.outcome = "loaded"
     except BaseException as error:
-        report.outcome, report.reason = "failed", storable(told_error(error))
+        report.outcome, report.reason = "failed", storable(error_text(error))
         # Where the connection itself is what failed, the error on its way up says more.
         with suppress(psycopg.OperationalError):
             close_attempt(conn, attempt_id, report)

@@ -46,7 +46,7 @@ def check(work: Work, remedy: str) -> None:
 
     Raises UserError, with this remedy, when rows name rows that are not there.
     """
-    with _told(remedy):
+    with _as_user_errors(remedy):
         work.do("set constraints all immediate")
 
 
@@ -62,7 +62,7 @@ def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) ->
             " join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace where c.contype = 'f'"
         )
     )
-    with _told(remedy):
+    with _as_user_errors(remedy):
         for model in models:
             for key in model.foreign_keys:
                 missing = (model.schema, model.name, key.name) not in there
@@ -71,7 +71,7 @@ def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) ->
 
 
 @contextmanager
-def _told(remedy: str) -> Iterator[None]:
+def _as_user_errors(remedy: str) -> Iterator[None]:
     try:
         yield
     except psycopg.errors.ForeignKeyViolation as error:

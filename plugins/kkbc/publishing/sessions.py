@@ -24,7 +24,7 @@ def end_overlong() -> int:
     limit = get_settings().reader_transaction_seconds
     with connect("publisher", autocommit=True) as conn:
         found = conn.execute("select login, ended from readers.end_overlong(%s)", [limit]).fetchall()
-    return _told(found, f"whose transaction lasted longer than {limit} s")
+    return _log_ended(found, f"whose transaction lasted longer than {limit} s")
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def ending_blockers(waiting: psycopg.Connection) -> Iterator[None]:
         with connect("publisher", autocommit=True) as conn:
             while not over.wait(PAUSE):
                 found = conn.execute("select login, ended from readers.end_blockers(%s)", [process]).fetchall()
-                _told(found, "which kept a table of a new shape")
+                _log_ended(found, "which kept a table of a new shape")
 
     thread = threading.Thread(target=end, name="ending blockers")
     thread.start()
@@ -50,7 +50,7 @@ def ending_blockers(waiting: psycopg.Connection) -> Iterator[None]:
         thread.join()
 
 
-def _told(found: list[tuple[str, bool]], why: str) -> int:
+def _log_ended(found: list[tuple[str, bool]], why: str) -> int:
     ended = [login for login, done in found if done]
     for login in ended:
         log.warning("the session of %s was ended, %s", login, why)

@@ -33,7 +33,7 @@ class FolderTree:
 
     def days(self, until: date) -> Iterator[tuple[date, list[Item] | Hidden]]:
         """See Tree. A branch without a folder has delivered nothing yet; a missing root is somebody's mistake."""
-        with self._told():
+        with self._as_branch_errors():
             if not self.root.is_dir():
                 raise BranchRefused(
                     f"source root {self.root} of branch {self.branch_id} is no folder",
@@ -47,7 +47,7 @@ class FolderTree:
                 return
         for day in reversed(days):
             items: list[Item] | Hidden
-            with self._told():
+            with self._as_branch_errors():
                 try:
                     items = self._list(day)
                 except (FileNotFoundError, NotADirectoryError):
@@ -60,7 +60,7 @@ class FolderTree:
         """See Tree. What is no file counts as gone, and so does a link that leads out of the delivery's folder."""
         folder = self.folder / day.isoformat()
         path = folder / name
-        with self._told():
+        with self._as_branch_errors():
             try:
                 real = Path(os.path.realpath(path))
                 if not all(real.is_relative_to(os.path.realpath(place)) for place in (folder, self.folder)):
@@ -78,7 +78,7 @@ class FolderTree:
                 raise FileGone
             while most:
                 self.deadline.check(self.place)
-                with self._told():
+                with self._as_branch_errors():
                     block = os.read(descriptor, min(BLOCK, most))
                 if not block:
                     return
@@ -113,7 +113,7 @@ class FolderTree:
             yield entry
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_branch_errors(self) -> Iterator[None]:
         """A folder that is mounted from elsewhere fails like any other way in."""
         try:
             yield

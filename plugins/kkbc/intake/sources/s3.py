@@ -100,7 +100,7 @@ class S3Tree:
         """See Tree."""
         if not most:
             return
-        with self._told():
+        with self._as_branch_errors():
             try:
                 answer = self._call("get_object", Key=f"{self.prefix}{day}/{name}", Range=f"bytes=0-{most - 1}")
             except ClientError as error:
@@ -113,7 +113,7 @@ class S3Tree:
                 raise
         with closing(answer["Body"]) as body:
             while most:
-                with self._told():
+                with self._as_branch_errors():
                     block = body.read(min(BLOCK, most))
                 if not block:
                     return
@@ -134,7 +134,7 @@ class S3Tree:
         more: dict[str, str] = {}
         last, count = "", 0
         for _ in range(_PAGES):
-            with self._told():
+            with self._as_branch_errors():
                 page = self._call("list_objects_v2", Prefix=self.prefix, **more)
             more = {"ContinuationToken": str(page.get("NextContinuationToken"))}
             for item in page.get("Contents", ()):
@@ -183,7 +183,7 @@ class S3Tree:
         return client
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_branch_errors(self) -> Iterator[None]:
         mend = f"mend Airflow connection {self.connection.conn_id!r}, or have the branch permit listing and reading"
         try:
             yield

@@ -89,7 +89,7 @@ class SftpTree:
 
     def days(self, until: date) -> Iterator[tuple[date, list[Item] | Hidden]]:
         """See Tree. A branch without a folder has delivered nothing yet; a missing root is somebody's mistake."""
-        with self._told():
+        with self._as_branch_errors():
             found = self._run(self._days(self.folder, until))
             if isinstance(found, FileGone):
                 if not isinstance(self._run(self._days(self.root, until)), list):
@@ -99,7 +99,7 @@ class SftpTree:
                 raise BranchRefused(f"{self.place} does not let {self.folder} be read", self.mend)
         for start in range(0, len(found), _DAYS_AT_ONCE):
             days = found[start : start + _DAYS_AT_ONCE]
-            with self._told():
+            with self._as_branch_errors():
                 listings = self._run(self._files([f"{self.folder}/{day}" for day in days]))
             for day, listing in zip(days, listings, strict=True):
                 if not isinstance(listing, FileGone):
@@ -110,7 +110,7 @@ class SftpTree:
         blocks = self._blocks(f"{self.folder}/{day}/{name}", most)
         try:
             while True:
-                with self._told():
+                with self._as_branch_errors():
                     block = self._run(_next_of(blocks))
                 if not block:
                     return
@@ -130,7 +130,7 @@ class SftpTree:
     @property
     def _sftp(self) -> asyncssh.SFTPClient:
         if self._opened is None:
-            with self._told():
+            with self._as_branch_errors():
                 self._opened = self._open()
         return self._opened
 
@@ -221,7 +221,7 @@ class SftpTree:
         self._heard_at = time.monotonic()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_branch_errors(self) -> Iterator[None]:
         try:
             yield
         except (BranchRefused, BranchUnavailable, BranchTimeout, FileGone, FileForbidden):
