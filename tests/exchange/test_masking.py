@@ -10,7 +10,7 @@ from kkbc.core import tokens
 from kkbc.core.errors import BranchUnavailable, UserError
 from kkbc.exchange import masking
 from kkbc.exchange.contracts import load_contract
-from kkbc.exchange.masking import UnforeseenError, mark, shown_name, error_text, without_texts, without_values
+from kkbc.exchange.masking import UnforeseenError, error_text, mark, shown_name, without_texts, without_values
 from kkbc.warehouse import connect
 
 KEY = b"k" * 32

@@ -14,7 +14,7 @@ import psycopg
 
 from kkbc.core import clock
 from kkbc.core.settings import get_settings
-from kkbc.exchange.masking import shown_name, shown_names, error_text
+from kkbc.exchange.masking import error_text, shown_name, shown_names
 from kkbc.exchange.registry import Branch
 from kkbc.exchange.slices import Delivery
 from kkbc.intake.sources import Bounds, Manifest, OneRefused, OneUnavailable, Source, Wanted, open_source
