@@ -67,11 +67,12 @@ pictures: env ## photograph the branch board of this home, which is up, for the 
 docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
-test: env ## the whole test suite on the embedded PostgreSQL, by two workers
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three on two cores: many tests wait for a server, a child process or a lock.
+test: env ## the whole test suite on the embedded PostgreSQL, by three workers
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: env ## what to run before each commit: all but whole nights, a real Airflow, dbt builds, servers and faults
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (slow or e2e or airflow or faults)'
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or e2e or airflow or faults)'
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'

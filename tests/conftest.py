@@ -12,12 +12,20 @@ from kkbc.warehouse import migrate, schema, server
 
 # Folders with the longest files. Two workers end together when these are handed out first.
 LONGEST_FIRST = ("e2e", "play", "dbt_project", "upkeep", "faults")
+# What `make test-fast` leaves out: dbt builds, Great Expectations, a real Airflow, servers of branches, whole nights.
+SLOW = ("e2e", "play", "dbt_project", "faults", "gate", "docs", "marts", "upkeep/scaffold", "intake/sources")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Brings the tests of those folders to the front. A file goes to one worker whole, for its tests share fixtures."""
+    """Marks slow tests, and brings those of the longest folders to the front.
+
+    A file goes to one worker whole, for its tests share fixtures.
+    """
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: places.get(item.path.relative_to(here).parts[0], len(places)))
 
 
