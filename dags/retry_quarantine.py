@@ -6,7 +6,6 @@ import pendulum
 from airflow.sdk import Asset, AssetAlias, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
 from kkbc.core.errors import UserError
-from kkbc.exchange.contracts import feeds
 
 SLICES = Asset("kkbc.slices")
 # The asset is announced through its alias, for only an alias can be left without an event when nothing changed.
@@ -59,7 +58,7 @@ Runs may be repeated at will: a row that was accepted is not loaded twice.
     params={
         "why": Param("", type="string", minLength=3, description="The reason, kept with the rows: what was corrected."),
         "branch": Param(None, type=["null", "string"], description="Rows of this branch only, e.g. KC044."),
-        "feed": Param(None, enum=[None, *feeds()], description="Rows of this feed only."),
+        "feed": Param(None, type=["null", "string"], description="Rows of this feed only, e.g. pendaftaran."),
         "since": Param(None, type=["null", "string"], format="date", description="From this business date."),
         "until": Param(None, type=["null", "string"], format="date", description="To this business date."),
         "code": Param(None, type=["null", "string"], description="Rows with this error code only, e.g. CODE_UNKNOWN."),

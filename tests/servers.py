@@ -273,10 +273,12 @@ def s3_server() -> Iterator[S3Server]:
         port = server.get_host_and_port()[1]
         anybody = {"region_name": REGION, "aws_access_key_id": "x", "aws_secret_access_key": "x"}
         iam = boto3.client("iam", endpoint_url=f"http://127.0.0.1:{port}", **anybody)
-        iam.create_user(UserName="cabang")
+        # moto keeps its users for as long as the process lasts.
+        user = f"cabang-{port}"
+        iam.create_user(UserName=user)
         policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
-        iam.put_user_policy(UserName="cabang", PolicyName="all", PolicyDocument=policy)
-        made = iam.create_access_key(UserName="cabang")["AccessKey"]
+        iam.put_user_policy(UserName=user, PolicyName="all", PolicyDocument=policy)
+        made = iam.create_access_key(UserName=user)["AccessKey"]
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
         yield S3Server(port, made["AccessKeyId"], made["SecretAccessKey"])
     finally:

@@ -73,7 +73,9 @@ class Project:
         variables = {"KKBC_PROJECT": str(self.folder), "KKBC_HOME": str(self.home), "KKBC_DATABASE_URL": self.url}
         done = subprocess.run(
             [str(Path(sys.executable).with_name("kkbc")), *arguments],
-            env={name: value for name, value in os.environ.items() if not name.startswith("KKBC_")} | variables,
+            # Nor Airflow's: a test before this one may have named the connections of its own home there.
+            env={name: value for name, value in os.environ.items() if not name.startswith(("KKBC_", "AIRFLOW_"))}
+            | variables,
             capture_output=True,
             text=True,
             check=False,

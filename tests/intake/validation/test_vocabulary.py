@@ -68,6 +68,7 @@ def a_contract(folder: Path, properties: list[dict[str, Any]]) -> Contract:
     key = {"name": "thing_no", "physicalName": "no_barang", "physicalType": "text", "primaryKey": True}
     table = {"name": "things", "physicalName": "barang", "properties": [key, *properties]}
     document = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": "barang", "version": "1.0.0", "status": "draft"}
+    document["customProperties"] = [{"property": "sender", "value": "branch"}]
     path = folder / "barang.odcs.yaml"
     path.write_text(yaml.safe_dump({**document, "schema": [table]}), encoding="utf-8")
     return load_contract("barang", folder)
