@@ -56,9 +56,10 @@ def report(branch_id: str, *, attempts: int = 10, days: int = 7) -> BranchReport
         visits = conn.execute(_VISITS, {"branch_id": branch_id, "attempts": attempts}).fetchall()
         slices = conn.execute(_SLICES, {"branch_id": branch_id, "days": days}).fetchall()
         nights = conn.execute(_NIGHTS, {"branch_id": branch_id, "days": days}).fetchall()
+    expected = feeds_of(branch_id)
     for night in nights:
         states = night.pop("states")
-        night |= {feed: states.get(feed, "not_expected") for feed in feeds_of(branch_id)}
+        night |= {feed: states.get(feed, "not_expected") for feed in expected}
     return BranchReport(
         entry=entry.model_dump(mode="json"),
         failing_since=since["failing_since"] if since else None,

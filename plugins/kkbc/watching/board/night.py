@@ -173,11 +173,12 @@ def _night(conn: DictConnection, day: date | None, branch_id: str | None = None)
         return Night(day)
     values = {"day": day, "from": day - HISTORY, "branch_id": branch_id}
     visited = {row["branch_id"]: row for row in conn.execute(_LAST_VISITS, values)}
-    branches = [_state(row, visited.get(row["branch_id"], {})) for row in conn.execute(_STATES, values)]
+    expected = feeds("branch")
+    branches = [_state(row, visited.get(row["branch_id"], {}), expected) for row in conn.execute(_STATES, values)]
     return Night(day, branches=branches, **facts)
 
 
-def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
+def _state(row: dict[str, Any], last: dict[str, Any], expected: tuple[str, ...]) -> BranchState:
     name, kanwil_id = _places().get(row["branch_id"], (row["branch_id"], ""))
     # What the registry says of an office goes before the reference table.
     name, kanwil_id = row["branch_name"] or name, row["kanwil_id"] or kanwil_id
@@ -188,7 +189,7 @@ def _state(row: dict[str, Any], last: dict[str, Any]) -> BranchState:
         kanwil_id=kanwil_id,
         kanwil_name=_regional_offices().get(kanwil_id, "Tanpa kantor wilayah"),
         state=row["state"],
-        feeds={feed: row["states"].get(feed, "not_expected") for feed in feeds("branch")},
+        feeds={feed: row["states"].get(feed, "not_expected") for feed in expected},
         rows=row["rows"],
         quarantined=row["quarantined"],
         history=tuple(by_day.get(number) for number in range(HISTORY.days + 1)),
