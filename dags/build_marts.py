@@ -39,7 +39,7 @@ several announcements that came meanwhile are one build, for the newest of them.
 * **A `build_*` is red.** `ops.dbt_result` names model and message; nothing was published.
 * **`publish` is red.** The transaction was rolled back, so readers see the last night. Clear it to try again.
 * **Nobody was told.** `notify` is green whatever its channels say; its log and `ops.notification` name the one that
-  failed (docs/runbooks/nobody-was-told.md).
+  failed (docs/runbooks/notifications.md).
 * **The figures are wrong, yet all is green.** Roll back to the publication before, then look for the cause.
 """
 

@@ -32,7 +32,7 @@ nothing else, so it also tells of a night that was never begun.
 * **The alert came.** Readers see the night before. docs/runbooks/nothing-was-published.md says where to look first.
 * **`check_deadline` is red.** The warehouse is out of reach, which is an alert of its own: run `kkbc doctor`.
 * **It is green, the night is not published, and no alert came.** A channel failed: its log and `ops.notification` say
-  why (docs/runbooks/nobody-was-told.md).
+  why (docs/runbooks/notifications.md).
 """
 
 
