@@ -39,20 +39,20 @@ ATTACKS: dict[str, tuple[str, dict[str, str]]] = {
     "manifest of 128 MiB, API": ("manifest_that_unfolds", {}),
     "page of 8 MiB of lists, API": ("page_of_lists", {}),
     "cursor of 8 MB, API": ("cursor_of_ten_megabytes", {}),
-    "header in drips, API": ("header_in_drips", {}),
-    "100 Continue for ever, API": ("continue_for_ever", {}),
-    "103 for ever, API": ("early_hints_for_ever", {}),
+    "header sent byte by byte, API": ("header_in_drips", {}),
+    "endless 100 Continue, API": ("continue_for_ever", {}),
+    "endless 103, API": ("early_hints_for_ever", {}),
     "1,000 rows of 2 MB, database": ("rows_of_two_megabytes", {}),
-    "listing without end, SFTP": ("endless_sftp_listing", {}),
+    "endless listing, SFTP": ("endless_sftp_listing", {}),
     "300,000 names in one answer, SFTP": ("names_in_one_answer", {}),
     "NAME count 2**32 - 1, SFTP": ("names_without_number", {}),
     "attributes 2**32 - 1, SFTP": ("attributes_without_number", {}),
     "packet of 4 GiB, SSH": ("packet_of_four_gigabytes", {}),
-    "listing without end, S3": ("endless_s3_listing", {}),
+    "endless listing, S3": ("endless_s3_listing", {}),
     "listing of 100 MB, S3": ("listing_of_a_hundred_megabytes", {}),
     "disk full, folder": ("disk_full", {}),
     # Of head office, for that is whose feed these workbooks are of; see tests/intake/reading/hostile_workbooks.py.
-    "string of 10 MB named 2,700 times, xlsx": ("workbook:strings_times_uses", {}),
+    "string of 10 MB referenced 2,700 times, xlsx": ("workbook:strings_times_uses", {}),
     "32 kB string named 80,000 times, xlsx": ("workbook:medium_strings_times_uses", {}),
     "strings in cells, xlsx": ("workbook:inline_strings", {}),
     "9 million strings, xlsx": ("workbook:many_different_strings", {}),
@@ -224,7 +224,7 @@ def _visit(attack: dict[str, Any]) -> dict[str, Any]:
 
     keep_connection("hostile", attack["kind"], **attack["fields"])
     branch = Branch.model_validate({"branch_id": attack["branch_id"], "kind": attack["kind"], "connection": "hostile"})
-    outcome = "ends well"
+    outcome = "succeeds"
     began = time.perf_counter()
     with _Watch() as watch, connect("loader", autocommit=True) as conn:
         try:
