@@ -15,7 +15,7 @@ help: ## this list
 
 env: $(VENV)/.ready ## build the Python environment from the lock file
 
-# uv comes from the machine when it is there, else from a venv of its own: nothing is installed outside this folder.
+# uv of the machine if it is installed, else from a separate venv: nothing is installed outside this folder.
 define find-uv
 uv=$$(command -v uv || true); \
 if [ -z "$$uv" ]; then \
@@ -36,7 +36,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	$$uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The linters that want other versions than the rest does; from then on they need no network.
+# Linters that need other versions than the project; once installed they need no network.
 $(VENV)-lint/.ready: requirements-lint.lock
 	@set -e; $(find-uv); \
 	echo "building $(VENV)-lint from requirements-lint.lock"; \
@@ -44,7 +44,7 @@ $(VENV)-lint/.ready: requirements-lint.lock
 	$$uv pip sync -q --python $(VENV)-lint/bin/python --require-hashes requirements-lint.lock
 	@touch $@
 
-lock: ## resolve the dependencies anew (uv on the PATH)
+lock: ## resolve the dependencies again (uv on the PATH)
 	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile pyproject.toml --extra play --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
@@ -52,7 +52,7 @@ lock: ## resolve the dependencies anew (uv on the PATH)
 	uv pip compile --group lint -o requirements-lint.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
-run: env ## play three nights (later: the next one, or NIGHTS=7) through Airflow, and show what came of them
+run: env ## simulate and run three nights through Airflow (later: the next one, or NIGHTS=7), and show the results
 	@kkbc play $(if $(NIGHTS),--nights $(NIGHTS))
 
 up: env ## start the embedded PostgreSQL and Airflow of this home
@@ -61,13 +61,13 @@ up: env ## start the embedded PostgreSQL and Airflow of this home
 down: ## stop everything of this home
 	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
 
-pictures: env ## photograph the branch board of this home, which is up, for the README (needs chromium)
+pictures: env ## take the README's screenshot of the branch board; this home must be up (needs chromium)
 	@python docs/images/branch_board.py
 
 docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
-# Three on two cores: many tests wait for a server, a child process or a lock.
+# Three workers on two cores: many tests wait for a server, a child process or a lock.
 test: env ## the whole test suite on the embedded PostgreSQL, by three workers
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -77,10 +77,10 @@ test-fast: env ## what to run before each commit: all but whole nights, a real A
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'
 
-test-random: env ## the property tests with examples that nobody has seen yet
+test-random: env ## the property tests with new random examples
 	@HYPOTHESIS_PROFILE=random pytest tests/intake/reading tests/intake/validation tests/intake/test_process.py
 
-fuzz: env ## damaged files of every format for MINUTES (10), read and judged under watch
+fuzz: env ## read and validate damaged files of every format for MINUTES (10), in a monitored process
 	@python -m tests.intake.reading.fuzzing --minutes $(or $(MINUTES),10)
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
@@ -105,7 +105,7 @@ lint-yaml: $(VENV)-lint/.ready
 bench-night: env ## time one default night through Airflow, with its parts
 	@python bench/night.py
 
-bench-intake: env ## time and weigh a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
+bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
 	@python bench/intake.py
 
 clean: ## stop everything and remove .local with all that was loaded
