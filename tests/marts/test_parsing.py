@@ -9,7 +9,7 @@ import pytest
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.marts import parsing, runner, state
+from kkbc.marts import parsing, runner
 
 PLACE = {"DBT_HOST": "none", "DBT_USER": "none", "DBT_PASSWORD": "", "DBT_DBNAME": "warehouse", "DBT_SCHEMA": "next"}
 
@@ -18,9 +18,8 @@ PLACE = {"DBT_HOST": "none", "DBT_USER": "none", "DBT_PASSWORD": "", "DBT_DBNAME
 def project(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the project, in whose home nothing was parsed yet."""
     folder = tmp_path / "dbt_project"
-    shutil.copytree(state.DBT_PROJECT, folder, ignore=shutil.ignore_patterns("target", "logs"))
-    for module in (state, runner):
-        monkeypatch.setattr(module, "DBT_PROJECT", folder)
+    shutil.copytree(runner.DBT_PROJECT, folder, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(runner, "DBT_PROJECT", folder)
     monkeypatch.setenv("KKBC_CACHE_FOLDER", str(home / "kept"))
     get_settings.cache_clear()
     return folder
@@ -28,7 +27,7 @@ def project(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def parse(**place: str) -> Any:
     with runner.exported(PLACE | place):
-        return parsing.parsed(runner._folders("next"), PLACE | place)
+        return parsing.parsed(runner.DBT_PROJECT, runner._folders("next"), PLACE | place)
 
 
 def kept() -> list[Path]:

@@ -25,8 +25,8 @@ KEPT = 12
 log = logging.getLogger(__name__)
 
 
-def parsed(arguments: list[str], place: Mapping[str, str]) -> Any:
-    """The parsed project (dbt's Manifest), a new object each time, for dbt writes into what it compiles.
+def parsed(project: Path, arguments: list[str], place: Mapping[str, str]) -> Any:
+    """The parsed `project` (dbt's Manifest), a new object each time, for dbt writes into what it compiles.
 
     `place` names the database and the schema that models are for (DBT_DBNAME, DBT_SCHEMA), which dbt writes into every
     node; `arguments` say to dbt where it reads and writes. What was parsed lies in <cache>/dbt, a file for each state
@@ -37,7 +37,7 @@ def parsed(arguments: list[str], place: Mapping[str, str]) -> Any:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 
-    file = get_settings().cache / "dbt" / f"{_digest(place)}.msgpack"
+    file = get_settings().cache / "dbt" / f"{_digest(project, place)}.msgpack"
     if file.exists():
         try:
             manifest = Manifest.from_msgpack(file.read_bytes(), decoder=extended_mashumuro_decoder)
@@ -66,12 +66,11 @@ def cause(message: str) -> str:
     return without_values((told or lines or ["no message"])[0])
 
 
-def _digest(place: Mapping[str, str]) -> str:
+def _digest(project: Path, place: Mapping[str, str]) -> str:
     """Digest of all that a parse depends on."""
     made = hashlib.sha256(f"{version('dbt-core')} {version('dbt-postgres')}".encode())
     for name in ("DBT_DBNAME", "DBT_SCHEMA"):
         made.update(place[name].encode() + b"\0")
-    project = state.DBT_PROJECT
     paths = [path for part in PARTS for path in (project / part).rglob("*") if path.is_file()]
     made.update(state.digest(project, [*paths, project / "profiles.yml", project / ".dbtignore"]).encode())
     return made.hexdigest()

@@ -158,7 +158,7 @@ def invoke(
     _hush()
     place = {**environment(conn), "DBT_SCHEMA": schema}
     with exported(place):
-        outcome = dbtRunner(manifest=parsed(_folders(schema), place)).invoke(arguments)
+        outcome = dbtRunner(manifest=parsed(DBT_PROJECT, _folders(schema), place)).invoke(arguments)
     if outcome.exception is not None or outcome.result is None:
         raise unable(layer, outcome.exception)
     return [
