@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 
 from kkbc.core.settings import get_settings
 from kkbc.warehouse import migrate, schema, server
+from tests.databases import TEMPLATE, database
 
 # Folders with the longest files. Two workers end together when these are handed out first.
 LONGEST_FIRST = ("e2e", "play", "dbt_project", "upkeep", "faults")
@@ -41,6 +42,15 @@ def _usual_umask() -> None:
     os.umask(0o022)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What homes may share is made once for all homes and workers, above all the parsed dbt project."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["KKBC_CACHE_FOLDER"] = str(shared / "cache")
+    get_settings.cache_clear()
+
+
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "'64MB'"}
 
 
@@ -50,8 +60,8 @@ def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     home = tmp_path_factory.mktemp("server")
     running = server.start(home, configuration=UNSAFE_BUT_FAST)
     try:
-        schema.create_database(running, "template_kkbc")
-        with environment(KKBC_DATABASE_URL=running.conninfo("template_kkbc"), KKBC_HOME=str(home)):
+        schema.create_database(running, TEMPLATE)
+        with environment(KKBC_DATABASE_URL=running.conninfo(TEMPLATE), KKBC_HOME=str(home)):
             migrate()
         yield running
     finally:
@@ -69,19 +79,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     get_settings.cache_clear()
 
 
-_databases = iter(range(1, 1_000_000))
-
-
 @pytest.fixture
 def warehouse(pg: server.Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A migrated, empty warehouse, made the current one; yields its connection string."""
-    name = f"t{next(_databases)}"
-    schema.create_database(pg, name, template="template_kkbc")
-    monkeypatch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
-    get_settings.cache_clear()
-    yield pg.conninfo(name)
-    get_settings.cache_clear()
-    schema.drop_database(pg, name)
+    with database(pg) as name:
+        monkeypatch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
+        get_settings.cache_clear()
+        yield pg.conninfo(name)
+        get_settings.cache_clear()
 
 
 class environment:

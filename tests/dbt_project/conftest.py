@@ -10,7 +10,8 @@ import pytest
 
 from kkbc.core.settings import get_settings
 from kkbc.marts.runner import build
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
+from tests import databases
 from tests.dbt_project.raw import World
 
 Mart = dict[tuple[Any, ...], dict[str, Any]]
@@ -30,10 +31,8 @@ def current(environment: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def warehouse(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """An empty warehouse in a home of its own, for as long as the block; yields its environment."""
-    name = f"dbt_{tmp_path_factory.mktemp('dbt').name}"
-    schema.create_database(pg, name, template="template_kkbc")
-    yield {"KKBC_HOME": str(tmp_path_factory.mktemp("home")), "KKBC_DATABASE_URL": pg.conninfo(name)}
-    schema.drop_database(pg, name)
+    with databases.database(pg) as name:
+        yield {"KKBC_HOME": str(tmp_path_factory.mktemp("home")), "KKBC_DATABASE_URL": pg.conninfo(name)}
 
 
 @pytest.fixture(scope="module")

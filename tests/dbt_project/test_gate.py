@@ -7,7 +7,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from kkbc.core.settings import get_settings
 from kkbc.gate import audit
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
+from tests.databases import database
 from tests.dbt_project.raw import World
 from tests.dbt_project.test_all_marts import AS_OF, FIRST
 
@@ -18,16 +19,17 @@ def built(
 ) -> Iterator[None]:
     """A copy of the built world in which one build took all slices in, the current warehouse."""
     environment = built_by_chance[1]
-    schema.create_database(pg, "audited", template=str(conninfo_to_dict(environment["KKBC_DATABASE_URL"])["dbname"]))
-    monkeypatch.setenv("KKBC_HOME", environment["KKBC_HOME"])
-    monkeypatch.setenv("KKBC_DATABASE_URL", pg.conninfo("audited"))
-    get_settings.cache_clear()
-    with connect() as conn:
-        conn.execute("insert into ops.build (as_of, first_business_date, load_id) values (%s, %s, 1)", [AS_OF, FIRST])
-        conn.execute("update ops.slice set build_id = 1")
-    yield
-    get_settings.cache_clear()
-    schema.drop_database(pg, "audited")
+    with database(pg, template=str(conninfo_to_dict(environment["KKBC_DATABASE_URL"])["dbname"])) as name:
+        monkeypatch.setenv("KKBC_HOME", environment["KKBC_HOME"])
+        monkeypatch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
+        get_settings.cache_clear()
+        with connect() as conn:
+            conn.execute(
+                "insert into ops.build (as_of, first_business_date, load_id) values (%s, %s, 1)", [AS_OF, FIRST]
+            )
+            conn.execute("update ops.slice set build_id = 1")
+        yield
+        get_settings.cache_clear()
 
 
 def test_marts_as_dbt_builds_them_pass(built: None) -> None:

@@ -19,7 +19,8 @@ from kkbc.marts import runner
 from kkbc.upkeep.documents import write_documents
 from kkbc.upkeep.documents.pages import TRACKER
 from kkbc.upkeep.documents.reconciliation import displacement, read_mart
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
+from tests.databases import database
 from tests.dbt_project.properties import PUBLISHED, indonesian
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
@@ -33,8 +34,6 @@ OFFICES = {"31": 5, "11": 2, "95": 3}
 @pytest.fixture(scope="module")
 def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The documents of a small world that was published."""
-    name = f"docs_{tmp_path_factory.mktemp('docs').name}"
-    schema.create_database(pg, name, template="template_kkbc")
     offices = {row["province_code"]: row["branch_id"] for row in seed("branches")}
     moved = {"95": offices.get("95") or offices.get("94") or offices["93"]}
     world = World([{**offices, **moved}[code] for code in OFFICES])
@@ -42,7 +41,7 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for n in range(participants):
             world.registration(branch, f"{code}{n}", f"p{code}{n}", "2024-01-05")
             world.payment(branch, f"b{code}{n}", f"p{code}{n}", "2024-01-06", months=3)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, database(pg) as name:
         patch.setenv("KKBC_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
         get_settings.cache_clear()
@@ -68,7 +67,6 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         yield folder
     get_settings.cache_clear()
-    schema.drop_database(pg, name)
 
 
 class Asked(HTMLParser):

@@ -18,7 +18,8 @@ from kkbc.core.errors import GateFailed
 from kkbc.exchange.registry import load_registry
 from kkbc.marts import runner
 from kkbc.nights import RunRequest, plain
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
+from tests.databases import database
 from tests.dbt_project.conftest import current
 from tests.deliveries import deliver
 
@@ -83,21 +84,19 @@ def branches(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Ite
     The branch that will send tenfold is used to 60 registrations on that weekday.
     """
     home, root = tmp_path_factory.mktemp("bad"), tmp_path_factory.mktemp("branches")
-    schema.create_database(pg, "bad_night", template="template_kkbc")
     keys = home / "keys"
     keys.mkdir(mode=0o700)
     (keys / "connections.json").write_text(
         json.dumps({"down": {"conn_type": "http", "host": "http://127.0.0.1:1", "password": "x"}})
     )
     (keys / "connections.json").chmod(0o600)
-    with current({"KKBC_HOME": str(home), "KKBC_DATABASE_URL": pg.conninfo("bad_night")}):
+    with database(pg) as name, current({"KKBC_HOME": str(home), "KKBC_DATABASE_URL": pg.conninfo(name)}):
         for week in range(1, 5):
             send(root, TENFOLD, BAD - timedelta(weeks=week), range(400, 460))
         for branch in load_registry().offices:
             send(root, branch.branch_id, GOOD, person(branch.branch_id, GOOD))
         run(root, GOOD)
         yield root
-    schema.drop_database(pg, "bad_night")
 
 
 # KPI rule 3 in the mart, as of the build, and in the view, as of now: here the same on each day of the marts.

@@ -20,9 +20,10 @@ from kkbc.marts import runner
 from kkbc.nights import RunRequest, plain
 from kkbc.nights.prepare import prepare
 from kkbc.upkeep import privacy_search
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
 from kkbc.watching.board.night import branch_night, branch_states
 from tests.canary import DAY, FORMATS, MANIFESTS, STEMS, Planted, grep, in_files, in_tables, plant
+from tests.databases import database
 from tests.dbt_project.conftest import current
 
 pytestmark = pytest.mark.e2e
@@ -76,24 +77,23 @@ def scene(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     registry = folder / "branches.yml"
     names = ["HQ", *FORMATS, MANIFESTS]
     registry.write_text("branches:\n" + "".join(f"  - {{branch_id: {name}}}\n" for name in names))
-    schema.create_database(pg, "canary", template="template_kkbc")
-    place = {"KKBC_HOME": str(scene.home), "KKBC_DATABASE_URL": pg.conninfo("canary"), "KKBC_REGISTRY": str(registry)}
-    with current(place):
-        load_registry.cache_clear()
-        prepare()
-        scene.planted = plant(scene.root)
-        scene.night("warn")
-        scene.published = scene.said[-1]
-        with broken(folder, "int_activities_deduplicated.sql", r"activity_code(?=,)", "activity_code::int::text"):
+    with database(pg) as name:
+        place = {"KKBC_HOME": str(scene.home), "KKBC_DATABASE_URL": pg.conninfo(name), "KKBC_REGISTRY": str(registry)}
+        with current(place):
+            load_registry.cache_clear()
+            prepare()
+            scene.planted = plant(scene.root)
             scene.night("warn")
-        counted = r"[^\n]+ as registrations(?=,)"
-        with broken(
-            folder, "kpi_national_daily.sql", counted, "cast(sum(registrations) + 1 as bigint) as registrations"
-        ):
-            scene.night("fail")
-        yield scene
-    load_registry.cache_clear()
-    schema.drop_database(pg, "canary")
+            scene.published = scene.said[-1]
+            with broken(folder, "int_activities_deduplicated.sql", r"activity_code(?=,)", "activity_code::int::text"):
+                scene.night("warn")
+            counted = r"[^\n]+ as registrations(?=,)"
+            with broken(
+                folder, "kpi_national_daily.sql", counted, "cast(sum(registrations) + 1 as bigint) as registrations"
+            ):
+                scene.night("fail")
+            yield scene
+        load_registry.cache_clear()
 
 
 @contextlib.contextmanager

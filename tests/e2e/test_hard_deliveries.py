@@ -9,7 +9,8 @@ import pytest
 
 from kkbc.core import tokens
 from kkbc.nights import RunRequest, plain
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
+from tests.databases import database
 from tests.dbt_project.conftest import current
 from tests.e2e.hard_deliveries import DAY, GONE, hard_deliveries, write
 
@@ -23,15 +24,13 @@ RULES = {16, 17, 20, *range(24, 39)}
 def published(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the night says, and a query of what BI sees of it."""
     home, root = tmp_path_factory.mktemp("hard"), tmp_path_factory.mktemp("branches")
-    schema.create_database(pg, "hard_night", template="template_kkbc")
-    with current({"KKBC_HOME": str(home), "KKBC_DATABASE_URL": pg.conninfo("hard_night")}):
+    with database(pg) as name, current({"KKBC_HOME": str(home), "KKBC_DATABASE_URL": pg.conninfo(name)}):
         tokens.ensure_key(home)
         for branch_id, hard in HARD.items():
             write(root, branch_id, hard)
         day = date.fromisoformat(DAY)
         outcome = plain.run_night(RunRequest(day, root, first_business_date=day, gate="warn"), lambda *_: None)
         yield outcome
-    schema.drop_database(pg, "hard_night")
 
 
 def of_slice(branch_id: str, feed: str) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.warehouse import schema, server
+from tests.databases import database
 from tests.intake.sources.branch_api import TOKEN, BranchApi, serving
 from tests.servers import REGION, SSHD, asyncssh_server, openssh, s3_server
 
@@ -106,15 +107,14 @@ def project(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
         shutil.copytree(
             PROJECT_ROOT / name, folder / name, ignore=shutil.ignore_patterns("target", "logs", "__pycache__")
         )
-    schema.create_database(pg, "new_feed", template="template_kkbc")
     home, branches = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("branches")
     home.chmod(0o700)
-    made = Project(folder, home, branches, pg.conninfo("new_feed"))
-    made.git("init", "-q")
-    made.git("add", "-A")
-    made.git("commit", "-qm", "as it is")
-    yield made
-    schema.drop_database(pg, "new_feed")
+    with database(pg) as name:
+        made = Project(folder, home, branches, pg.conninfo(name))
+        made.git("init", "-q")
+        made.git("add", "-A")
+        made.git("commit", "-qm", "as it is")
+        yield made
 
 
 def deliver(root: Path, branch_id: str, feed: str, rows: list[dict[str, str]], day: date, revision: int = 1) -> None:

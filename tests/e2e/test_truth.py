@@ -17,9 +17,10 @@ import pytest
 from kkbc.core.settings import get_settings
 from kkbc.marts import lineage
 from kkbc.nights import RunRequest, plain
-from kkbc.warehouse import connect, schema, server
+from kkbc.warehouse import connect, server
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack import branches
+from tests.databases import database
 from tests.lineage_schema import check
 
 pytestmark = pytest.mark.e2e
@@ -47,10 +48,9 @@ GRAIN = {
 def played(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, list[Path]]]:
     """A home in which all nights were played and run, with the truth of each; marts are compared night by night."""
     home = tmp_path_factory.mktemp("played")
-    with pytest.MonkeyPatch.context() as patch:
-        schema.create_database(pg, "e2e", template="template_kkbc")
+    with pytest.MonkeyPatch.context() as patch, database(pg) as name:
         patch.setenv("KKBC_HOME", str(home))
-        patch.setenv("KKBC_DATABASE_URL", pg.conninfo("e2e"))
+        patch.setenv("KKBC_DATABASE_URL", pg.conninfo(name))
         get_settings.cache_clear()
         world = World(home / "world", seed=7, scale=SMALL, first_date=FIRST, ways="mix")
         world.begin()
@@ -60,7 +60,6 @@ def played(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         finally:
             branches.stop(get_settings())
     get_settings.cache_clear()
-    schema.drop_database(pg, "e2e")
 
 
 def request(world: World, day: date) -> RunRequest:
@@ -156,8 +155,8 @@ def test_lineage_is_told_as_the_standard_has_it(played: tuple[World, list[Path]]
     assert set(GRAIN) <= set(marts)
     # Counted by branch and day from cells, and a ratio of two of them.
     columns = marts["kpi_branch_daily"]["facets"]["columnLineage"]["fields"]
-    assert [(f["name"], f["field"]) for f in columns["aktif"]["inputFields"]] == [
-        ("e2e.next.int_branch_days_counted", "aktif")
+    assert [(f["name"].partition(".")[2], f["field"]) for f in columns["aktif"]["inputFields"]] == [
+        ("next.int_branch_days_counted", "aktif")
     ]
     assert {f["field"] for f in columns["activation_rate_30d"]["inputFields"]} == {
         "activated_30d",

@@ -1,9 +1,8 @@
 """Homes of their own for the fault tests, and what an undisturbed run makes of the same deliveries."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import pytest
 
 from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import load_registry
-from kkbc.warehouse import schema, server
+from kkbc.warehouse import server
+from tests.databases import database
 
 from .stage import DAYS, Home, Victims, make_deliveries, with_times
 
-_numbers = count(1)
 NewHome = Callable[..., Home]
 
 
@@ -70,17 +69,13 @@ def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 @contextmanager
 def homes(pg: server.Server, folder: Path, deliveries: Path) -> Iterator[NewHome]:
     """Makes installations with an empty warehouse each."""
-    made = []
+    with ExitStack() as made:
 
-    def make(place: Path | None = None, **more: str) -> Home:
-        name = f"fault{next(_numbers)}"
-        made.append(name)
-        schema.create_database(pg, name, template="template_kkbc")
-        return Home(place or folder / name, pg.conninfo(name), deliveries, more)
+        def make(place: Path | None = None, **more: str) -> Home:
+            name = made.enter_context(database(pg))
+            return Home(place or folder / name, pg.conninfo(name), deliveries, more)
 
-    yield make
-    for name in made:
-        schema.drop_database(pg, name)
+        yield make
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """libpq URI of the warehouse database; empty: the embedded server in `home`."""
     landing_uri: str = ""
     """Where landing lies, a folder or an fsspec URI; empty: `home`/landing."""
+    cache_folder: str = ""
+    """Folder of what is made again when it is missing, which several homes may share; empty: `home`/cache."""
     source_root: str = ""
     """Root folder of branches of kind `file` whose registry entry names no folder of its own."""
     first_business_date: date | None = None
@@ -122,6 +124,11 @@ class Settings(BaseSettings):
     def landing(self) -> str:
         """Root of landing as an fsspec URI or absolute path, without a trailing slash."""
         return (self.landing_uri or str(self.home / "landing")).rstrip("/")
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what is made again when it is missing."""
+        return Path(self.cache_folder).expanduser().absolute() if self.cache_folder else self.home / "cache"
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import psycopg
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.marts.runner import DBT_PROJECT, cause, environment, exported
+from kkbc.marts.parsing import cause
+from kkbc.marts.runner import DBT_PROJECT, environment, exported
 
 
 def parse(conn: psycopg.Connection) -> Path:

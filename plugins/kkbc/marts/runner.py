@@ -23,6 +23,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.masking import without_values
 from kkbc.marts import state
+from kkbc.marts.parsing import cause, parsed, unable
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.locks import Lock
 
@@ -138,6 +139,7 @@ def invoke(
 
     Without the variable built_as_of all tables are made anew. Raises UserError when dbt cannot begin.
     """
+    # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
     from dbt.cli.main import dbtRunner
 
     left_out = ["unit_test", *([] if tests else ["test"])]
@@ -154,10 +156,11 @@ def invoke(
         *_folders(schema),
     ]
     _hush()
-    with exported({**environment(conn), "DBT_SCHEMA": schema}):
-        outcome = dbtRunner(manifest=_parsed(schema)).invoke(arguments)
+    place = {**environment(conn), "DBT_SCHEMA": schema}
+    with exported(place):
+        outcome = dbtRunner(manifest=parsed(DBT_PROJECT, _folders(schema), place)).invoke(arguments)
     if outcome.exception is not None or outcome.result is None:
-        raise _unable(layer, outcome.exception)
+        raise unable(layer, outcome.exception)
     return [
         NodeResult(
             unique_id=node.node.unique_id,
@@ -194,20 +197,6 @@ def _hush() -> None:
     PostgresConnectionManager.exception_handler = discreet
 
 
-def _parsed(schema: str) -> Any:
-    """The parsed project. Parsing takes no variables, so that what it leaves on disk serves every night, not one day.
-
-    Each invocation gets one of its own, for dbt writes into what it compiles.
-    """
-    # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
-    from dbt.cli.main import dbtRunner
-
-    outcome = dbtRunner().invoke(["parse", *_folders(schema)])
-    if outcome.exception is not None or outcome.result is None:
-        raise _unable("its project", outcome.exception)
-    return outcome.result
-
-
 def _folders(schema: str) -> list[str]:
     """Where dbt reads and writes, and how little it says. What is parsed for one schema is of no use to another."""
     return [
@@ -220,17 +209,6 @@ def _folders(schema: str) -> list[str]:
 def target_folder(schema: str = HIDDEN) -> Path:
     """Where dbt leaves what it parsed, compiled and found, for `schema`."""
     return _home() / ("target" if schema == HIDDEN else f"target_{schema}")
-
-
-def _unable(what: str, failure: BaseException | None) -> UserError:
-    return UserError(f"dbt could not build {what}: {cause(str(failure))}", "mend dbt_project, or the connection")
-
-
-def cause(message: str) -> str:
-    """The line of a dbt message that says what is wrong; later ones may hold rows, the first may but name the model."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    told = [line for line in lines if not line.endswith(")") or " Error in " not in line]
-    return without_values((told or lines or ["no message"])[0])
 
 
 def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
