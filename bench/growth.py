@@ -152,7 +152,8 @@ def write(first: date, last: date, rows: Mapping[str, int]) -> None:
             _, insert = ROWS[feed]
             conn.execute(
                 f"{insert} from (select branch_id as b, business_date as d, load_id as l from ops.slice"
-                f" where feed = %(feed)s and business_date between %(first)s and %(last)s) s, generate_series(1, {count}) as n",
+                " where feed = %(feed)s and business_date between %(first)s and %(last)s) s,"
+                f" generate_series(1, {count}) as n",
                 {"feed": feed, "first": first, "last": last},
             )
 
