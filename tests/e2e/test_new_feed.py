@@ -223,7 +223,8 @@ def test_a_feed_is_four_files(project: Project) -> None:
 
 def test_migrating_makes_it_known_to_the_warehouse(project: Project) -> None:
     assert project.rows("select count(*) from ops.feed where feed in ('bantuan', 'pagu')") == [(0,)]
-    project.kkbc("migrate")
+    said = project.kkbc("migrate").partition("with tables for the feeds ")[2].rstrip(".\n").split(", ")
+    assert {"bantuan", "pagu", "pendaftaran"} <= set(said)
     listed = project.rows(
         "select feed, sender, has_nik, has_contact, expected_from from ops.feed"
         " where feed in ('bantuan', 'pagu') order by 1"

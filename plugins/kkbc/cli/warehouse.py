@@ -21,10 +21,11 @@ def register(app: typer.Typer) -> None:
 
 def migrate() -> None:
     """Brings schema, roles and tables of the warehouse to the newest version; starts the embedded server if need be."""
+    from kkbc.exchange.contracts import feeds
     from kkbc.nights.prepare import prepare
 
     prepare()
-    out.print("The warehouse is at the newest schema.")
+    out.print(f"The warehouse is at the newest schema, with tables for the feeds {', '.join(feeds())}.", soft_wrap=True)
 
 
 def export(

@@ -17,6 +17,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.intake.validation import check_contract
+from kkbc.upkeep.scaffold import feed
 from kkbc.upkeep.scaffold.feed import add_feed
 from kkbc.upkeep.scaffold.feed_columns import KINDS
 
@@ -98,8 +99,10 @@ def test_the_sample_is_a_delivery_as_the_exchange_has_it(project: Path, home: Pa
         ("klaim", "id:key,user:text", "a column cannot be called user: it means something else already"),
         ("klaim", "id:key,line:int", "a column cannot be called line: it means something else already"),
         ("klaim", "id:key?", "column id of kind key cannot be missing"),
-        ("klaim", "id:key,jenis:code(a b)", "column jenis has a list 'a b' that it cannot have"),
-        ("klaim", "id:key,jumlah:int(A)", "column jumlah has a list 'A' that it cannot have"),
+        ("klaim", "id:key,jenis:code(a b)", "column jenis: 'a b' cannot be a code: use A to Z, 0 to 9 and _"),
+        ("klaim", "id:key,jenis:code()", "column jenis: '' cannot be a code"),
+        ("klaim", "id:key,jenis:code(A|B|A)", "column jenis lists the code A twice"),
+        ("klaim", "id:key,jumlah:int(A)", "column jumlah of kind int has a list of codes: only kind code has one"),
         ("klaim", "id", "'id' is no column: write NAME:KIND"),
         ("klaim", "", "'' is no column: write NAME:KIND"),
     ],
@@ -127,6 +130,29 @@ def test_what_is_left_of_an_earlier_feed_is_not_written_over(project: Path, home
     with pytest.raises(UserError, match="of the sample delivery is not empty: name another by --sample, or remove it"):
         add_feed("klaim", GOOD)
     assert "klaim" not in feeds()
+
+
+@pytest.mark.parametrize("written", range(6))
+def test_after_an_interruption_the_same_call_writes_what_is_left(
+    project: Path, home: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The contract comes last: what has one is a feed, which a second call does not touch."""
+    before = len(files(project)) + len(files(home))
+
+    def interrupted(path: Path, content: str) -> None:
+        if len(files(project)) + len(files(home)) == before + written:
+            raise KeyboardInterrupt
+        writes(path, content)
+
+    writes = feed._write
+    with monkeypatch.context() as patch:
+        patch.setattr(feed, "_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            add_feed("klaim", GOOD, expected_from=DAY)
+    assert "klaim" not in feeds()
+    add_feed("klaim", GOOD, expected_from=DAY)
+    assert len(files(project)) + len(files(home)) == before + 6
+    check_contract(load_contract("klaim"), frozenset({"KC001"}))
 
 
 def test_the_command_names_the_files(project: Path, tmp_path: Path) -> None:

@@ -169,12 +169,15 @@ def test_a_regency_goes_over_to_the_new_office(registry: Path) -> None:
     [
         (["KC044", "--name", "X", "--regencies", "3203"], "branch 'KC044' is in the registry already"),
         (["HQ", "--name", "X", "--regencies", "3203"], "branch 'HQ' is in the registry already"),
-        (["KC12", "--name", "X", "--regencies", "3203"], "branch 'KC12': branch_id: String should match pattern"),
+        (["KC12", "--name", "X", "--regencies", "3203"], "'KC12' cannot be the code of a branch: write KC and three"),
+        (["kc123", "--name", "X", "--regencies", "3203"], "'kc123' cannot be the code of a branch: write KC and three"),
+        ([NEW, "--name", "X", "--regencies", "Cianjur"], "'Cianjur' cannot be the code of a regency: take its four"),
+        ([NEW, "--name", "banda aceh", "--regencies", "3203"], "branch KC002 is called Banda Aceh already: give"),
         ([NEW, "--name", " ", "--regencies", "3203"], "branch 'KC123': name: String should have at least 1 character"),
         ([NEW, "--name", "X", "--regencies", ","], "branch 'KC123' serves no regency"),
         ([NEW, "--name", "X", "--regencies", "9999"], "KC123: there is no regency 9999"),
         ([NEW, "--name", "X", "--regencies", "3203,3203"], "regency 3203 is listed twice at KC123"),
-        ([NEW, "--name", "X", "--regencies", "3203", "--seat", "1"], "branch 'KC123': seat: String should match"),
+        ([NEW, "--name", "X", "--regencies", "3203", "--seat", "1"], "'1' cannot be the code of a regency"),
         ([NEW, "--name", "X", "--regencies", "3203", "--kind", "ftp"], "branch 'KC123': kind: Input should be"),
         ([NEW, "--name", "X", "--regencies", "3203", "--kind", "sftp"], "kind sftp needs a connection"),
         ([NEW, "--name", "X", "--regencies", "3203", "--tier", "4"], "branch 'KC123': tier: Input should be 1, 2 or 3"),
@@ -192,11 +195,17 @@ def test_a_mistake_is_told_and_nothing_is_written(registry: Path, arguments: lis
     assert registry.read_text(encoding="utf-8") == before
 
 
+def test_the_name_of_an_office_that_was_added_is_taken(registry: Path) -> None:
+    add_branch(NEW, "Cianjur", [REGENCY])
+    with pytest.raises(UserError, match=f"branch {NEW} is called Cianjur already"):
+        add_branch("KC124", "Cianjur", ["3202"])
+
+
 def test_a_regency_is_given_once(registry: Path) -> None:
     add_branch(NEW, "Cianjur", [REGENCY])
     before = registry.read_text(encoding="utf-8")
     with pytest.raises(UserError, match=f"regency {REGENCY} is given to both {NEW} and KC124"):
-        add_branch("KC124", "Sukabumi", ["3202", REGENCY])
+        add_branch("KC124", "Pelabuhan Ratu", ["3202", REGENCY])
     assert registry.read_text(encoding="utf-8") == before
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.marts import runner
+from kkbc.upkeep.scaffold import mart
 from kkbc.warehouse import connect, server
 from tests.dbt_project.conftest import current, warehouse
 from tests.upkeep.scaffold.conftest import Project, copy_project
@@ -86,6 +88,8 @@ def test_three_files_are_written_and_no_other_is_touched(project: Project) -> No
             ("kpi_new", "--grain", "branch_id,colour"),
             "fct_registration has no column 'colour': choose from: business_date",
         ),
+        (("kpi_new_daily", "--grain", "branch_id,colour"), "fct_registration has no column 'colour'"),
+        (("kpi_new", "--grain", "branch_id business_date"), "has no column 'branch_id business_date'"),
         (("kpi_new", "--grain", "participant_token"), "'participant_token' can be no key of a mart for all"),
         (("kpi_new", "--grain", "branch_id,branch_id"), "the grain of kpi_new names a column twice"),
         (("kpi_new", "--grain", "business_date,month"), "the grain of kpi_new has both business_date and month"),
@@ -106,6 +110,28 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(arguments: tuple[s
     assert told in str(outcome.exception)
     assert "\n" not in str(outcome.exception)
     assert sorted(marts.rglob("*")) == before
+
+
+def test_an_interruption_leaves_no_half_of_a_mart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a folder would stop every build, and be taken for a mart that is there already."""
+    marts, writes = tmp_path / "marts", Path.write_text
+    marts.mkdir()
+    shutil.copytree(mart.MARTS / "fct_registration", marts / "fct_registration")
+    before = sorted(marts.rglob("*"))
+    monkeypatch.setattr(mart, "MARTS", marts)
+
+    def interrupted(path: Path, text: str, **options: Any) -> int:
+        if path.suffix == ".yml":
+            raise KeyboardInterrupt
+        return writes(path, text, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mart.add_mart("kpi_new_total", ["branch_id"])
+    assert sorted(marts.rglob("*")) == before
+    written = mart.add_mart("kpi_new_total", ["branch_id"])
+    assert sorted(marts.rglob("*")) == sorted([*before, *written, marts / "kpi_new_total"])
 
 
 def test_it_is_built_with_its_contract_and_published_with_its_readers(project: Project) -> None:

@@ -1,5 +1,6 @@
 """A new branch: one line in the registry, checked as a whole before it is written."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -47,6 +48,8 @@ def add_branch(
         raise UserError(f"branch {branch_id!r} is in the registry already", f"change its line in {path}")
     if not regencies:
         raise UserError(f"branch {branch_id!r} serves no regency", "name them: --regencies 3203,3204")
+    _check_codes(branch_id, [*regencies, *filter(None, [seat])])
+    _check_name(name.strip(), registry)
     fields = {
         "branch_id": branch_id,
         "kind": kind,
@@ -67,6 +70,27 @@ def add_branch(
     _append(path, line, len(registry.branches) + 1)
     load_registry.cache_clear()
     return NewBranch(branch, line.strip(), {code: before[code] for code in regencies if code in before})
+
+
+def _check_codes(branch_id: str, regencies: list[str]) -> None:
+    """Raises UserError for a branch or a regency that is not written as its code."""
+    if not re.fullmatch(r"KC\d{3}", branch_id):
+        raise UserError(f"{branch_id!r} cannot be the code of a branch", "write KC and three digits, like KC123")
+    for code in regencies:
+        if not re.fullmatch(r"\d{4}", code):
+            raise UserError(
+                f"branch {branch_id!r}: {code!r} cannot be the code of a regency",
+                "take its four digits from dbt_project/seeds/regencies.csv",
+            )
+
+
+def _check_name(name: str, registry: Registry) -> None:
+    """Raises UserError for the name of another office: dashboards and the board would show two that look the same."""
+    named = {row["branch_id"]: row["branch_name"] for row in rows("branches")}
+    named |= {branch.branch_id: branch.name for branch in registry.offices if branch.name}
+    for branch_id, known in named.items():
+        if known.casefold() == name.casefold():
+            raise UserError(f"branch {branch_id} is called {known} already", "give the new one another --name")
 
 
 def _timezone(code: str) -> str:

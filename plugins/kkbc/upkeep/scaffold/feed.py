@@ -45,7 +45,8 @@ def add_feed(
 
     `columns` as kkbc.upkeep.scaffold.feed_columns reads them. `expected_from`: the first business date that it is owed
     for; None: the one that is due next. `sample`: the folder of the sample delivery; None: one in the home.
-    Raises UserError, with nothing written, for a name that cannot be or is there already, and for wrong columns.
+    Raises UserError, with nothing written, for a name that cannot be or is there already, and for wrong columns. The
+    contract, which makes it a feed, is written last: after an interruption the same call writes what is left.
     """
     _check_name(feed)
     wanted = parse_columns(columns)
@@ -53,25 +54,29 @@ def add_feed(
     text = contract_text(feed, wanted, sender, due)
     contract = parse_contract(feed, text)
     files = {
-        get_settings().contracts / f"{feed}{ENDING}": text,
         PROJECT_ROOT / "dbt_project" / "models" / "staging" / f"stg_{feed}.sql": staging_sql(contract),
         PROJECT_ROOT / "dbt_project" / "models" / "staging" / f"stg_{feed}.yml": staging_properties(contract),
         PROJECT_ROOT / "expectations" / "feeds" / f"{feed}.yml": expectations_text(contract),
+        get_settings().contracts / f"{feed}{ENDING}": text,
     }
-    there = [path for path in files if path.exists()]
-    if there:
-        raise UserError(
-            f"{there[0]} is there already", "choose another name, or remove what is left of the earlier feed"
-        )
     folder = sample or get_settings().home / "samples" / feed
-    if folder.exists() and any(folder.iterdir()):
+    delivery = _sample(folder, contract, wanted, due)
+    if (left := _other(files)) is not None:
+        raise UserError(f"{left} is there already", "choose another name, or remove what is left of the earlier feed")
+    if not folder.is_dir() and folder.exists():
+        raise UserError(f"{folder} of the sample delivery is no folder", "name another by --sample")
+    if any(path not in delivery for path in folder.rglob("*") if path.is_file()) or _other(delivery) is not None:
         raise UserError(
             f"folder {folder} of the sample delivery is not empty", "name another by --sample, or remove it"
         )
-    for path, content in files.items():
+    for path, content in (delivery | files).items():
         _write(path, content)
-    _write_sample(folder, contract, wanted, due)
     return NewFeed(feed, tuple(files), folder)
+
+
+def _other(files: dict[Path, str]) -> Path | None:
+    """The first of the files that is there with another content than it is to have."""
+    return next((path for path, text in files.items() if path.exists() and path.read_bytes() != text.encode()), None)
 
 
 def _check_name(feed: str) -> None:
@@ -94,7 +99,7 @@ def _write(path: Path, content: str) -> None:
         made.write_text(content, encoding="utf-8")
 
 
-def _write_sample(folder: Path, contract: Contract, columns: list[NewColumn], day: date) -> None:
+def _sample(folder: Path, contract: Contract, columns: list[NewColumn], day: date) -> dict[Path, str]:
     """A delivery of three good rows and one without its key, in the folders of a branch that sends files."""
     branch_id = HEAD_OFFICE if contract.sender == "head_office" else load_registry().offices[0].branch_id
     text = io.StringIO()
@@ -115,8 +120,7 @@ def _write_sample(folder: Path, contract: Contract, columns: list[NewColumn], da
         "files": [{"feed": contract.feed, **listed}],
     }
     place = folder / branch_id / day.isoformat()
-    _write(place / name, content.decode())
-    _write(place / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    return {place / name: content.decode(), place / "manifest.json": json.dumps(manifest, indent=2) + "\n"}
 
 
 def _cell(column: NewColumn, branch_id: str, day: date, number: int) -> str:

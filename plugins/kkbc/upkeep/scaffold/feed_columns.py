@@ -178,10 +178,22 @@ def _column(part: str) -> NewColumn:
     if kind not in KINDS:
         raise UserError(f"column {name} is of the unknown kind {kind!r}", f"kinds are: {', '.join(KINDS)}")
     listed = tuple(code.strip() for code in codes.split("|")) if codes is not None else ()
-    if codes is not None and (kind != "code" or not all(map(_CODE.fullmatch, listed))):
-        raise UserError(
-            f"column {name} has a list {codes!r} that it cannot have", "only code has one, of codes like A_1: code(A|B)"
-        )
+    if codes is not None:
+        _check_codes(name, kind, listed)
     if found["optional"] and kind in ("key", "branch", "updated"):
         raise UserError(f"column {name} of kind {kind} cannot be missing", "leave out the question mark")
     return NewColumn(name, kind, not found["optional"], listed)
+
+
+def _check_codes(column: str, kind: str, codes: tuple[str, ...]) -> None:
+    """Raises UserError for a closed list that a column cannot have."""
+    if kind != "code":
+        raise UserError(f"column {column} of kind {kind} has a list of codes", "only kind code has one: code(A|B)")
+    for place, code in enumerate(codes):
+        if not _CODE.fullmatch(code):
+            raise UserError(
+                f"column {column}: {code!r} cannot be a code",
+                "use A to Z, 0 to 9 and _, 20 at most, a letter first, with | between codes: code(A|B)",
+            )
+        if code in codes[:place]:
+            raise UserError(f"column {column} lists the code {code} twice", "list each once")

@@ -4,6 +4,7 @@ It begins as the number of events of a fact at the grain asked for; its SQL and 
 """
 
 import re
+import tempfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import yaml
 
 from kkbc.core.errors import UserError
-from kkbc.core.files import replacing
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.upkeep.scaffold.rendering import render
 
@@ -70,8 +70,8 @@ def add_mart(
     folder = _new_folder(name)
     source = _fact(fact)
     days = [part for part in grain if part in ("business_date", "month")]
-    _check_grain(name, grain, days)
     parts = [_part(part, source, name) for part in grain]
+    _check_grain(name, grain, days)
     values = _values(name, source, parts, days[0] if days else None)
     label_id = label_id or name.replace("_", " ").capitalize().replace("Kpi", "KPI")
     texts = {
@@ -79,13 +79,18 @@ def add_mart(
         f"{name}.yml": render("mart.yml", **values, label_id=label_id, owner=owner),
         "expectations.yml": render("expectations.yml", **values),
     }
-    folder.mkdir()
-    written = []
-    for file, text in texts.items():
-        with replacing(folder / file) as made:
-            made.write_text(text, encoding="utf-8")
-        written.append(folder / file)
-    return written
+    _write(folder, texts)
+    return [folder / file for file in texts]
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    """Makes the folder with its files whole or not at all: half a mart would stop every build."""
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as place:
+        made = Path(place) / folder.name
+        made.mkdir()
+        for file, text in texts.items():
+            (made / file).write_text(text, encoding="utf-8")
+        made.rename(folder)
 
 
 def _new_folder(name: str) -> Path:
