@@ -44,7 +44,7 @@ $(VENV)-lint/.ready: requirements-lint.lock
 	$$uv pip sync -q --python $(VENV)-lint/bin/python --require-hashes requirements-lint.lock
 	@touch $@
 
-lock: ## resolve the dependencies anew (uv on the PATH)
+lock: ## resolve the dependencies again (uv on the PATH)
 	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile pyproject.toml --extra play --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \

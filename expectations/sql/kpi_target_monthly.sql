@@ -1,4 +1,4 @@
--- Targets and what came of them, beside the sums of the daily figures where these hold the whole month.
+-- Targets and what came of them, next to the sums of the daily figures where these hold the whole month.
 with daily as (
     {% include 'branch_months.sql' %}
 )

@@ -55,7 +55,7 @@ class Manifest:
 class Hard:
     """A delivery: the rule that it is hard by, what is sent, and what must come of the slice of `feed`.
 
-    codes: rows by error code; None for a slice that is rejected. A slice of activities beside it is good.
+    codes: rows by error code; None for a slice that is rejected. A slice of activities next to it is good.
     """
 
     rule: int
@@ -282,7 +282,7 @@ def hard_deliveries() -> dict[str, Hard]:
     }
     too_long = [{name: "9" * length} for name, length in long_ones.items()]
     just_so = [{"alamat": "a" * 4_000}, {"no_pendaftaran": "Q" * 200}]
-    table(24, "longer than a store bears", "pendaftaran", [*too_long, *just_so], {"VALUE_INVALID": len(too_long)})
+    table(24, "longer than a store takes", "pendaftaran", [*too_long, *just_so], {"VALUE_INVALID": len(too_long)})
     table(
         24,
         "keys of payments",
@@ -435,7 +435,7 @@ def hard_deliveries() -> dict[str, Hard]:
     for delimiter in ",;\t|":
         table(
             36,
-            f"blanks beside {delimiter!r}",
+            f"blanks next to {delimiter!r}",
             "kegiatan",
             [{}, {"nama": f"Pasar{delimiter} Baru"}],
             {},
@@ -483,7 +483,7 @@ def hard_deliveries() -> dict[str, Hard]:
 
 
 def write(root: Path, branch_id: str, hard: Hard) -> None:
-    """Puts a delivery down; where it is of another feed, good activities stand beside it."""
+    """Puts a delivery down; where it is of another feed, good activities stand next to it."""
     folder = root / branch_id / DAY
     folder.mkdir(parents=True)
     for manifest in hard.manifests:

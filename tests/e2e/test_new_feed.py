@@ -85,8 +85,8 @@ class Project:
 
     def touched(self) -> list[str]:
         """The files that git finds changed or new."""
-        told = self.git("status", "--porcelain", "--untracked-files=all")
-        return sorted(line[3:] for line in told.splitlines())
+        status = self.git("status", "--porcelain", "--untracked-files=all")
+        return sorted(line[3:] for line in status.splitlines())
 
     def git(self, *arguments: str) -> str:
         identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -206,7 +206,7 @@ def database_of_the_branch(pg: server.Server) -> Iterator[dict[str, Any]]:
 
 
 def test_a_feed_is_four_files(project: Project) -> None:
-    told = project.kkbc("new", "feed", "bantuan", "--columns", COLUMNS, "--expected-from", f"{DAY}")
+    printed = project.kkbc("new", "feed", "bantuan", "--columns", COLUMNS, "--expected-from", f"{DAY}")
     of_bantuan = [
         "contracts/bantuan.odcs.yaml",
         "dbt_project/models/staging/stg_bantuan.sql",
@@ -214,7 +214,7 @@ def test_a_feed_is_four_files(project: Project) -> None:
         "expectations/feeds/bantuan.yml",
     ]
     assert project.touched() == of_bantuan
-    assert f"sample delivery: {project.home}/samples/bantuan" in told
+    assert f"sample delivery: {project.home}/samples/bantuan" in printed
     project.kkbc(
         "new", "feed", "pagu", "--columns", OF_HEAD_OFFICE, "--from", "head-office", "--expected-from", f"{DAY}"
     )

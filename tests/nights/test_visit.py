@@ -129,7 +129,7 @@ def test_a_lower_revision_that_comes_later_does_not_displace(pull_kc001: Pull, r
     assert query("select count(*) from ops.quarantine where closed_at is null") == [(0,)]
 
 
-def test_a_rejected_revision_never_displaces_and_is_taken_when_mended(pull_kc001: Pull, root: Path) -> None:
+def test_a_rejected_revision_never_displaces_and_is_taken_when_fixed(pull_kc001: Pull, root: Path) -> None:
     deliver(root, {"pendaftaran": [{}]})
     pull_kc001()
     folder = deliver(root, {"pendaftaran": [{"no_pendaftaran": "R-2"}]}, revision=2)
@@ -201,7 +201,7 @@ def test_a_slice_is_rejected_alone_with_its_reason(
     assert query("select count(*) from raw.contributions") == [(0,)]
 
 
-def test_an_empty_file_is_lawful_when_the_manifest_says_no_rows(pull_kc001: Pull, root: Path) -> None:
+def test_an_empty_file_is_valid_when_the_manifest_says_no_rows(pull_kc001: Pull, root: Path) -> None:
     folder = deliver(root, {"iuran": [{}]})
     respecify(folder, b"", 0)
     assert pull_kc001().loaded == 1
@@ -459,7 +459,7 @@ def test_rows_that_the_warehouse_does_not_take_reject_their_slice(
     ]
 
 
-def test_a_manifest_that_cannot_be_read_is_told_and_leaves_the_other_days(
+def test_a_manifest_that_cannot_be_read_is_reported_and_leaves_the_other_days(
     pull_kc001: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three_feeds(root)
@@ -486,11 +486,11 @@ def test_names_that_no_store_can_hold_are_escaped(pull_kc001: Pull, root: Path) 
     assert report.loaded == 1
     assert query("select cardinality(notes) from ops.attempt") == [(len(report.notes),)]
     assert len(report.notes) == 3
-    # The one that is taken for a manifest is told once.
+    # The one that is taken for a manifest is reported once.
     assert pull_kc001().notes == []
 
 
-def test_names_without_number_are_told_in_part(pull_kc001: Pull, root: Path) -> None:
+def test_names_without_number_are_reported_in_part(pull_kc001: Pull, root: Path) -> None:
     folder = deliver(root, {"iuran": [{}]})
     for number in range(100):
         (folder / f"{number}.txt").touch()
@@ -550,15 +550,15 @@ def test_a_date_is_no_revision(pull_kc001: Pull, root: Path) -> None:
         (folder / name).write_bytes((folder / "manifest.json").read_bytes())
     report = pull_kc001()
     assert slices() == [("iuran", 2, "loaded", None, 2, 2, 0)]
-    told = [note for note in report.notes if "from 1 to 999" in note]
-    assert [note.split(":")[0] for note in told] == [
+    notes = [note for note in report.notes if "from 1 to 999" in note]
+    assert [note.split(":")[0] for note in notes] == [
         "2023-12-11 manifest.json",
         "2023-12-11 manifest.r0.json",
         "2023-12-11 manifest.r20231212.json",
     ]
 
 
-def test_a_lower_revision_that_comes_later_is_told(pull_kc001: Pull, root: Path) -> None:
+def test_a_lower_revision_that_comes_later_is_reported(pull_kc001: Pull, root: Path) -> None:
     deliver(root, {"iuran": [{}]}, revision=3)
     pull_kc001()
     deliver(root, {"iuran": [{}]}, revision=2)
@@ -671,13 +671,13 @@ def test_a_slice_that_takes_all_the_time_keeps_later_days_back_for_one_visit_onl
     ]
 
 
-def test_a_person_in_the_name_of_a_manifest_is_told_of_by_a_mark(pull_kc001: Pull, root: Path) -> None:
+def test_a_person_in_the_name_of_a_manifest_is_reported_by_a_mark(pull_kc001: Pull, root: Path) -> None:
     folder = deliver(root, {"iuran": [{}]})
     (folder / "manifest.rBudi Santoso.json").write_text("{}")
     report = pull_kc001()
     assert [note for note in report.notes if "its name has no revision" in note]
-    told = str(report.notes) + str(query("select name from ops.manifest")) + str(query("select notes from ops.attempt"))
-    assert "Budi" not in told
+    stored = [report.notes, query("select name from ops.manifest"), query("select notes from ops.attempt")]
+    assert "Budi" not in str(stored)
 
 
 def test_days_that_no_calendar_of_the_exchange_has_are_none(pull_kc001: Pull, root: Path) -> None:
@@ -687,7 +687,7 @@ def test_days_that_no_calendar_of_the_exchange_has_are_none(pull_kc001: Pull, ro
     assert query("select business_date from ops.slice") == [(date(1900, 1, 1),)]
 
 
-def test_a_slice_without_a_lawful_row_makes_no_partition(pull_kc001: Pull, root: Path) -> None:
+def test_a_slice_without_a_valid_row_makes_no_partition(pull_kc001: Pull, root: Path) -> None:
     count = "select count(*) from pg_inherits where inhparent = 'raw.contributions'::regclass"
     before = query(count)
     deliver(root, {"iuran": [{"total": "1"}]}, day=date(2019, 5, 1))

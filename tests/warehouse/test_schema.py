@@ -241,7 +241,7 @@ def test_the_history_of_the_quarantine_takes_the_name_of_today(warehouse: str) -
     engine.dispose()
 
 
-def test_a_months_partitions_are_made_beside_a_load_of_another_month(warehouse: str) -> None:
+def test_a_months_partitions_are_made_next_to_a_load_of_another_month(warehouse: str) -> None:
     with connect() as owner:
         owner.execute("select ops.ensure_partitions('2023-11-01')")
     made = threading.Event()

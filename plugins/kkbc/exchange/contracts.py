@@ -65,8 +65,8 @@ class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
     `personal` columns live in landing and vault only, but for what is `derived` from them. `is_nik`: it says whom a row
-    is about; `is_contact`: by it the person can be reached. `lawful` are tokens for a missing value that are values
-    here.
+    is about; `is_contact`: by it the person can be reached. `not_missing`: tokens for a missing value that are
+    values here.
     `identifier` says that it is a key, a code or another identifier, `max_length` how many characters a value may have
     at most (Exchange rules 24, 26), `mark_digits` the length of the mark that stands for a person typed into it (None:
     that of kkbc.exchange.masking).
@@ -81,7 +81,7 @@ class Column:
     description: str
     label_id: str
     checks: tuple[Check, ...]
-    lawful: tuple[str, ...] = ()
+    not_missing: tuple[str, ...] = ()
     identifier: bool = False
     max_length: int = TEXT_LENGTH
     mark_digits: int | None = None
@@ -185,7 +185,7 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
         return parse_contract(feed, path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
-        raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
+        raise UserError(f"contract {path} is broken: {cause}", "fix the file, then `kkbc doctor` checks it") from error
 
 
 def parse_contract(feed: str, text: str) -> Contract:
@@ -242,7 +242,7 @@ def _column(prop: SchemaProperty) -> Column:
         description=prop.description or "",
         label_id=prop.businessName or prop.name,
         checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
-        lawful=tuple(custom.get("lawful") or ()),
+        not_missing=tuple(custom.get("not_missing") or ()),
         identifier=identifier,
         max_length=_max_length(prop, IDENTIFIER_LENGTH if identifier else TEXT_LENGTH),
         mark_digits=custom.get("mark_digits"),

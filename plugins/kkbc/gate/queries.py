@@ -45,8 +45,8 @@ def load_marts(project: Path) -> dict[str, Mart]:
 def render(project: Path, suite: Path, query: str, variables: Mapping[str, Any]) -> str:
     """The SQL of `expectations/sql`/`query`, as a relation that can be selected from.
 
-    `suite` is the file that asks for it, and `variables` what the query is told. Raises UserError naming both when
-    there is no such query, or it asks for something that it is not told.
+    `suite` is the file that asks for it, and `variables` what the query is given. Raises UserError naming both when
+    there is no such query, or it asks for something that it is not given.
     """
     folder = project / "expectations" / "sql"
     try:
@@ -57,7 +57,7 @@ def render(project: Path, suite: Path, query: str, variables: Mapping[str, Any])
     except jinja2.UndefinedError as error:
         raise UserError(f"query {query} of {suite} lacks something: {error.message}", "give it under `with`") from error
     except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.message}", "mend the query") from error
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.message}", "fix the query") from error
     return f"select *\nfrom (\n{sql.strip()}\n) as found\n"
 
 

@@ -44,7 +44,7 @@ class _Checks(BaseModel):
 
 
 class _SuiteFile(_Checks):
-    """include: names of files in `expectations/shared`; query: a file in `expectations/sql`; given: what it is told."""
+    """include: names of files in `expectations/shared`; query: a file in `expectations/sql`; given: its variables."""
 
     include: tuple[str, ...] = ()
     query: str | None = None
@@ -154,9 +154,9 @@ def _read(path: Path, model: type[_File]) -> _File:
     except OSError as error:
         raise UserError(f"{path} cannot be read", "restore it, or include another") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}", "mend the file") from error
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}", "fix the file") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        told = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{place} of {path} is not valid: {told}", "see expectations/README.md") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{place} of {path} is not valid: {reason}", "see expectations/README.md") from error

@@ -33,7 +33,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A table that readers get: from `source` to `schema`.name, rows told apart by `primary_key`.
+    """A table that readers get: from `source` to `schema`.name, rows distinguished by `primary_key`.
 
     source: where its rows are made, schema and name; as a rule the dbt model in schema next.
     day: the column with the day that a row is of; None for a mart without one.

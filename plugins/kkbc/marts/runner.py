@@ -136,7 +136,7 @@ def invoke(
 ) -> list[NodeResult]:
     """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to.
 
-    Without the variable built_as_of all tables are made anew. Raises UserError when dbt cannot begin.
+    Without the variable built_as_of all tables are rebuilt. Raises UserError when dbt cannot begin.
     """
     from dbt.cli.main import dbtRunner
 
@@ -223,14 +223,14 @@ def target_folder(schema: str = HIDDEN) -> Path:
 
 
 def _unable(what: str, failure: BaseException | None) -> UserError:
-    return UserError(f"dbt could not build {what}: {cause(str(failure))}", "mend dbt_project, or the connection")
+    return UserError(f"dbt could not build {what}: {cause(str(failure))}", "fix dbt_project, or the connection")
 
 
 def cause(message: str) -> str:
     """The line of a dbt message that says what is wrong; later ones may hold rows, the first may but name the model."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    told = [line for line in lines if not line.endswith(")") or " Error in " not in line]
-    return without_values((told or lines or ["no message"])[0])
+    plain = [line for line in lines if not line.endswith(")") or " Error in " not in line]
+    return without_values((plain or lines or ["no message"])[0])
 
 
 def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
@@ -241,7 +241,7 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     cursor = conn.execute(sql.SQL("select *, count(*) over () from {}").format(sql.SQL(result.found)))
     names = [column.name for column in cursor.description or []][:-1]
     rows = cursor.fetchmany(ROWS_NAMED)
-    told = [
+    shown = [
         "; ".join(
             " ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows
         )
@@ -249,7 +249,7 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     more = int(rows[0][-1]) - len(rows) if rows else 0
     place = ".".join(result.found.replace('"', "").split(".")[-2:])
     everywhere = f"; and {more} more, all in {place}" if more else ""
-    return replace(result, message=f"{told[0]}{everywhere}")
+    return replace(result, message=f"{shown[0]}{everywhere}")
 
 
 def _record(conn: psycopg.Connection, build_id: int | None, layer: str, results: list[NodeResult]) -> None:
@@ -286,11 +286,11 @@ def environment(conn: psycopg.Connection) -> dict[str, str]:
         "DBT_PASSWORD": info.password,
         "DBT_DBNAME": info.dbname,
     }
-    told = {"host", "hostaddr", "port", "user", "password", "dbname", "application_name", "service", "passfile"}
+    given = {"host", "hostaddr", "port", "user", "password", "dbname", "application_name", "service", "passfile"}
     rest = {
         option.envvar.decode(): option.val.decode()
         for option in pq.Conninfo.parse(info.dsn.encode())
-        if option.envvar and option.val and option.keyword.decode() not in told
+        if option.envvar and option.val and option.keyword.decode() not in given
     }
     rest["PGOPTIONS"] = f"{rest.get('PGOPTIONS', '')} {PLANNER}".strip()
     return {**place, **rest, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}

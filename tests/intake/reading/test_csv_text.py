@@ -160,7 +160,7 @@ def test_delimiter_lost_before_a_quoted_cell(read_bytes: Reader, delimiter: str,
 
 @pytest.mark.parametrize("delimiter", [";", ",", "\t", "|"])
 @pytest.mark.parametrize("blank", [" ", "   ", "\t", "\xa0", "\u2003", "\ufeff", "\u200b "])
-def test_blanks_beside_delimiters_are_no_part_of_a_cell(read_bytes: Reader, delimiter: str, blank: str) -> None:
+def test_blanks_next_to_delimiters_are_no_part_of_a_cell(read_bytes: Reader, delimiter: str, blank: str) -> None:
     if blank == delimiter:
         return
     around = f"{blank}{delimiter}{blank}"
@@ -302,7 +302,7 @@ def test_header_only_gives_no_rows(read_bytes: Reader) -> None:
     assert result.frame.width == 8
 
 
-def test_nothing_at_all_is_lawful_when_no_rows_are_announced(read_bytes: Reader) -> None:
+def test_nothing_at_all_is_valid_when_no_rows_are_announced(read_bytes: Reader) -> None:
     for content, name in ((b"", "target.csv"), (gzip.compress(b""), "target.csv.gz"), (b"", "target.csv.gz")):
         assert read_bytes(content, name, expected_rows=0).frame.height == 0
         with pytest.raises(SliceRejected, match="HEADER"):
@@ -521,7 +521,7 @@ def written(cell: str, delimiter: str, always: bool) -> str:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_table_in_any_lawful_dialect_reads_back_the_same(read_bytes: Reader, data: st.DataObject) -> None:
+def test_any_table_in_any_valid_dialect_reads_back_the_same(read_bytes: Reader, data: st.DataObject) -> None:
     encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "windows-1252"]))
     delimiter = data.draw(st.sampled_from(DELIMITERS))
     line_end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
@@ -574,8 +574,8 @@ def test_any_bytes_give_rows_or_a_rejection(read_bytes: Reader, content: bytes, 
 
 def test_damaged_files_give_rows_or_a_rejection(read_bytes: Reader) -> None:
     dice = random.Random(20231211)
-    lawful = f"{HEADER}\n".encode() + b'"KC001";2023-12;"a\nb";1;2\n' * 30
-    for content in (lawful, gzip.compress(lawful)):
+    valid = f"{HEADER}\n".encode() + b'"KC001";2023-12;"a\nb";1;2\n' * 30
+    for content in (valid, gzip.compress(valid)):
         for _ in range(100):
             damaged = bytearray(content)
             for _ in range(dice.randint(1, 4)):

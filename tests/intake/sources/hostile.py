@@ -598,7 +598,7 @@ def rows_of_two_megabytes(root: Path, server: Any, rows: int = 1000) -> Iterator
                     statement = sql.SQL("insert into {} (tgl_data, revisi, {}) values ({})")
                     made.execute(statement.format(sql.Identifier("ekspor", feed), names, places), values)
                     made.execute("insert into ekspor.pengiriman values (%s, %s, 1, 1, null)", [day, feed])
-            # One stored value, told again and again by a view: the disk of the test holds none of it.
+            # One stored value, repeated by a view: the disk of the test holds none of it.
             made.execute("alter table ekspor.iuran rename to satu")
             made.execute(
                 f"create view ekspor.iuran as select s.*, case when tgl_data = '{DAY}' then repeat('x', 2000000) end"

@@ -414,7 +414,7 @@ def test_without_a_time_that_can_be_understood_it_is_a_failure_like_others(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_token_that_is_refused_is_not_tried_again_nor_told(api: BranchApi, target: Path, status: int) -> None:
+def test_a_token_that_is_refused_is_not_tried_again_nor_shown(api: BranchApi, target: Path, status: int) -> None:
     api.misbehave = always(lambda asked: asked.answer(status, {"sent": asked.headers["Authorization"]}))
     source = HttpSource(KC001, Connection("api", host=api.address, password=TOKEN), QUICK)
     with pytest.raises(BranchRefused, match="KC001") as refused:
@@ -443,7 +443,7 @@ def test_a_slice_that_the_api_will_not_speak_of_is_unreadable(api: BranchApi, so
     assert len(api.asked) == 1
 
 
-def test_a_slice_without_lawful_rows_is_not_asked_for(api: BranchApi, source: HttpSource, target: Path) -> None:
+def test_a_slice_without_valid_rows_is_not_asked_for(api: BranchApi, source: HttpSource, target: Path) -> None:
     assert rejection(source, target, -1) == "UNREADABLE"
     assert api.asked == []
 
@@ -536,7 +536,7 @@ def test_a_connection_that_cannot_be_used_is_refused(connection: Connection) -> 
     assert "rahasia" not in str(refused.value)
 
 
-def test_a_token_that_is_none_is_refused_without_being_told(api: BranchApi) -> None:
+def test_a_token_that_is_none_is_refused_without_being_shown(api: BranchApi) -> None:
     source = HttpSource(KC001, Connection("api", host=api.address, password=f"{TOKEN}\nX: y"), QUICK)
     with pytest.raises(BranchRefused, match="check address and token") as refused:
         found(source)
@@ -644,7 +644,7 @@ def test_a_slice_that_is_restated_replaces_itself_alone(
     assert after["raw.registrations"] == by_file["raw.registrations"]
 
 
-def test_a_rejected_slice_leaves_the_others_and_is_taken_when_mended(
+def test_a_rejected_slice_leaves_the_others_and_is_taken_when_fixed(
     by_file: dict[str, list[Any]], api: BranchApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(api)

@@ -236,9 +236,9 @@ def test_what_is_announced_wrongly_is_judged_as_in_manifests(
     announce(at_branch, "iuran", 1, day=date(2023, 12, 10), revision=0)
     announce(at_branch, "kegiatan", 1, day=date(2023, 12, 10), revision=None)
     at_branch.execute("insert into ekspor.pengiriman values ('infinity', 'iuran', 1, 1), ('-infinity', 'iuran', 1, 1)")
-    unlawful, strange, twice = deliveries(source)
-    assert (unlawful.rejection, unlawful.entries) == (None, ())
-    assert unlawful.notes == ("its revision is no whole number from 1 to 999: it is not taken",)
+    invalid, strange, twice = deliveries(source)
+    assert (invalid.rejection, invalid.entries) == (None, ())
+    assert invalid.notes == ("its revision is no whole number from 1 to 999: it is not taken",)
     assert (strange.unknown_feeds, strange.rejection) == (("gaji",), None)
     assert [(e.feed, e.rows, e.sent_at) for e in strange.entries] == [("iuran", -1, None), ("kegiatan", 1, None)]
     assert twice.rejection is not None
@@ -506,7 +506,9 @@ def test_a_branch_whose_pengiriman_cannot_be_read_is_refused(
     [{"password": "salah-sekali"}, {"login": "siapa"}, {"schema": "tiada"}, {"password": ""}]
     + [{"extra": {"sslmode": mode}} for mode in ("require", "verify-full", "tidak")],
 )
-def test_a_login_that_is_refused_is_told_without_its_secrets(database: server.Server, changes: dict[str, Any]) -> None:
+def test_a_login_that_is_refused_is_reported_without_its_secrets(
+    database: server.Server, changes: dict[str, Any]
+) -> None:
     with visiting(database, **changes) as source, pytest.raises(BranchRefused, match="'db_kc001'") as refused:
         deliveries(source)
     assert not {PASSWORD, "salah-sekali", "siapa"} & set(str(refused.value).replace("'", " ").split())
@@ -586,7 +588,7 @@ def test_a_branch_is_not_blocked_for_ever_by_a_visit_that_lingers(
             source.fetch(delivery, delivery.entries[0], target)
 
 
-def test_a_connection_that_is_cut_is_told(
+def test_a_connection_that_is_cut_is_reported(
     at_branch: psycopg.Connection, database: server.Server, source: PostgresSource, target: Path
 ) -> None:
     put(at_branch, "iuran", [{}])
@@ -706,7 +708,7 @@ def test_a_revision_replaces_its_slice_alone(
     assert after["raw.registrations"] == by_file["raw.registrations"]
 
 
-def test_a_rejected_slice_leaves_the_others_and_is_taken_when_mended(
+def test_a_rejected_slice_leaves_the_others_and_is_taken_when_fixed(
     by_file: dict[str, list[Any]], at_branch: psycopg.Connection, visit: Visit
 ) -> None:
     offer(at_branch)

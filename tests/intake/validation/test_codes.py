@@ -12,7 +12,7 @@ from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.reference import codes as listed
 from kkbc.exchange.registry import load_registry
 from kkbc.intake.validation import duplicate_lines, judge, key_columns
-from tests.intake.validation.rows import LAWFUL, OFFICES, SENT_AT, batch, codes, context, judged, stored
+from tests.intake.validation.rows import OFFICES, SENT_AT, VALID, batch, codes, context, judged, stored
 
 PAGE = {
     "ROW_SHAPE",
@@ -84,7 +84,7 @@ TEXTS = {
     "kegiatan": "activity_name place radio_station",
     "target": "",
 }
-EVERY_COLUMN = [(feed, column) for feed, row in LAWFUL.items() for column in row]
+EVERY_COLUMN = [(feed, column) for feed, row in VALID.items() for column in row]
 
 SEEN_AT = datetime(2023, 12, 11, 13, tzinfo=UTC)
 CLOCK_AHEAD = datetime(2031, 1, 1, tzinfo=UTC)
@@ -93,7 +93,7 @@ FEBRUARY_28, MARCH_1 = date(2023, 2, 28), date(2023, 3, 1)
 EARLIER = {"updated_at": "2023-02-28T01:00"}
 
 CASES: list[Case] = [
-    *(case(f"lawful row of {feed}", feed, {}) for feed in LAWFUL),
+    *(case(f"valid row of {feed}", feed, {}) for feed in VALID),
     # REQUIRED_MISSING
     *(
         case(f"REQUIRED_MISSING {feed}.{column}", feed, {column: missing}, "REQUIRED_MISSING")
@@ -107,8 +107,8 @@ CASES: list[Case] = [
     ),
     *(
         case(f"optional {feed}.{column} may be missing", feed, {column: None})
-        for feed in LAWFUL
-        for column in LAWFUL[feed]
+        for feed in VALID
+        for column in VALID[feed]
         if column not in REQUIRED[feed].split() and column != "jht_amount"
     ),
     case("rule 18 nan is a name", "pendaftaran", {"full_name": "Nan"}),
@@ -361,7 +361,7 @@ CASES: list[Case] = [
     case("rule 16 a sum of 10^12", "iuran", paid(10**12 - 1, 1, 0), "", "AMOUNT_TIER"),
     case("rule 16 a sum beyond 10^12", "iuran", paid(10**12, 1, 0), "VALUE_INVALID", "AMOUNT_TIER"),
     case("rule 16 a negative number beyond", "kegiatan", {"cost": str(-(10**12) - 1)}, "VALUE_INVALID"),
-    case("rule 16 three decimals", "iuran", {c: f"{LAWFUL['iuran'][c]}.000" for c in AMOUNTS}),
+    case("rule 16 three decimals", "iuran", {c: f"{VALID['iuran'][c]}.000" for c in AMOUNTS}),
     case("rule 16 a thousandfold part", "iuran", {"jkk_amount": "30.000.000"}, "AMOUNT_SUM", "AMOUNT_TIER"),
     case("rule 10 iuran_jht missing is 0", "iuran", paid(30000, 20400, 0, program_code="JKK_JKM", jht_amount=None)),
     case("rule 10 tier of two programmes", "iuran", paid(30000, 20400, 0, program_code="JKK_JKM")),
@@ -453,7 +453,7 @@ CASES: list[Case] = [
     ),
     # Control characters, and what is left of bytes that are no UTF-8
     *(
-        case(f"rule 28 {feed}.{column} has a bell", feed, {column: f"{LAWFUL[feed][column]}\a"}, "VALUE_INVALID")
+        case(f"rule 28 {feed}.{column} has a bell", feed, {column: f"{VALID[feed][column]}\a"}, "VALUE_INVALID")
         for feed, column in EVERY_COLUMN
     ),
     *(
@@ -461,7 +461,7 @@ CASES: list[Case] = [
         for control in ("\0", "\x01", "\b", "\x0b", "\f", "\x1a", "\x1f", "\x7f", "\x80", "\x85", "\x9f")
         for before, after in (("Jl.", "1"), ("", ""), ("Jl. 1", ""))
     ),
-    case("rule 28 tab, CR and LF are lawful", "pendaftaran", {"address": "Jl.\tContoh\r\nRT 1\nRW 2"}),
+    case("rule 28 tab, CR and LF are valid", "pendaftaran", {"address": "Jl.\tContoh\r\nRT 1\nRW 2"}),
     case("rule 31 a byte that is no UTF-8", "pendaftaran", {"full_name": "Andr\ufffd"}, "VALUE_INVALID"),
     case("rule 31 alone in an optional cell", "kegiatan", {"place": "\ufffd"}, "VALUE_INVALID"),
     # PERIOD_ORDER
@@ -495,7 +495,7 @@ def test_every_code_of_the_page_is_produced_by_some_case() -> None:
 
 
 def test_codes_and_severities_of_the_contracts_are_those_of_the_page() -> None:
-    contracts = [load_contract(feed) for feed in LAWFUL]
+    contracts = [load_contract(feed) for feed in VALID]
     checks = [check for c in contracts for owner in (c, *c.columns) for check in owner.checks]
     assert {check.code for check in checks} == PAGE - {"ROW_SHAPE", "REQUIRED_MISSING", "VALUE_INVALID"}
     warnings = {"NIK_BIRTH_DATE", "NIK_SEX", "PHONE_FORMAT", "EMAIL_FORMAT", "DISTRICT_UNKNOWN", "AMOUNT_TIER"}
@@ -510,7 +510,7 @@ def test_required_columns_of_the_contracts_are_those_of_the_page() -> None:
 
 
 def test_rule_6_a_misshapen_row_stands_alone() -> None:
-    rows = [dict(LAWFUL["iuran"]), LAWFUL["iuran"] | {"nik": None, "payment_channel": "X"}]
+    rows = [dict(VALID["iuran"]), VALID["iuran"] | {"nik": None, "payment_channel": "X"}]
     result = judge(batch("iuran", rows, [True, False]), load_contract("iuran"), context("iuran"))
     assert result.accepted["_line"].to_list() == [2]
     assert result.quarantined.to_dicts() == [
@@ -597,7 +597,7 @@ def test_rule_28_a_key_with_an_invisible_character_is_the_same_key() -> None:
 
 
 def test_rule_28_every_type_is_read_without_invisible_characters() -> None:
-    for feed, row in LAWFUL.items():
+    for feed, row in VALID.items():
         changed = judged(feed, {}, {column: f"{cell}\u200b" for column, cell in row.items()}).accepted
         assert changed.drop("_line", "_raw").row(0) == changed.drop("_line", "_raw").row(1)
 
@@ -654,7 +654,7 @@ def test_kpi_rule_4_valid_niks_are_counted_over_all_rows(nik: str | None, valid:
 
 
 def test_kpi_rule_4_a_misshapen_row_has_no_valid_nik() -> None:
-    result = judge(batch("iuran", [LAWFUL["iuran"]], [False]), load_contract("iuran"), context("iuran"))
+    result = judge(batch("iuran", [VALID["iuran"]], [False]), load_contract("iuran"), context("iuran"))
     assert result.nik_valid == 0
 
 
@@ -707,7 +707,7 @@ def test_rule_3_a_row_with_another_error_makes_none_lose() -> None:
     assert losers("pendaftaran", {}, {"updated_at": "2023-12-11T11:00", "nik": "1"}) == []
 
 
-def test_rule_3_keys_are_told_apart_by_case() -> None:
+def test_rule_3_keys_are_distinguished_by_case() -> None:
     assert losers("pendaftaran", {}, {"registration_no": "p-0001"}) == []
 
 

@@ -16,7 +16,7 @@ from kkbc.intake.reading.numerals import amount
 from kkbc.intake.validation import judge
 from kkbc.intake.validation.parse import DTYPES, WEEKDAYS, steps
 from kkbc.intake.validation.tidy import tidy
-from tests.intake.validation.rows import LAWFUL, batch, context
+from tests.intake.validation.rows import VALID, batch, context
 
 ZONES = ("Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura")
 
@@ -158,8 +158,8 @@ def test_rule_32_weekdays(word: str) -> None:
     ],
 )
 def test_rule_25_years(spelling: ExchangeType, first: str, last: str, before: str, after: str) -> None:
-    lawful, others = read(spelling, [first, last]), read(spelling, [before, after])
-    assert None not in lawful
+    valid, others = read(spelling, [first, last]), read(spelling, [before, after])
+    assert None not in valid
     assert others == [None, None]
 
 
@@ -336,7 +336,7 @@ AMOUNTS: list[tuple[str, int | None]] = [
     ("1500.000.000", None),
     ("1500,00.000", None),
     ("12.34.567", None),
-    # no digits beside a sign
+    # no digits next to a sign
     ("1..500", None),
     ("1.,500", None),
     (".500", None),
@@ -693,15 +693,15 @@ NASTY = (
 CELL = st.one_of(st.none(), st.sampled_from(NASTY), st.text(max_size=20))
 
 
-@pytest.mark.parametrize("feed", list(LAWFUL))
+@pytest.mark.parametrize("feed", list(VALID))
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_every_row_ends_in_one_place_whatever_it_holds(feed: str, data: st.DataObject) -> None:
     contract = load_contract(feed)
-    columns = data.draw(st.lists(st.sampled_from(list(LAWFUL[feed])), max_size=6, unique=True))
+    columns = data.draw(st.lists(st.sampled_from(list(VALID[feed])), max_size=6, unique=True))
     cells = data.draw(st.lists(CELL, max_size=6))
-    rows = [LAWFUL[feed], *(LAWFUL[feed] | {column: cell} for column in columns for cell in cells)]
-    rows += [LAWFUL[feed] | dict.fromkeys(columns, cell) for cell in cells]
+    rows = [VALID[feed], *(VALID[feed] | {column: cell} for column in columns for cell in cells)]
+    rows += [VALID[feed] | dict.fromkeys(columns, cell) for cell in cells]
     misshapen = data.draw(st.integers(0, 9))
     shapes = [index % 10 != misshapen for index in range(len(rows))]
     result = judge(batch(feed, rows, shapes), contract, context(feed, data.draw(st.sampled_from(ZONES))))

@@ -82,7 +82,7 @@ def behaving(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("served").misbehave()
 
 
-def test_connections_are_private_complete_and_beside_those_of_others(served: Served) -> None:
+def test_connections_are_private_complete_and_besides_those_of_others(served: Served) -> None:
     path = served.settings.keys / "connections.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert served.connections["branch_044"] == FOREIGN
@@ -176,7 +176,7 @@ def test_sftp_is_read_only(served: Served) -> None:
     assert served.files(branch_id) == before
 
 
-def test_sftp_refuses_strangers(served: Served) -> None:
+def test_sftp_refuses_unknown_logins(served: Served) -> None:
     (_, by_key), (_, by_password) = both_logins(served)
     with pytest.raises(paramiko.AuthenticationException):
         sftp(by_password, password="guess")
@@ -276,7 +276,7 @@ def test_s3_is_read_only_and_keeps_branches_apart(served: Served) -> None:
     assert objects(client, bucket, f"{prefix}/{branch_id}/") == before
 
 
-def test_s3_refuses_strangers(served: Served) -> None:
+def test_s3_refuses_unknown_logins(served: Served) -> None:
     _, connection = served.of("s3")
     bucket, prefix = bucket_of(connection)
     wrong = s3(connection, password="guess")
@@ -348,7 +348,7 @@ def test_the_api_says_what_it_does_not_have(served: Served) -> None:
         assert client.delete("pendaftaran").status_code == 405
 
 
-def test_the_api_refuses_strangers(served: Served) -> None:
+def test_the_api_refuses_unknown_logins(served: Served) -> None:
     _, connection = served.of("http")
     _, other = served.of("http", 1)
     for token in ("guess", other["password"]):
@@ -555,7 +555,7 @@ def test_the_next_night_appears_while_serving_and_a_moved_branch_at_its_new_way(
     kinds = sorted(served.world.kinds.items())
     moved = next(branch_id for branch_id, kind in kinds if kind == "sftp")
     stayed = next(branch_id for branch_id, kind in kinds if kind == "postgres")
-    misbehaviour.tell(served.world.folder, [f"{moved}=moved:postgres"], served.world.kinds)
+    misbehaviour.add(served.world.folder, [f"{moved}=moved:postgres"], served.world.kinds)
     served.world.play_night()
     after = Served(served.settings, served.world)
     assert after.ways[moved] == f"postgres:sim_postgres_{moved.lower()}"
@@ -603,16 +603,16 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     command = [KKBC, "simulate", "serve", "--world", world.folder, "--misbehave", "KC010=revised"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(settings)) as process:
         assert process.stdout is not None
-        told = []
+        lines = []
         for line in process.stdout:
-            told.append(line)
+            lines.append(line)
             if "Ctrl-C" in line:
                 break
         assert traces(world.folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
-    assert told[0] == f"serving {world.folder}\n"
-    counts = {line.split()[0]: int(line.split()[1]) for line in told if " branches  " in line}
+    assert lines[0] == f"serving {world.folder}\n"
+    counts = {line.split()[0]: int(line.split()[1]) for line in lines if " branches  " in line}
     assert counts == {"file": 41, "sftp": 30, "s3": 20, "http": 20, "postgres": 12}
     assert traces(world.folder) == []
     assert not (world.folder / "servers" / "serving.json").exists()

@@ -76,7 +76,7 @@ def test_three_files_are_written_and_no_other_is_touched(project: Project) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("kpi_branch_daily", "--grain", "branch_id,business_date"), "there is a model kpi_branch_daily already"),
         (("Segments", "--grain", "branch_id"), "'Segments' is no name for a mart"),
@@ -98,12 +98,12 @@ def test_three_files_are_written_and_no_other_is_touched(project: Project) -> No
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line_and_nothing_is_written(arguments: tuple[str, ...], told: str) -> None:
+def test_a_mistake_is_reported_in_one_line_and_nothing_is_written(arguments: tuple[str, ...], message: str) -> None:
     marts = PROJECT_ROOT / "dbt_project" / "models" / "marts"
     before = sorted(marts.rglob("*"))
     outcome = CliRunner().invoke(app, ["new", "mart", *arguments])
     assert isinstance(outcome.exception, UserError)
-    assert told in str(outcome.exception)
+    assert message in str(outcome.exception)
     assert "\n" not in str(outcome.exception)
     assert sorted(marts.rglob("*")) == before
 
