@@ -148,8 +148,9 @@ def test_two_suites_of_one_name_are_reported(project: Path) -> None:
 
 
 def test_a_published_model_without_a_key_is_reported(project: Path) -> None:
-    (project / "dbt_project" / "models" / "marts" / "keyless.yml").write_text(
-        "models: [{name: keyless, config: {meta: {publish: [bi]}}}]"
-    )
+    folder = project / "dbt_project" / "models" / "marts" / "keyless"
+    folder.mkdir()
+    (folder / "keyless.sql").touch()
+    (folder / "keyless.yml").write_text("models: [{name: keyless, config: {meta: {publish: [bi]}}}]")
     with pytest.raises(UserError, match="model keyless is published without a primary key: add it in"):
         load_suites()
