@@ -7,7 +7,7 @@ and everything that the engine knows of them, comes from here.
 
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -166,8 +166,14 @@ def feeds_of(branch_id: str) -> tuple[str, ...]:
     return feeds("head_office" if branch_id == HEAD_OFFICE else "branch")
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name.removesuffix(ENDING) for path in folder.glob(f"*{ENDING}"))
+def _names(folder: Path) -> tuple[str, ...]:
+    # A manifest asks for them, and a visit reads many: the folder is listed again only when a file came or went.
+    return _listed(folder, folder.stat().st_mtime_ns) if folder.is_dir() else ()
+
+
+@lru_cache(maxsize=8)
+def _listed(folder: Path, changed: int) -> tuple[str, ...]:
+    return tuple(sorted(path.name.removesuffix(ENDING) for path in folder.glob(f"*{ENDING}")))
 
 
 @cache
