@@ -104,7 +104,8 @@ BROKEN_MARTS = [
     "insert into next.kpi_retention values ('2023-10-01', 'KC001', 'PASAR', 2, 0, -1),"
     " ('2023-10-01', 'KC044', 'PASAR', 1, 3, 4)",
     "insert into next.kpi_target_monthly (branch_id, month, target_new, realisation_new, realisation_active,"
-    " realisation_idr, attainment_new, rank) values ('KC044', '2023-11-01', -1, 7, 7, 7, -1, 0)",
+    " realisation_idr, attainment_new, rank) values ('KC044', '2023-11-01', -1, 7, 7, 7, -1, 0),"
+    " ('KC001', '2023-11-01', 1, 0, 0, 0, 0, 3)",
     "insert into next.kpi_coverage_province (province_code, month_end, aktif, informal_workers, coverage_pct,"
     " attribution_rule) values ('32', '2023-11-30', 5000, 10, 101, 'residence'), ('33', '2023-11-30', -1, 1, 1, '')",
     "insert into next.kpi_occupation_monthly values ('KC044', 'NELAYAN', '2023-11-01', -1, 1, 1)",

@@ -62,6 +62,7 @@ def test_a_new_mart_is_audited_for_the_file_in_its_folder(project: Path, night: 
     """Without a query of its own: the columns that it checks, of days of late, and codes but no other text."""
     folder = project / "dbt_project" / "models" / "marts" / "kpi_visits"
     folder.mkdir()
+    (folder / "kpi_visits.sql").touch()
     (folder / "kpi_visits.yml").write_text(
         "models: [{name: kpi_visits, config: {meta: {publish: [bi], primary_key: [branch_id, kind, day]}}, columns: ["
         "{name: branch_id, data_type: text}, {name: kind, data_type: text}, {name: day, data_type: date},"
