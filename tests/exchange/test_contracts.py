@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc.exchange.contracts import feeds
+from kkbc.exchange.contracts import feeds, load_contract
 
 CONTRACTS = PROJECT_ROOT / "contracts"
 
@@ -43,3 +44,10 @@ def test_the_folder_is_listed_once_as_long_as_it_stays_as_it_is(
 
 def test_a_folder_that_is_not_there_has_no_feeds(tmp_path: Path) -> None:
     assert feeds(folder=tmp_path / "none") == ()
+
+
+def test_a_property_by_its_earlier_name_is_no_silent_change(tmp_path: Path) -> None:
+    path = copied(tmp_path / "contracts", "pendaftaran") / "pendaftaran.odcs.yaml"
+    path.write_text(path.read_text().replace("property: not_missing", "property: lawful"))
+    with pytest.raises(UserError, match="the custom property lawful is called not_missing now"):
+        load_contract("pendaftaran", path.parent)

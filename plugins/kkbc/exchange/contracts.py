@@ -237,6 +237,8 @@ def _column(prop: SchemaProperty) -> Column:
     if not prop.name or not prop.physicalName or prop.physicalType not in get_args(ExchangeType):
         raise ValueError(f"property {prop.name}: name, physicalName and a known physicalType are expected")
     custom = _custom(prop.customProperties)
+    if "lawful" in custom:
+        raise ValueError(f"property {prop.name}: the custom property lawful is called not_missing now")
     identifier = _is_identifier(prop)
     return Column(
         name=prop.name,
