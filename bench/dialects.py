@@ -1,7 +1,7 @@
 """Which way of telling a file's dialect is right most often: the feed's header, or a library that looks at the bytes.
 
 Writes some hundred files from the traits that the exchange allows (delimiter, encoding, byte order mark, line ends,
-titles, quotes with line breaks, spellings of the header, amounts with commas), seeded, and awkward ones beside them.
+titles, quotes with line breaks, spellings of the header, amounts with commas), seeded, and awkward ones next to them.
 Then asks each contestant: kkbc.intake.reading, DuckDB's sniffer, csv.Sniffer, and CleverCSV when `--clevercsv` names a
 Python
 that has it (it is no dependency of the project: `python -m venv V && V/bin/pip install clevercsv`). Also compares
@@ -95,7 +95,7 @@ def value(dice: Random, name: str, kind: str, amounts: str) -> str:
 
 
 def make(dice: Random) -> Case:
-    """A lawful file with traits of its own."""
+    """A valid file with traits of its own."""
     feed = dice.choice(["pendaftaran", "iuran", "kegiatan", "target"])
     contract = load_contract(feed)
     traits = {
@@ -143,7 +143,7 @@ def make(dice: Random) -> Case:
 
 
 def awkward() -> dict[str, Case]:
-    """Files that come up in real life, each lawful under the exchange."""
+    """Files that come up in real life, each valid under the exchange."""
     wires = [column.wire for column in load_contract("target").columns]
     rows = [("KC001", "2023-12", "10", "20", "1.500.000"), ("KC002", "2023-12", "11", "21", "2.500.000")]
 
@@ -343,7 +343,7 @@ def main() -> None:
     dice = Random(20231211)
     cases = [make(dice) for _ in range(arguments.files)]
     odd = awkward()
-    _print(f"{len(cases)} files of lawful traits", contest(cases, arguments.clevercsv))
+    _print(f"{len(cases)} files of valid traits", contest(cases, arguments.clevercsv))
     for titles in ("none", "plain", "with delimiters"):
         some = [case for case in cases if case.traits["titles"] == titles]
         _print(f"of these, titles: {titles} ({len(some)} files)", contest(some, arguments.clevercsv))

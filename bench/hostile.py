@@ -3,11 +3,11 @@
 
     .venv/bin/python bench/hostile.py [--visit-seconds 30] [NAME ...]
 
-Every hostile branch of tests/intake/sources/hostile.py is visited by one process of its own, by
-`kkbc.nights.visit.pull`, into a
-warehouse of its own; it has good deliveries on the day before and the day after. The branch itself is another process.
-Bounds are those of the settings, but for the visit's time (--visit-seconds), so that what would last for eight minutes
-ends sooner, and for the length of a slice where the table says so. `disk-full` has a disk of 64 MB, which needs root.
+Every hostile branch of tests/intake/sources/hostile is visited by one process of its own, by `kkbc.nights.visit.pull`,
+into a warehouse of its own; it has good deliveries on the day before and the day after. The branch itself is another
+process. Bounds are those of the settings, but for the visit's time (--visit-seconds), so that what would last for eight
+minutes ends sooner, and for the length of a slice where the table says so. `disk-full` has a disk of 64 MB, which needs
+root.
 """
 
 import argparse

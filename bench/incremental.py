@@ -1,7 +1,7 @@
 """Times the models layer of default nights as the history grows: `python bench/incremental.py`.
 
 Plays and pulls night after night, and builds each by what arrived. On every `--every`th night the same marts are then
-made anew, so that both times come from one machine in one mood. Prints for each: the rows that the night loaded and
+rebuilt, so that both times come from one machine in one mood. Prints for each: the rows that the night loaded and
 that lie in raw, the participants touched, the seconds of both builds, and the share of the first that is dbt getting
 ready: what an invocation takes that selects nothing.
 """
@@ -90,7 +90,7 @@ def play(folder: Path, scale: str, count: int, every: int) -> list[dict[str, Any
                 "participants": counts[2],
                 "by what arrived, s": round(incremental, 1),
                 "dbt getting ready, s": round(ready, 1),
-                "made anew, s": round(full, 1),
+                "rebuilt, s": round(full, 1),
                 "ratio": round(incremental / full, 2),
             }
         )

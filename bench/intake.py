@@ -1,7 +1,7 @@
 """From bytes to committed rows: a slice of 10 MB, 200 MB and 2 GB through pull, each in a fresh process and database.
 
 `make bench-intake`. Prints rows and megabytes a second, the peak of resident memory (of the process as the kernel
-counts it, and sampled), and seconds by part; parts may overlap. Beside it, measured in the same run: plain COPY of the
+counts it, and sampled), and seconds by part; parts may overlap. Next to it, measured in the same run: plain COPY of the
 same rows out of files into the same tables, and polars.read_csv of the file with a write of what it read, which is
 neither judged nor loaded. Files are made once under --cache.
 """

@@ -2,10 +2,10 @@
 
 Marts of made-up rows at the size of a year of 122 branches, in a home of its own. Readers in processes of their own
 look again and again at one row of each mart, as dashboards do at their smallest, so that any wait shows; their slowest
-looks are told apart by whether a publication was under way. Prints the seconds of a publication by share of rows
+looks are distinguished by whether a publication was under way. Prints the seconds of a publication by share of rows
 changed, of one that changes a shape, of a rollback; and of readers: looks, errors, mixtures seen, and the slowest look
-with and without publications beside them. On a busy machine a look waits
-for a processor, so that what is waited for locks is asked of the server beside it.
+with and without publications next to them. On a busy machine a look waits
+for a processor, so that what is waited for locks is asked of the server next to it.
 """
 
 import argparse
@@ -65,25 +65,25 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": sum(len(MARTS) * [122 * arguments.days]) + arguments.facts}
     found["first publication, s"] = timed(publish)
     found["nothing changed, s"] = timed(publish)
-    with looking(arguments.readers) as readers:
+    with Readers(arguments.readers) as readers:
         time.sleep(10)
-    found |= told("alone", readers)
+    found |= figures("alone", readers)
     seconds = []
-    with looking(arguments.readers) as readers:
+    with Readers(arguments.readers) as readers:
         for number in range(2, arguments.publications + 2):
             stamp(number)
             seconds.append(timed(publish))
-    found["publication of a night beside readers, s"] = round(median(seconds), 2)
-    found |= told("beside publications", readers)
+    found["publication of a night next to readers, s"] = round(median(seconds), 2)
+    found |= figures("next to publications", readers)
     found["rollback of one, s"] = timed(undo)
     found["rollback of ten, s"] = timed(lambda: undo(arguments.publications - 8))
-    with looking(arguments.readers) as readers:
+    with Readers(arguments.readers) as readers:
         seconds = []
         for number in range(5):
             change(f"alter table next.kpi_b add column x{number} int")
             seconds.append(timed(publish))
-    found["publication of a new shape beside readers, s"] = round(median(seconds), 2)
-    found |= told("beside new shapes", readers)
+    found["publication of a new shape next to readers, s"] = round(median(seconds), 2)
+    found |= figures("next to new shapes", readers)
     return found
 
 
@@ -142,7 +142,7 @@ def timed(work: Any) -> float:
     return round(time.perf_counter() - begun, 2)
 
 
-class looking:
+class Readers:
     """Readers in processes of their own, for as long as the block; `result` holds what they saw, after it."""
 
     def __init__(self, readers: int) -> None:
@@ -153,7 +153,7 @@ class looking:
         self.result: list[dict[str, Any]] = []
         self.longest_wait = 0.0
 
-    def __enter__(self) -> "looking":
+    def __enter__(self) -> "Readers":
         time.sleep(1)
         return self
 
@@ -204,7 +204,7 @@ def watch() -> float:
     return longest
 
 
-def told(when: str, readers: looking) -> dict[str, Any]:
+def figures(when: str, readers: Readers) -> dict[str, Any]:
     """The figures of some readers."""
     results = readers.result
     waits = sorted(wait for result in results for wait in result["waits"])

@@ -10,7 +10,7 @@ from kkbc.core.errors import UserError
 SLICES = Asset("kkbc.slices")
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
+    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help")]
 )
 
 DOC = """
@@ -32,7 +32,7 @@ several announcements that came meanwhile are one build, for the newest of them.
 
 ### Triage
 * **An audit is red.** Readers go on seeing the last published night. The log and `ops.expectation_result` name the
-  slice and the observed value. Mend the cause (a branch's revision, a quarantine, a contract); the next run builds
+  slice and the observed value. Fix the cause (a branch's revision, a quarantine, a contract); the next run builds
   again. To publish all the same, decide so knowingly: `KKBC_GATE=warn` (docs/runbooks/the-gate-is-red.md).
 * **`audit_slices` is green and says `held`.** Those branches' new slices are not in this publication. `kkbc gate list`
   says why; `kkbc gate release` lets one in (docs/runbooks/a-branch-is-held.md).
@@ -116,8 +116,8 @@ def build_marts():
     seeds, models = (build_layer.override(task_id=f"build_{name}")(build_id, name) for name in ("seeds", "models"))
     marts = audit_marts(build_id)
     # A slice that is held is not built over. A teardown runs however the build ends, and does not hide its failure.
-    closed, told = (end.as_teardown(setups=opened) for end in (close_build(build_id), notify(opened["run_id"])))
-    chain([seeds, audit_slices(build_id)], models, marts, publish(build_id), closed, told)
+    closed, notified = (end.as_teardown(setups=opened) for end in (close_build(build_id), notify(opened["run_id"])))
+    chain([seeds, audit_slices(build_id)], models, marts, publish(build_id), closed, notified)
 
 
 build_marts()

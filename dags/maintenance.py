@@ -15,7 +15,7 @@ SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "15 12 * * *"
 PARTS = ("partitions", "rows", "publications", "landing", "compaction", "logs", "analyze", "documents")
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
+    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help")]
 )
 
 DOC = """
@@ -37,7 +37,7 @@ One task a part, one at a time; the policy is config/maintenance.yml. The same b
 
 ### Triage
 * **A part is red.** The others are done all the same: no part needs another. Its log says what is in the way: a full
-  disk, a folder that cannot be written, a login that may not. Mend it and clear the task, or wait for tomorrow.
+  disk, a folder that cannot be written, a login that may not. Fix it and clear the task, or wait for tomorrow.
 * **`compaction` or `publications` takes long.** They wait for a build that is under way.
 * **The disk fills all the same.** docs/runbooks/maintenance.md says what each part took, and which days to shorten.
 

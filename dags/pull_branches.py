@@ -27,7 +27,7 @@ LOADED = AssetAlias("kkbc.loaded")
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help"),
+        RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help"),
         RetryRule(
             [BranchUnavailable, ConnectionError],
             RetryAction.RETRY,
@@ -58,7 +58,7 @@ contract, and loads the slices. A late branch is no special case: the next run f
 ### Triage
 * **A `pull_branch` task is red.** The night goes on without that branch, and the next run visits it again. The last
   line of its log says what is wrong. `BranchRefused` (login, host key, connection) fails at once and needs a person;
-  `BranchUnavailable` and `BranchTimeout` were tried three times already. After mending, clear the task, or wait for the
+  `BranchUnavailable` and `BranchTimeout` were tried three times already. After fixing, clear the task, or wait for the
   next hour. Every attempt is a row of `ops.attempt`; the alert stands in `close_pull`'s log and in `ops.run`.
 * **`close_pull` is green, yet a branch is missing.** It has delivered nothing: see `bi.kpi_data_quality_daily`, status
   `missing`, and call the branch.
@@ -119,7 +119,7 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
             description="Of a backfill: read what was landed again, or ask the branches for what is outstanding.",
         ),
         "full_refresh": Param(
-            False, type="boolean", description="Make all marts anew, instead of what the new slices touch."
+            False, type="boolean", description="Rebuild all marts, instead of what the new slices touch."
         ),
     },
 )

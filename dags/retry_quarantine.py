@@ -1,4 +1,4 @@
-"""By hand, after a rule, a code list or the registry was corrected: quarantined rows are judged anew, and loaded."""
+"""By hand, after a rule, a code list or the registry was corrected: quarantined rows are judged again, and loaded."""
 
 from datetime import timedelta
 
@@ -12,13 +12,13 @@ SLICES = Asset("kkbc.slices")
 LOADED = AssetAlias("kkbc.loaded")
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
+    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help")]
 )
 
 DOC = """
 ### Retry the quarantine
 
-Judges open quarantined rows anew by today's rules, code lists and registry, from the landed files, and loads those
+Judges open quarantined rows again by today's rules, code lists and registry, from the landed files, and loads those
 that pass into their slices. Trigger it with a reason (`why`), and with filters unless all open rows are meant. The
 same by hand: `kkbc quarantine retry`; try `--dry-run` there first.
 
@@ -31,7 +31,7 @@ same by hand: `kkbc quarantine retry`; try `--dry-run` there first.
 ### Triage
 * **A `retry_branch` task is red.** Its log names the slices that could not be retried and why: a landed file that is
   gone or altered (restore it from the backup of landing), a branch that is not in the registry, a contract that is
-  broken. The other slices of the branch, and the other branches, are done. Mend the cause, then clear the task.
+  broken. The other slices of the branch, and the other branches, are done. Fix the cause, then clear the task.
 * **`open_retry` is red.** A filter names a branch, feed or code that does not exist, or the warehouse is out of reach.
 * **All green, and no `build_marts` run followed.** No verdict changed: the correction is not in the contracts,
   seeds and registry that the workers read, or the rows are bad for other reasons. `kkbc quarantine show` tells.

@@ -8,7 +8,7 @@ from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag
 from kkbc.core.errors import UserError
 
 RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help")]
+    rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help")]
 )
 
 DOC = """
@@ -27,7 +27,7 @@ hand: `kkbc rollback`; `kkbc publication list` tells which can be restored, `kkb
   readers see already, or a table was changed by another hand. Readers who hold a table that has to change its shape
   for a minute stop it too: `pg_stat_activity` tells whose transaction to end.
 * **It waits.** A build or a publication is under way; it goes on when that is done.
-* **The wrong figures are back the next morning.** The next night publishes what was built. Mend the cause, in a
+* **The wrong figures are back the next morning.** The next night publishes what was built. Fix the cause, in a
   branch's revision, reference data or a model, before the night.
 
 Clearing the task does not roll back twice: what was done for a run of this DAG is not done for it again.

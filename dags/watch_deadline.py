@@ -13,7 +13,7 @@ SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "0 5 * * *"
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(UserError, RetryAction.FAIL, reason="a person has to mend this: trying again would not help"),
+        RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help"),
         RetryRule(ConnectionError, RetryAction.RETRY, reason="the warehouse may come back, and somebody must be told"),
     ]
 )

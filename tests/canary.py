@@ -86,7 +86,7 @@ def rows_of(feed: str, branch_id: str, planted: Planted) -> list[dict[str, str]]
 
 
 def file_of(feed: str, kind: str, rows: list[dict[str, str]], planted: Planted, place: str) -> bytes:
-    """The rows as a file whose further columns, and the sheet beside, are persons too."""
+    """The rows as a file whose further columns, and the sheet next to it, are persons too."""
     extra = {planted.person(of, f"{place} column title"): planted.person(of, f"{place} extra cell") for of in STEMS}
     rows = [TEMPLATE[feed] | row | extra for row in rows]
     if kind == "jsonl":
@@ -144,8 +144,8 @@ def plant(root: Path, day: date = DAY) -> Planted:
         (folder / "manifest.json").write_text(json.dumps(manifest(branch_id, day, files)))
     _plant_manifests(root / MANIFESTS, day, planted)
     for of in ("name", "nik", "phone", "email"):
-        (root / planted.person(of, "folder beside the branches") / day.isoformat()).mkdir(parents=True)
-        (root / "KC001" / planted.person(of, "folder beside the days")).mkdir()
+        (root / planted.person(of, "folder next to the branches") / day.isoformat()).mkdir(parents=True)
+        (root / "KC001" / planted.person(of, "folder next to the days")).mkdir()
     return planted
 
 
@@ -202,7 +202,7 @@ NEEDLES = re.compile(b"|".join(re.escape(form) for stem in STEMS.values() for fo
 
 
 def grep(content: bytes) -> list[str]:
-    """What stands beside each find, as text."""
+    """What stands next to each find, as text."""
     return [content[max(0, m.start() - 40) : m.end() + 40].decode("latin-1") for m in NEEDLES.finditer(content)]
 
 

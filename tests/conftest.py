@@ -90,7 +90,7 @@ def warehouse(pg: server.Server, home: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 class environment:
-    """Environment variables for the length of a block, with the settings read anew."""
+    """Environment variables for the length of a block, with the settings read again."""
 
     def __init__(self, **values: str) -> None:
         self.values = values

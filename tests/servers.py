@@ -286,14 +286,14 @@ def s3_server() -> Iterator[S3Server]:
         server.stop()
 
 
-def _await_port(port: int, tell: Any) -> None:
+def _await_port(port: int, output: Any) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError as error:
             if time.monotonic() > deadline:
-                raise AssertionError(f"no server at port {port}: {tell()}") from error
+                raise AssertionError(f"no server at port {port}: {output()}") from error
             time.sleep(0.02)
         else:
             return

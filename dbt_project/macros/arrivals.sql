@@ -6,7 +6,7 @@
     {{ this.incorporate(path={"identifier": name}) }}
 {%- endmacro %}
 
-{#- Restricts rows to the participants that this build touches, where a model is brought up to date and not made anew. -#}
+{#- Restricts rows to the participants that this build touches, where a model is brought up to date and not rebuilt. -#}
 {% macro of_touched_participants(clause='where', column='participant_token') -%}
     {%- if not execute or (var('built_as_of', none) and is_incremental()) -%}
         {{ clause }} {{ in_set(column, ref('int_participants_touched'), 'participant_token') }}

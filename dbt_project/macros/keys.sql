@@ -16,7 +16,7 @@
     where recency = 1
 {% endmacro %}
 
-{#- Restricts `rows` to the keys in the model `touched`, where a model is brought up to date and not made anew. -#}
+{#- Restricts `rows` to the keys in the model `touched`, where a model is brought up to date and not rebuilt. -#}
 {% macro of_touched_keys(rows, key, touched) -%}
     {%- if not execute or (var('built_as_of', none) and is_incremental()) -%}
         inner join {{ ref(touched) }} as touched

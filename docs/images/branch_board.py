@@ -31,7 +31,7 @@ def main() -> None:
         page.fill("input[name=password]", airflow.password)
         page.click("button[type=submit]")
         page.frame_locator("iframe[title='Papan cabang']").locator("li.tile").last.wait_for()
-        # Airflow's own parts of the page come in by and by.
+        # Airflow's own parts of the page come in gradually.
         page.wait_for_load_state("networkidle")
         page.screenshot(path=target)
         browser.close()

@@ -1,5 +1,5 @@
--- The rows of the new slices in raw beside the facts that were made of them, in rows and rupiah. A row is in force when
--- no later one of its key is; where something came after the build, the next build answers for the branch.
+-- The rows of the new slices in raw next to the facts that were made of them, in rows and rupiah. A row is in force
+-- when no later one of its key is; where something came after the build, the next build answers for the branch.
 {% set ways = [
     {'raw': 'registrations', 'fact': 'registration', 'key': 'registration_no', 'amount': none},
     {'raw': 'contributions', 'fact': 'contribution', 'key': 'payment_id', 'amount': 'total_amount'},

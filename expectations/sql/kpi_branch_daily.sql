@@ -1,5 +1,5 @@
 -- Branch by branch, from the month before on: a row a day, with what the facts say of the days that the new slices are
--- of; a row for each whole month beside the month before; and one for the mart as a whole.
+-- of; a row for each whole month next to the month before; and one for the mart as a whole.
 with since as (
     select greatest(day, first_business_date) as day, as_of, first_business_date
     from audit.since

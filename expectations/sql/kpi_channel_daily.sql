@@ -1,4 +1,4 @@
--- Channel by channel from the month before on, and the sum of a branch's channels beside its own figure.
+-- Channel by channel from the month before on, and the sum of a branch's channels next to its own figure.
 with channels as (
     select *
     from next.kpi_channel_daily

@@ -1,4 +1,4 @@
--- Provinces month by month, and their sum beside the nation's.
+-- Provinces month by month, and their sum next to the nation's.
 with provinces as (
     select
         cast(month_end as text) || '/' || province_code as slice,

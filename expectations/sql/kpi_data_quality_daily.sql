@@ -1,4 +1,4 @@
--- Each slice as the mart judges it, from the month before on, beside the slice in force as loaded; and the mart as a
+-- Each slice as the mart judges it, from the month before on, next to the slice in force as loaded; and the mart as a
 -- whole.
 with since as (
     select greatest(day, first_business_date) as day, as_of, first_business_date

@@ -1,5 +1,5 @@
--- The nation, from the month before on: a row a day, a row for each additive measure of a day beside the sum of the
--- branches, a row for each whole month beside the month before, and one for the mart as a whole.
+-- The nation, from the month before on: a row a day, a row for each additive measure of a day next to the sum of the
+-- branches, a row for each whole month next to the month before, and one for the mart as a whole.
 with since as (
     select greatest(day, first_business_date) as day, as_of, first_business_date
     from audit.since

@@ -1,4 +1,4 @@
--- Occupations month by month: their sum beside the branch's daily figures, where these hold the whole month.
+-- Occupations month by month: their sum next to the branch's daily figures, where these hold the whole month.
 with daily as (
     {% include 'branch_months.sql' %}
 )

@@ -1,4 +1,4 @@
--- Targets and what came of them, beside the sums of the daily figures where these hold the whole month.
+-- Targets and what came of them, next to the sums of the daily figures where these hold the whole month.
 with daily as (
     {% include 'branch_months.sql' %}
 )
@@ -11,6 +11,7 @@ select
     mart.realisation_idr,
     mart.attainment_new,
     mart.rank,
+    (select count(*) from next.dim_branch) as branches,
     case when mart.month >= build.first_business_date then coalesce(daily.acquisitions, 0) end as daily_new,
     case when mart.month >= build.first_business_date then coalesce(daily.idr, 0) end as daily_idr,
     coalesce(daily.aktif, 0) as daily_active

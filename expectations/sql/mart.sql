@@ -9,7 +9,7 @@ audit.code({{ column }})
 {%- endif %}
 {% endmacro %}
 select
-    concat_ws('/'{% for column in mart.key %}, {{ shown(column) }}{% endfor %}) as slice
+    concat_ws('/'{% for column in mart.primary_key %}, {{ shown(column) }}{% endfor %}) as slice
     {% for column in columns %}
     , {{ shown(column) }} as {{ column }}
     {% endfor %}

@@ -3,7 +3,8 @@
 with declared (mart, key) as (
     values
     {% for mart in marts %}
-    ('{{ mart.name }}', '{{ mart.key | join(', ') }}'){% if not loop.last %},{% endif %}
+    ('{{ mart.name }}', '{{ mart.primary_key | join(', ') }}')
+    {%- if not loop.last %},{% endif %}
 
     {% endfor %}
 ),

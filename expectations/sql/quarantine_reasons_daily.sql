@@ -1,4 +1,4 @@
--- The reasons of each slice, from the month before on, and their sum beside the rows that were quarantined.
+-- The reasons of each slice, from the month before on, and their sum next to the rows that were quarantined.
 with reasons as (
     select *
     from next.quarantine_reasons_daily

@@ -42,12 +42,12 @@ def test_numbers_stay_numbers() -> None:
 
 def test_polars_and_postgresql_see_it_the_same_way(pg: server.Server) -> None:
     texts = [*RUN, *LEFT]
-    told = [cell_text.text_of(text) for text in texts]
+    expected = [cell_text.text_of(text) for text in texts]
     frame = pl.DataFrame({"a": [*texts, None]}).select(cell_text.as_text(pl.col("a")))
-    assert frame["a"].to_list() == [*told, None]
+    assert frame["a"].to_list() == [*expected, None]
     with psycopg.connect(pg.conninfo()) as conn:
         query = sql.SQL("select {} from unnest(%s::text[]) t(a)").format(cell_text.as_text_sql(sql.Identifier("a")))
-        assert [row[0] for row in conn.execute(query, [[*texts, None]])] == [*told, None]
+        assert [row[0] for row in conn.execute(query, [[*texts, None]])] == [*expected, None]
 
 
 def test_taking_one_apostrophe_away_gives_back_what_was_there() -> None:

@@ -43,7 +43,7 @@ def test_a_connection_of_the_homes_file(home: Path) -> None:
     assert get_connection("short").password == "pass word"
 
 
-def test_the_file_is_read_anew_and_belongs_to_the_home(home: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_file_is_read_again_and_belongs_to_the_home(home: Path, tmp_path: Path, monkeypatch: Any) -> None:
     write(home, {"branch_044": SFTP})
     assert get_connection("branch_044").host == "cabang.example"
     write(home, {"branch_044": SFTP | {"host": "moved.example"}})
@@ -74,7 +74,7 @@ def test_a_connection_of_the_environment_needs_no_file(home: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "told"),
+    ("content", "mode", "message"),
     [
         ({}, 0o600, "Airflow connection 'branch_044' cannot be read"),
         (None, 0o600, "Airflow connection 'branch_044' cannot be read"),
@@ -85,12 +85,12 @@ def test_a_connection_of_the_environment_needs_no_file(home: Path, monkeypatch: 
         ({"branch_044": SFTP}, 0o640, "connections.json can be read by others"),
     ],
 )
-def test_what_is_wrong_with_a_connection_is_told_without_its_secrets(
-    home: Path, content: Any, mode: int, told: str
+def test_what_is_wrong_with_a_connection_is_reported_without_its_secrets(
+    home: Path, content: Any, mode: int, message: str
 ) -> None:
     if content is not None:
         write(home, content, mode)
-    with pytest.raises(BranchRefused, match=told) as caught:
+    with pytest.raises(BranchRefused, match=message) as caught:
         get_connection("branch_044")
     assert caught.value.remedy
     assert "rahasia" not in str(caught.value)

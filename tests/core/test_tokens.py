@@ -38,7 +38,7 @@ def test_another_key_has_another_fingerprint(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "told"),
+    ("content", "mode", "message"),
     [
         (None, 0o600, "does not exist"),
         ("ab" * 32, 0o644, "can be read by others"),
@@ -47,14 +47,14 @@ def test_another_key_has_another_fingerprint(home: Path) -> None:
     ],
 )
 def test_a_key_that_cannot_be_used_is_named_with_its_remedy(
-    home: Path, content: str | None, mode: int, told: str
+    home: Path, content: str | None, mode: int, message: str
 ) -> None:
     path = home / "keys" / tokens.KEY_FILE
     if content is not None:
         path.parent.mkdir()
         path.write_text(content)
         path.chmod(mode)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         tokens.load_key()
     assert str(path) in str(caught.value)
     assert caught.value.remedy

@@ -109,7 +109,7 @@ def test_every_pool_is_one_that_up_makes(dag: DAG) -> None:
 
 
 def parsed(path: Path, home: Path, heavy: tuple[str, ...]) -> list[str]:
-    """What parsing `path` imported of `heavy` and touched; the time is only told (pytest -rP), machines differ."""
+    """What parsing `path` imported of `heavy` and touched; the time is only printed (pytest -rP), machines differ."""
     process = subprocess.run(
         [sys.executable, "-B", "-c", PARSE, str(path), ",".join(heavy)],
         env={"AIRFLOW_HOME": str(home / "airflow"), "KKBC_HOME": str(home / "kkbc"), "PATH": "/usr/bin:/bin"},

@@ -148,8 +148,8 @@ def test_a_run_of_a_backfill_stands_for_its_day_and_the_first_of_a_day_does_the_
 def test_news_are_announced_and_a_night_without_any_ends_with_its_message(
     dags: dict[str, DAG], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(tasks, "notify_operators", lambda run_id: told.append(run_id) or [])
+    notified: list[str] = []
+    monkeypatch.setattr(tasks, "notify_operators", lambda run_id: notified.append(run_id) or [])
     announced: list[tuple[Any, dict[str, Any]]] = []
 
     class Events:
@@ -165,7 +165,7 @@ def test_news_are_announced_and_a_night_without_any_ends_with_its_message(
     assert close_pull(run_id="r", outlet_events=Events())["news"]
     # What was asked is not among it: the build reads that in ops.run.
     assert announced == [(SLICES, {"run_id": "r", "as_of": "2023-12-11"})]
-    assert told == []
+    assert notified == []
     with connect() as conn:
         conn.execute(
             "with made as (insert into ops.build (run_id, as_of, first_business_date, outcome)"
@@ -176,7 +176,7 @@ def test_news_are_announced_and_a_night_without_any_ends_with_its_message(
         )
     assert not close_pull(run_id="r", outlet_events=Events())["news"]
     assert len(announced) == 1
-    assert told == ["r"]
+    assert notified == ["r"]
 
 
 class Announcements(list[Any]):

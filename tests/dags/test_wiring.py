@@ -41,7 +41,7 @@ def test_nothing_is_published_unless_both_audits_pass(dags: dict[str, DAG]) -> N
     assert publish.trigger_rule == TriggerRule.ALL_SUCCESS
 
 
-def test_slices_are_audited_beside_the_seeds(dags: dict[str, DAG]) -> None:
+def test_slices_are_audited_next_to_the_seeds(dags: dict[str, DAG]) -> None:
     audit = dags["build_marts"].get_task("audit_slices")
     assert audit.get_flat_relative_ids(upstream=True) == {"open_build"}
 
@@ -52,10 +52,10 @@ def test_a_failed_build_is_closed_without_hiding_its_failure(dags: dict[str, DAG
     assert "publish" in close.upstream_task_ids
 
 
-def test_what_a_person_must_mend_is_not_tried_again(dags: dict[str, DAG]) -> None:
+def test_what_a_person_must_fix_is_not_tried_again(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         for task in dag.tasks:
-            for error in (UserError("the login is refused", "mend it"), GateFailed("stopped", "look")):
+            for error in (UserError("the login is refused", "fix it"), GateFailed("stopped", "look")):
                 assert task.retry_policy.evaluate(error, 1, 3).action == RetryAction.FAIL
 
 
@@ -115,7 +115,7 @@ def test_parts_of_maintenance_are_alone_on_the_disk_and_need_no_other(dags: dict
     assert all(not task.upstream_task_ids for task in maintenance.tasks)
 
 
-def test_a_backfill_reads_landing_unless_told_otherwise(dags: dict[str, DAG]) -> None:
+def test_a_backfill_reads_landing_unless_asked_otherwise(dags: dict[str, DAG]) -> None:
     reread = dags["pull_branches"].params.get_param("reread")
     assert reread.value == "landing"
     assert reread.schema["enum"] == ["landing", "branches"]

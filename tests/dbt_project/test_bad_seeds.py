@@ -1,4 +1,4 @@
-"""Seeds with holes, and references to nothing: each is told by its row, and the figures of everything else stay."""
+"""Seeds with holes, and references to nothing: each is reported by its row, and the figures of everything else stay."""
 
 import shutil
 from collections.abc import Iterable
@@ -70,8 +70,8 @@ def builds(database: str, tmp_path_factory: pytest.TempPathFactory) -> Builds:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "DBT_PROJECT", copy)
         results = build(row[0])
-    told = {result.name: str(result.message) for result in results if result.status == "warn"}
-    return Builds(before, {name: read_mart(name) for name in KPIS}, told)
+    messages = {result.name: str(result.message) for result in results if result.status == "warn"}
+    return Builds(before, {name: read_mart(name) for name in KPIS}, messages)
 
 
 def build(build_id: int | None) -> list[runner.NodeResult]:
@@ -87,7 +87,7 @@ def drop(project: Path, name: str, key: str) -> None:
     path.write_text("".join(kept), encoding="utf-8")
 
 
-def test_every_hole_is_told_by_its_row(builds: Builds) -> None:
+def test_every_hole_is_reported_by_its_row(builds: Builds) -> None:
     of_province = [row["code"] for row in seed("regencies") if row["province_code"] == PROVINCE]
     served = [row["regency_code"] for row in seed("regency_to_branch") if row["branch_id"] == LOST]
     assert builds.warnings == {
@@ -110,10 +110,10 @@ def test_every_hole_is_told_by_its_row(builds: Builds) -> None:
 
 def listed(test: str, rows: Iterable[str]) -> str:
     """The first three of them, how many there are more, and where they stand."""
-    told = sorted(rows)
-    more = len(told) - 3
+    messages = sorted(rows)
+    more = len(messages) - 3
     everywhere = f"; and {more} more, all in staging.{test}" if more > 0 else ""
-    return "; ".join(told[:3]) + everywhere
+    return "; ".join(messages[:3]) + everywhere
 
 
 def test_the_status_shows_them(builds: Builds) -> None:

@@ -31,7 +31,7 @@ HISTORIES = ((1, 4), (2, 20))
 
 
 class Rebuild:
-    """All marts made anew aside, by the statements that dbt compiles for a full build."""
+    """All marts rebuilt aside, by the statements that dbt compiles for a full build."""
 
     def __init__(self, conn: psycopg.Connection, as_of: date) -> None:
         """One full build by dbt itself; the statements serve later days with their day put in."""
@@ -52,7 +52,7 @@ class Rebuild:
                     self.statements[node["unique_id"]] = (kind, place, path.read_text())
 
     def run(self, conn: psycopg.Connection, as_of: date) -> None:
-        """Makes all marts anew as of that day."""
+        """Rebuilds all marts as of that day."""
         for kind, place, _ in reversed(self.statements.values()):
             conn.execute(f"drop {kind} if exists {place} cascade")  # type: ignore[arg-type]
         for kind, place, text in self.statements.values():

@@ -30,8 +30,8 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lint")
     folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
     outputs = ["--target-path", str(folder / "target"), "--log-path", str(folder / "logs")]
-    told = tool("dbt", "--quiet", "parse", *folders, *outputs, DBT_HOST="none", DBT_USER="none", DBT_DBNAME="none")
-    assert told.returncode == 0, told.stdout
+    parsed = tool("dbt", "--quiet", "parse", *folders, *outputs, DBT_HOST="none", DBT_USER="none", DBT_DBNAME="none")
+    assert parsed.returncode == 0, parsed.stdout
     return folder
 
 

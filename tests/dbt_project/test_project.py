@@ -67,7 +67,7 @@ def test_lint_is_clean() -> None:
     assert linted.returncode == 0, linted.stdout
 
 
-def test_properties_stand_beside_their_model() -> None:
+def test_properties_stand_next_to_their_model() -> None:
     """A mart is a folder of its own, and its properties are the model's, with its unit tests."""
     for kind, name in (("models", "name"), ("unit_tests", "model")):
         for path, entry in described(kind):
@@ -96,9 +96,9 @@ def test_every_published_column_has_an_indonesian_text_that_says_when_it_is_null
     for name, entry in PUBLISHED.items():
         assert entry["config"]["meta"]["description_id"].endswith("."), name
         for column in entry["columns"]:
-            told = indonesian(column) or ""
-            assert told.endswith("."), (name, column["name"])
-            assert ("; kosong " in told) == (" null " in column["description"]), (name, column["name"])
+            text = indonesian(column) or ""
+            assert text.endswith("."), (name, column["name"])
+            assert ("; kosong " in text) == (" null " in column["description"]), (name, column["name"])
 
 
 def test_the_day_of_a_mart_is_a_date_of_it() -> None:
@@ -131,8 +131,8 @@ def test_every_model_and_seed_is_described() -> None:
     for kind in ("models", "seeds"):
         for path, entry in described(kind):
             for thing in (entry, *entry["columns"]):
-                told = thing.get("description", "").partition("\n\n")[0]
-                assert told.endswith("."), (path.name, entry["name"], thing["name"])
+                text = thing.get("description", "").partition("\n\n")[0]
+                assert text.endswith("."), (path.name, entry["name"], thing["name"])
 
 
 def test_every_model_and_seed_has_an_owner_a_grain_and_labels() -> None:
@@ -168,14 +168,14 @@ def test_a_column_that_may_be_null_says_when() -> None:
             assert filled != (" null " in column["description"]), (name, column["name"])
 
 
-def test_units_are_told() -> None:
+def test_units_are_reported() -> None:
     for name, entry in MODELS.items():
         for column in entry["columns"]:
-            told, kind = column["description"], column["data_type"]
+            text, kind = column["description"], column["data_type"]
             if column["name"].endswith(("_idr", "_amount")) and not column["name"].startswith("attainment"):
-                assert "rupiah" in told, (name, column["name"])
+                assert "rupiah" in text, (name, column["name"])
             if kind == "timestamp with time zone":
-                assert told.startswith("Instant at which"), (name, column["name"])
+                assert text.startswith("Instant at which"), (name, column["name"])
 
 
 def test_seeds_name_their_source_and_their_types_once() -> None:
@@ -235,7 +235,7 @@ def test_contracts_reach_the_readers(built: str) -> None:
     with connect("publisher") as conn:
         publishing.publish_marts(conn, build_id=row[0], as_of=day)
     for model in publishing.published_models():
-        told = PUBLISHED[model.name]
+        properties = PUBLISHED[model.name]
         assert constraints(model.schema, model.name, "c") == constraints("next", model.name, "c")
         keys = {
             f"FOREIGN KEY ({', '.join(key.columns)}) REFERENCES {model.schema}.{key.to}({', '.join(key.to_columns)})"
@@ -249,7 +249,7 @@ def test_contracts_reach_the_readers(built: str) -> None:
                 " where attrelid = to_regclass(%s) and attnum > 0 order by attnum",
                 [f"{model.schema}.{model.name}"],
             ).fetchall()
-        assert comments == [(column["name"], column["description"]) for column in told["columns"]]
+        assert comments == [(column["name"], column["description"]) for column in properties["columns"]]
 
 
 def test_the_database_is_what_the_documentation_says(built: str, tmp_path: Path) -> None:

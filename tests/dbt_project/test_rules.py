@@ -8,7 +8,7 @@ from kkbc.core.settings import PROJECT_ROOT
 from tests.dbt_project.properties import MODELS, PUBLISHED, described
 from tests.dbt_project.recompute import seed
 
-# dbt's unit tests by name, beside the models; a unit test says at the head of its description which rules it is of.
+# dbt's unit tests by name, next to the models; a unit test says at the head of its description which rules it is of.
 UNIT_TESTS: dict[int, list[str]] = {
     1: [
         "a_day_is_a_day_in_jakarta",

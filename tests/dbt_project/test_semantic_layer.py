@@ -275,7 +275,7 @@ def test_a_question_goes_nowhere_but_to_the_warehouse(
 
 
 @pytest.mark.parametrize(
-    ("question", "told"),
+    ("question", "message"),
     [
         ({"metrics": ["pendaftaran"]}, "unknown metric 'pendaftaran'"),
         ({"metrics": ["aktif"], "by": ["channel"]}, "does not match any .* \\(channel\\)"),
@@ -283,8 +283,8 @@ def test_a_question_goes_nowhere_but_to_the_warehouse(
         ({"saved": "everything"}, "unknown saved query 'everything'"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(layer: Metrics, question: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told) as caught:
+def test_what_cannot_be_asked_is_one_line(layer: Metrics, question: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         layer.ask(question.pop("metrics", []), **question)
     assert "\n" not in str(caught.value)
 

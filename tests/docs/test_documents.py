@@ -59,10 +59,10 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             assert row is not None
         with connect("publisher") as conn:
             publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
-        told = CliRunner().invoke(app, ["docs"])
+        result = CliRunner().invoke(app, ["docs"])
         folder = get_settings().home / "docs"
-        assert told.exit_code == 0, told.output
-        assert told.stdout.split() == [str(folder / page) for page in PAGES]
+        assert result.exit_code == 0, result.output
+        assert result.stdout.split() == [str(folder / page) for page in PAGES]
         assert {stat.S_IMODE((folder / page).stat().st_mode) for page in PAGES} == {0o600}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         yield folder
@@ -147,11 +147,11 @@ def test_reconciliation_has_the_shares_of_the_latest_month_end(site: Path) -> No
     assert "registering_office" in text
     for code, participants in {"31": 5, "11": 2, "91": 3, "12": 0}.items():
         cells = re.findall(r">([^<]*)</td>", rows[code])
-        told, found = public[code] / sum(public.values()), participants / 10
+        public_share, found = public[code] / sum(public.values()), participants / 10
         assert cells[1] == f"{public[code]:,}".replace(",", ".")
-        assert cells[2] == f"{100 * told:.2f} %".replace(".", ",")
+        assert cells[2] == f"{100 * public_share:.2f} %".replace(".", ",")
         assert cells[5:7] == [str(participants), f"{100 * found:.2f} %".replace(".", ",")]
-        assert cells[7] == f"{100 * (found - told):+.2f}".replace(".", ",")
+        assert cells[7] == f"{100 * (found - public_share):+.2f}".replace(".", ",")
 
 
 def test_before_the_first_month_end_the_latest_day_counts(site: Path) -> None:

@@ -7,26 +7,31 @@ that none may stop another.
 import csv
 import gzip
 import hashlib
-import io
 import json
-import re
-import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import xlsxwriter
-
 from tests.deliveries import TEMPLATE
+from tests.e2e.encodings import (
+    PLAIN_BOOK,
+    Encode,
+    Row,
+    as_csv,
+    as_lines,
+    as_workbook,
+    dimension,
+    elsewhere,
+    grid,
+    one_string_often,
+    repacked,
+)
 
 DAY = "2023-12-11"
 KEYS = {"pendaftaran": "no_pendaftaran", "iuran": "id_bayar", "kegiatan": "kode_kegiatan"}
 GONE = "rejected"
 ZERO_WIDTH, SOFT_HYPHEN, NO_BREAK = "\u200b", "\u00ad", "\u00a0"
-
-Row = dict[str, str]
-Encode = Callable[[list[Row]], bytes]
 
 
 @dataclass
@@ -55,7 +60,7 @@ class Manifest:
 class Hard:
     """A delivery: the rule that it is hard by, what is sent, and what must come of the slice of `feed`.
 
-    codes: rows by error code; None for a slice that is rejected. A slice of activities beside it is good.
+    codes: rows by error code; None for a slice that is rejected. A slice of activities next to it is good.
     """
 
     rule: int
@@ -79,114 +84,6 @@ def rows(feed: str, branch_id: str, changes: Iterable[Row]) -> list[Row]:
             row["nik"] = f"117101120390{9000 + number}"
         made.append(row | change)
     return made
-
-
-def as_csv(delimiter: str = ";", encoding: str = "utf-8", quoting: int = csv.QUOTE_MINIMAL) -> Encode:
-    def encode(table: list[Row]) -> bytes:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(table[0]), delimiter=delimiter, lineterminator="\n", quoting=quoting)  # type: ignore[arg-type]
-        writer.writeheader()
-        writer.writerows(table)
-        return text.getvalue().encode(encoding)
-
-    return encode
-
-
-def as_lines(*spelt: Callable[[str], str]) -> Encode:
-    """JSON lines; each row's text goes through its own function."""
-
-    def encode(table: list[Row]) -> bytes:
-        lines = [spell(json.dumps(row)) for spell, row in zip(spelt, table, strict=True)]
-        return "".join(f"{line}\n" for line in lines).encode()
-
-    return encode
-
-
-def as_workbook(
-    *sheets: tuple[str, Callable[[list[Row]], list[list[Any]]]], hidden: Sequence[str] = ()
-) -> Callable[[list[Row]], bytes]:
-    def encode(table: list[Row]) -> bytes:
-        stream = io.BytesIO()
-        with xlsxwriter.Workbook(stream) as book:
-            for name, cells in sheets:
-                sheet = book.add_worksheet(name)
-                for line, row in enumerate(cells(table)):
-                    for column, value in enumerate(row):
-                        if isinstance(value, float):
-                            sheet.write_number(line, column, value)
-                        elif value == "=NA()":
-                            sheet.write_formula(line, column, value, None, "#N/A")
-                        else:
-                            sheet.write_string(line, column, value)
-                if name in hidden:
-                    sheet.hide()
-            shown = next(sheet for sheet in book.worksheets() if sheet.name not in hidden)
-            shown.activate()
-            shown.set_first_sheet()
-        return stream.getvalue()
-
-    return encode
-
-
-def grid(*numeric: str, formula: str | None = None) -> Callable[[list[Row]], list[list[Any]]]:
-    """Header and rows; the columns `numeric` as numbers, the column `formula` of the last row as an error."""
-
-    def cells(table: list[Row]) -> list[list[Any]]:
-        body = [[float(row[name]) if name in numeric else row[name] for name in row] for row in table]
-        if formula is not None:
-            body[-1][list(table[0]).index(formula)] = "=NA()"
-        return [list(table[0]), *body]
-
-    return cells
-
-
-def repacked(encode: Encode, change: Callable[[str, bytes], tuple[str, bytes]]) -> Encode:
-    """A workbook whose members go through `change`."""
-
-    def changed(table: list[Row]) -> bytes:
-        stream = io.BytesIO()
-        with (
-            zipfile.ZipFile(io.BytesIO(encode(table))) as old,
-            zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new,
-        ):
-            for name in old.namelist():
-                new.writestr(*change(name, old.read(name)))
-        return stream.getvalue()
-
-    return changed
-
-
-PLAIN_BOOK = as_workbook(("Data", grid()))
-
-
-def _elsewhere(name: str, xml: bytes) -> tuple[str, bytes]:
-    """Parts under names of their own, found by relationships alone."""
-    moved = {
-        "xl/workbook.xml": "xl/buku.xml",
-        "xl/_rels/workbook.xml.rels": "xl/_rels/buku.xml.rels",
-        "xl/worksheets/sheet1.xml": "xl/lembar/satu.xml",
-        "xl/sharedStrings.xml": "xl/teks/kata.xml",
-    }
-    for old, new in moved.items():
-        xml = xml.replace(old.removeprefix("xl/").encode(), f"/{new}".encode()) if name.endswith(".rels") else xml
-        xml = xml.replace(f"/{old}".encode(), f"/{new}".encode()) if name == "[Content_Types].xml" else xml
-    return moved.get(name, name), xml.replace(b"xl//xl/", b"/xl/")
-
-
-def _dimension(reference: bytes) -> Callable[[str, bytes], tuple[str, bytes]]:
-    return lambda name, xml: (name, re.sub(rb'(<dimension ref=")[^"]*', rb"\g<1>" + reference, xml))
-
-
-def _one_string_often(name: str, xml: bytes) -> tuple[str, bytes]:
-    """A string of a megabyte that 10,000 cells name."""
-    if name == "xl/sharedStrings.xml":
-        xml = xml.replace(b"</sst>", b"<si><t>" + b"x" * 2**20 + b"</t></si></sst>")
-    if name == "xl/worksheets/sheet1.xml":
-        place = max(map(int, re.findall(rb't="s"><v>(\d+)</v>', xml))) + 1
-        cells = b"".join(b'<c r="%c%%d" t="s"><v>%d</v></c>' % (65 + column, place) for column in range(20))
-        more = b"".join(b'<row r="%d">%s</row>' % (row, cells % ((row,) * 20)) for row in range(3, 503))
-        xml = xml.replace(b"</sheetData>", more + b"</sheetData>")
-    return name, xml
 
 
 def hard_deliveries() -> dict[str, Hard]:
@@ -282,7 +179,7 @@ def hard_deliveries() -> dict[str, Hard]:
     }
     too_long = [{name: "9" * length} for name, length in long_ones.items()]
     just_so = [{"alamat": "a" * 4_000}, {"no_pendaftaran": "Q" * 200}]
-    table(24, "longer than a store bears", "pendaftaran", [*too_long, *just_so], {"VALUE_INVALID": len(too_long)})
+    table(24, "longer than a store takes", "pendaftaran", [*too_long, *just_so], {"VALUE_INVALID": len(too_long)})
     table(
         24,
         "keys of payments",
@@ -435,7 +332,7 @@ def hard_deliveries() -> dict[str, Hard]:
     for delimiter in ",;\t|":
         table(
             36,
-            f"blanks beside {delimiter!r}",
+            f"blanks next to {delimiter!r}",
             "kegiatan",
             [{}, {"nama": f"Pasar{delimiter} Baru"}],
             {},
@@ -446,13 +343,13 @@ def hard_deliveries() -> dict[str, Hard]:
 
     # 37: bombs, and what Excel opens
     table(37, "2,001 columns", "iuran", [{f"x{number}": "1" for number in range(2_001 - 14)}], None)
-    table(37, "other names of parts", "iuran", [{}], {}, repacked(PLAIN_BOOK, _elsewhere), book)
+    table(37, "other names of parts", "iuran", [{}], {}, repacked(PLAIN_BOOK, elsewhere), book)
     slashes = repacked(PLAIN_BOOK, lambda name, xml: (name.replace("/", "\\"), xml))
     table(37, "backslashes", "iuran", [{}], {}, slashes, book)
     for reference in (b"A0:AA2", b"A1", b"Z9:A1", b"A1:XFD1048576"):
-        wrong_size = repacked(PLAIN_BOOK, _dimension(reference))
+        wrong_size = repacked(PLAIN_BOOK, dimension(reference))
         table(37, f"dimension {reference.decode()}", "iuran", [{}], {}, wrong_size, book)
-    table(37, "one string named often", "iuran", [{}], None, repacked(PLAIN_BOOK, _one_string_often), book)
+    table(37, "one string named often", "iuran", [{}], None, repacked(PLAIN_BOOK, one_string_often), book)
 
     # 38: JSON that no library expects
     jsonl = "iuran.jsonl"
@@ -483,7 +380,7 @@ def hard_deliveries() -> dict[str, Hard]:
 
 
 def write(root: Path, branch_id: str, hard: Hard) -> None:
-    """Puts a delivery down; where it is of another feed, good activities stand beside it."""
+    """Puts a delivery down; where it is of another feed, good activities stand next to it."""
     folder = root / branch_id / DAY
     folder.mkdir(parents=True)
     for manifest in hard.manifests:

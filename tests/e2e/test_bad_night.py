@@ -145,7 +145,7 @@ def standing() -> dict[str, tuple[date, int]]:
     }
 
 
-def told() -> str:
+def latest_message() -> str:
     """The message of the newest night, as it was sent."""
     ((subject, body),) = rows(
         "select subject, body from ops.notification where kind = 'night' order by business_date desc limit 1"
@@ -208,7 +208,7 @@ def test_a_bad_night_publishes_the_rest_and_says_so(branches: Path) -> None:
     }
     assert set(status.values()) == {"missing", "late", "on_time rejected", "on_time"}
     assert rows(MART_AND_VIEW_DIFFER) == []
-    message = told()
+    message = latest_message()
     assert "KKBC 11-12-2023: terbit (9 kantor belum kirim, 6 slice ditahan, 1 slice ditolak)" in message
     for name in [*DOWN, *LATE, TENFOLD, BROKEN_NIK, CHECKSUM]:
         assert name in message
@@ -237,7 +237,7 @@ def test_a_broken_model_publishes_nothing(branches: Path, tmp_path: Path, monkey
 def test_the_next_night_heals(branches: Path) -> None:
     for branch in load_registry().offices:
         send(branches, branch.branch_id, NEXT, person(branch.branch_id, NEXT))
-    # The mended file bears the name of the damaged one; the two that are held send a revision.
+    # The fixed file has the name of the damaged one; the two that are held send a revision.
     send(branches, CHECKSUM, BAD, person(CHECKSUM, BAD))
     for name in (TENFOLD, BROKEN_NIK):
         send(branches, name, BAD, person(name, BAD), revision=2)
@@ -247,4 +247,4 @@ def test_the_next_night_heals(branches: Path) -> None:
     assert outcome["failed"] == {}
     assert [nationwide(day) for day in (GOOD, BAD, NEXT)] == [EVERYWHERE] * 3
     assert standing() == {}
-    assert "KKBC 12-12-2023: terbit\n" in told()
+    assert "KKBC 12-12-2023: terbit\n" in latest_message()

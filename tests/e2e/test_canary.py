@@ -59,7 +59,7 @@ class Scene:
         self.published = ""
 
     def night(self, gate: str) -> None:
-        # Made anew, for nothing comes after the first night.
+        # Rebuilt, for nothing comes after the first night.
         again = bool(self.said)
         request = RunRequest(DAY, self.root, first_business_date=DAY, gate=gate, full_refresh=again)  # type: ignore[arg-type]
         try:
@@ -129,10 +129,10 @@ def test_the_nights_went_as_they_should(scene: Scene) -> None:
 
 
 def test_persons_are_found_in_landing_and_vault_alone(scene: Scene) -> None:
-    places = privacy_search.search(list(STEMS.values()), lawful=True)
-    assert sorted({place.place for place in places if not place.lawful}) == []
+    places = privacy_search.search(list(STEMS.values()), protected=True)
+    assert sorted({place.place for place in places if not place.protected}) == []
     landing, vault = (
-        {place.value for place in places if place.lawful and start in place.place}
+        {place.value for place in places if place.protected and start in place.place}
         for start in (str(scene.home / "landing"), "vault.")
     )
     assert landing == vault == set(range(1, len(STEMS) + 1))
@@ -153,11 +153,11 @@ def test_another_search_finds_no_more(scene: Scene) -> None:
     assert list(in_files(landing))
 
 
-def test_no_page_message_or_command_tells_of_persons(scene: Scene, tmp_path: Path) -> None:
-    told = [*scene.said, *scene.failures, str(branch_states(DAY))]
+def test_no_page_message_or_command_reports_persons(scene: Scene, tmp_path: Path) -> None:
+    texts = [*scene.said, *scene.failures, str(branch_states(DAY))]
     for branch_id in (*FORMATS, MANIFESTS):
-        told.append(str(branch_night(branch_id, DAY)))
-        told += [command("branch", branch_id)[1], command("branch", branch_id, "--json")[1]]
+        texts.append(str(branch_night(branch_id, DAY)))
+        texts += [command("branch", branch_id)[1], command("branch", branch_id, "--json")[1]]
     for arguments in (
         ["status"],
         ["status", "--json"],
@@ -165,18 +165,18 @@ def test_no_page_message_or_command_tells_of_persons(scene: Scene, tmp_path: Pat
         ["gate", "list"],
         ["quarantine", "list"],
     ):
-        told.append(command(*arguments)[1])
+        texts.append(command(*arguments)[1])
     for feed in ("pendaftaran", "iuran", "kegiatan"):
         for branch_id in FORMATS:
             status, shown = command("quarantine", "show", f"{feed}/{branch_id}/{DAY}")
             assert status == 0
-            told.append(shown)
+            texts.append(shown)
         path = tmp_path / f"{feed}.csv"
         assert command("quarantine", "export", "--feed", feed, "--out", str(path))[0] == 0
         assert path.read_text().count("\n") > 100
-        told.append(path.read_text())
-    assert all(told)
-    assert [text for whole in told for text in grep(whole.encode())] == []
+        texts.append(path.read_text())
+    assert all(texts)
+    assert [text for whole in texts for text in grep(whole.encode())] == []
 
 
 def test_the_doctor_searches_a_live_installation(scene: Scene, tmp_path: Path) -> None:

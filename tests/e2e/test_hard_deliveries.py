@@ -69,7 +69,7 @@ def test_comes_out_by_the_letter(published: dict[str, Any], branch_id: str, hard
         assert (sent, accepted, quarantined) == (hard.sent, hard.accepted, hard.sent - hard.accepted)
         assert (status, revision, codes) == (hard.status, hard.revision, hard.codes)
     if hard.feed != "kegiatan":
-        assert of_slice(branch_id, "kegiatan")[2:4] == (1, 1), "the slice beside it is good"
+        assert of_slice(branch_id, "kegiatan")[2:4] == (1, 1), "the slice next to it is good"
     if hard.keys is not None:
         with connect("analyst") as conn:
             found = conn.execute(
@@ -78,7 +78,7 @@ def test_comes_out_by_the_letter(published: dict[str, Any], branch_id: str, hard
         assert sorted(key for (key,) in found) == sorted(key.format(branch_id) for key in hard.keys)
 
 
-def test_what_is_told_of_the_night_holds_no_text_of_a_branch(published: dict[str, Any]) -> None:
-    told = json.dumps(published, default=str)
-    assert "Contoh" not in told
-    assert "lain.csv" not in told
+def test_what_is_reported_of_the_night_holds_no_text_of_a_branch(published: dict[str, Any]) -> None:
+    text = json.dumps(published, default=str)
+    assert "Contoh" not in text
+    assert "lain.csv" not in text

@@ -81,12 +81,12 @@ def loaded() -> dict[Slice, tuple[Any, ...]]:
 
 def truth(world: World, day: date) -> dict[Slice, tuple[Any, ...]]:
     """What the truth says of the registered branches."""
-    told = json.loads((world.folder / "truth" / f"{day}.json").read_text())
+    truth = json.loads((world.folder / "truth" / f"{day}.json").read_text())
     names = ("revision", "reason", "rows_sent", "rows_accepted", "rows_quarantined")
     registered = get_registered()
     return {
         (entry["feed"], entry["branch_id"], entry["business_date"]): tuple(entry[name] for name in names)
-        for entry in told["slices"] + told["opening_slices"]
+        for entry in truth["slices"] + truth["opening_slices"]
         if entry["branch_id"] in registered and entry["status"] != "missing"
     }
 
@@ -99,7 +99,7 @@ def test_misbehaving_branches_fail_alone_and_are_made_up_for_when_they_behave(pl
     spoiled = [sftp[1], s3[2]]
     cut = [sftp[2], s3[3], http[3], postgres[1]]
     how = {**dict.fromkeys(down, "down"), **patient, **dict.fromkeys(spoiled, "checksum"), **dict.fromkeys(cut, "half")}
-    misbehaviour.tell(world.folder, [f"{branch_id}={what}" for branch_id, what in how.items()], world.kinds)
+    misbehaviour.add(world.folder, [f"{branch_id}={what}" for branch_id, what in how.items()], world.kinds)
     world.play_night()
 
     outcome = visit_all(world, FIRST, "misbehaving")
@@ -129,11 +129,11 @@ def test_branches_that_move_overnight_lose_nothing_and_bring_nothing_twice(playe
         of(world, "postgres")[0]: "file",
     }
     revised = [of(world, kind)[1] for kind in ("file", "sftp", "s3", "http", "postgres")]
-    misbehaviour.tell(world.folder, [f"{branch_id}=revised" for branch_id in revised], world.kinds)
+    misbehaviour.add(world.folder, [f"{branch_id}=revised" for branch_id in revised], world.kinds)
     world.play_night()
     assert visit_all(world, FIRST, "before")["failed"] == {}
     assert loaded() == truth(world, FIRST)
-    misbehaviour.tell(world.folder, [f"{b}=moved:{kind}" for b, kind in moves.items()], world.kinds)
+    misbehaviour.add(world.folder, [f"{b}=moved:{kind}" for b, kind in moves.items()], world.kinds)
     for number in (1, 2):
         day = world.play_night().business_date
         assert day == date(2023, 12, 11 + number)

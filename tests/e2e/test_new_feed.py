@@ -4,13 +4,8 @@ import csv
 import hashlib
 import io
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,10 +14,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kkbc.core.settings import PROJECT_ROOT
 from kkbc.warehouse import schema, server
-from tests.databases import database
+from tests.dbt_project.conftest import warehouse
 from tests.intake.sources.branch_api import TOKEN, BranchApi, serving
+from tests.project_copy import ProjectCopy, copy_project
 from tests.servers import REGION, SSHD, asyncssh_server, openssh, s3_server
 
 pytestmark = pytest.mark.e2e
@@ -60,61 +55,10 @@ LIMITS_OF_HEAD_OFFICE = [
 ]
 
 
-@dataclass
-class Project:
-    """A copy of the project with a warehouse and branches of its own."""
-
-    folder: Path
-    home: Path
-    branches: Path
-    url: str
-
-    def kkbc(self, *arguments: str, status: int = 0) -> str:
-        """A command of the project; returns what it prints."""
-        variables = {"KKBC_PROJECT": str(self.folder), "KKBC_HOME": str(self.home), "KKBC_DATABASE_URL": self.url}
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("kkbc")), *arguments],
-            # Nor Airflow's: a test before this one may have named the connections of its own home there.
-            env={name: value for name, value in os.environ.items() if not name.startswith(("KKBC_", "AIRFLOW_"))}
-            | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def touched(self) -> list[str]:
-        """The files that git finds changed or new."""
-        told = self.git("status", "--porcelain", "--untracked-files=all")
-        return sorted(line[3:] for line in told.splitlines())
-
-    def git(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-        command = ["git", *identity, *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the owner of the warehouse sees."""
-        with psycopg.connect(self.url) as conn:
-            return conn.execute(query.encode()).fetchall()
-
-
 @pytest.fixture(scope="module")
-def project(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = tmp_path_factory.mktemp("copy") / "project"
-    for name in ("contracts", "config", "dbt_project", "expectations", "dags"):
-        shutil.copytree(
-            PROJECT_ROOT / name, folder / name, ignore=shutil.ignore_patterns("target", "logs", "__pycache__")
-        )
-    home, branches = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("branches")
-    home.chmod(0o700)
-    with database(pg) as name:
-        made = Project(folder, home, branches, pg.conninfo(name))
-        made.git("init", "-q")
-        made.git("add", "-A")
-        made.git("commit", "-qm", "as it is")
-        yield made
+def project(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectCopy]:
+    with warehouse(pg, tmp_path_factory) as environment:
+        yield copy_project(tmp_path_factory.mktemp("copy"), environment)
 
 
 def deliver(root: Path, branch_id: str, feed: str, rows: list[dict[str, str]], day: date, revision: int = 1) -> None:
@@ -141,7 +85,7 @@ def announced(branch_id: str, day: date, revision: int = 1) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def ways(project: Project, pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def ways(project: ProjectCopy, pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Servers of the branches with the feed on each, and the arguments of a night that visits them."""
     with ExitStack() as stack:
         connections: dict[str, dict[str, Any]] = {}
@@ -205,23 +149,23 @@ def database_of_the_branch(pg: server.Server) -> Iterator[dict[str, Any]]:
         conn.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
 
 
-def test_a_feed_is_four_files(project: Project) -> None:
-    told = project.kkbc("new", "feed", "bantuan", "--columns", COLUMNS, "--expected-from", f"{DAY}")
+def test_a_feed_is_four_files(project: ProjectCopy) -> None:
+    printed = project.kkbc("new", "feed", "bantuan", "--columns", COLUMNS, "--expected-from", f"{DAY}")
     of_bantuan = [
         "contracts/bantuan.odcs.yaml",
         "dbt_project/models/staging/stg_bantuan.sql",
         "dbt_project/models/staging/stg_bantuan.yml",
         "expectations/feeds/bantuan.yml",
     ]
-    assert project.touched() == of_bantuan
-    assert f"sample delivery: {project.home}/samples/bantuan" in told
+    assert project.changed() == of_bantuan
+    assert f"sample delivery: {project.home}/samples/bantuan" in printed
     project.kkbc(
         "new", "feed", "pagu", "--columns", OF_HEAD_OFFICE, "--from", "head-office", "--expected-from", f"{DAY}"
     )
-    assert project.touched() == sorted(of_bantuan + [name.replace("bantuan", "pagu") for name in of_bantuan])
+    assert project.changed() == sorted(of_bantuan + [name.replace("bantuan", "pagu") for name in of_bantuan])
 
 
-def test_migrating_makes_it_known_to_the_warehouse(project: Project) -> None:
+def test_migrating_makes_it_known_to_the_warehouse(project: ProjectCopy) -> None:
     assert project.rows("select count(*) from ops.feed where feed in ('bantuan', 'pagu')") == [(0,)]
     said = project.kkbc("migrate").partition("with tables for the feeds ")[2].rstrip(".\n").split(", ")
     assert {"bantuan", "pagu", "pendaftaran"} <= set(said)
@@ -236,12 +180,12 @@ def test_migrating_makes_it_known_to_the_warehouse(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def night(project: Project, ways: list[str]) -> str:
+def night(project: ProjectCopy, ways: list[str]) -> str:
     """A night over all ways."""
     return project.kkbc("run", "--as-of", f"{DAY}", "--first-business-date", f"{DAY}", *ways)
 
 
-def test_it_is_loaded_by_every_way(project: Project, night: str) -> None:
+def test_it_is_loaded_by_every_way(project: ProjectCopy, night: str) -> None:
     assert project.rows("select branch_id, kind, outcome, rows from ops.attempt where rows > 0 order by branch_id") == [
         ("HQ", "file", "loaded", 2),
         *((branch_id, kind, "loaded", len(SENT)) for branch_id, kind in WAYS.items()),
@@ -260,7 +204,7 @@ def test_it_is_loaded_by_every_way(project: Project, night: str) -> None:
     assert project.rows("select feed, errors from ops.quarantine where feed = 'pagu'") == [("pagu", ["CODE_UNKNOWN"])]
 
 
-def test_every_bad_row_is_in_quarantine_by_its_code(project: Project, night: str) -> None:
+def test_every_bad_row_is_in_quarantine_by_its_code(project: ProjectCopy, night: str) -> None:
     codes = [code for _, code in ROWS if code is not None]
     found = project.rows(
         "select branch_id, array_agg(array_to_string(errors, ' ') order by line) from ops.quarantine"
@@ -274,7 +218,7 @@ def test_every_bad_row_is_in_quarantine_by_its_code(project: Project, night: str
     assert counted == [(8, 2, 6, 7, 1)]
 
 
-def test_persons_are_in_the_vault_and_nowhere_else(project: Project, night: str) -> None:
+def test_persons_are_in_the_vault_and_nowhere_else(project: ProjectCopy, night: str) -> None:
     persons = [("B-1", NIK.format(1), "Orang Contoh", None), ("B-7", NIK.format(7), "Orang Lain", "+6281234567890")]
     found = project.rows(
         "select r.id, v.nik, v.nama, v.telepon from vault.bantuan v join raw.bantuan r"
@@ -293,7 +237,7 @@ def test_persons_are_in_the_vault_and_nowhere_else(project: Project, night: str)
         assert seen == [(0,)], table
 
 
-def test_the_gate_audited_it_and_the_marts_know_of_it(project: Project, night: str) -> None:
+def test_the_gate_audited_it_and_the_marts_know_of_it(project: ProjectCopy, night: str) -> None:
     audited = project.rows(
         "select suite, count(*) > 10, bool_and(success) from ops.audit_result where suite in ('bantuan', 'pagu')"
         " and checkpoint = 'loaded_slices' group by 1 order by 1"
@@ -311,7 +255,7 @@ def test_the_gate_audited_it_and_the_marts_know_of_it(project: Project, night: s
     assert project.rows("select count(*) from bi.quarantine_reasons_daily where feed = 'bantuan'") == [(6 * len(WAYS),)]
 
 
-def test_the_night_after_works_and_takes_a_revision(project: Project, ways: list[str], night: str) -> None:
+def test_the_night_after_works_and_takes_a_revision(project: ProjectCopy, ways: list[str], night: str) -> None:
     deliver(project.branches, "KC001", "bantuan", ACCEPTED[:1], DAY, revision=2)
     deliver(project.branches, "KC001", "bantuan", [FIRST | {"id": "B-9"}], NEXT)
     project.kkbc("run", "--as-of", f"{NEXT}", *ways)

@@ -146,7 +146,7 @@ def test_every_way_brought_something(played: tuple[World, list[Path]]) -> None:
     assert set(counted) == {"file", "sftp", "s3", "http", "postgres"}
 
 
-def test_lineage_is_told_as_the_standard_has_it(played: tuple[World, list[Path]]) -> None:
+def test_lineage_is_reported_as_the_standard_has_it(played: tuple[World, list[Path]]) -> None:
     events = [json.loads(line) for line in lineage.events_file(get_settings()).read_text().splitlines()]
     for event in events:
         check(event)

@@ -210,17 +210,17 @@ def test_errors_of_the_database_quote_no_value(warehouse: str) -> None:
         ):
             with pytest.raises(psycopg.Error) as raised, conn.transaction():
                 conn.execute(statement.encode())
-            told = error_text(raised.value) + str(raised.value)
-            assert type(raised.value).__name__ in told
-            assert not re.search("SITI|7777777", told), told
+            text = error_text(raised.value) + str(raised.value)
+            assert type(raised.value).__name__ in text
+            assert not re.search("SITI|7777777", text), text
 
 
-def test_errors_of_libraries_are_told_by_their_kind() -> None:
+def test_errors_of_libraries_are_reported_by_their_kind() -> None:
     assert error_text(ValueError("SITI")) == "ValueError"
     assert error_text(BranchUnavailable("KC001 hung up")) == "BranchUnavailable: KC001 hung up"
     with pytest.raises(UnforeseenError, match=r"^ValueError$") as raised, without_texts():
         raise ValueError("SITI")
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
-    with pytest.raises(UserError, match="mend"), without_texts():
-        raise UserError("wrong", "mend it")
+    with pytest.raises(UserError, match="fix"), without_texts():
+        raise UserError("wrong", "fix it")

@@ -116,7 +116,7 @@ class Home:
         return self.root.parent / f"{conninfo_to_dict(self.database).get('dbname', 'embedded')}.log"
 
     def complaint(self) -> str:
-        """The one line that the command line complained in; no traceback is beside it, and no person."""
+        """The one line that the command line complained in; no traceback is next to it, and no person."""
         text = self.log.read_text()
         assert "Traceback" not in text, text
         assert not re.search(r"\d{16}", text)
@@ -275,23 +275,23 @@ def fill(disk: Path, but: int) -> Path:
 
 
 def nik(number: int) -> str:
-    """A lawful NIK of a man born on 12 March 1990."""
+    """A valid NIK of a man born on 12 March 1990."""
     return f"117101120390{number:04}"
 
 
 def registration(number: int, **other: str) -> dict[str, str]:
-    """A lawful registration."""
+    """A valid registration."""
     return {"no_pendaftaran": f"R-{number:04}", "nik": nik(number), **other}
 
 
 def contribution(number: int, **other: str) -> dict[str, str]:
-    """A lawful contribution of the same person as the registration of that number."""
+    """A valid contribution of the same person as the registration of that number."""
     return {"id_bayar": f"P-{number:04}", "nik": nik(number), **other}
 
 
 def make_deliveries(root: Path) -> None:
     """Two days of two branches and the targets: long slices, bad rows, keys that come twice, a slice that is cut off,
-    and revisions of what the same visit finds first. Beside the folder their registry."""
+    and revisions of what the same visit finds first. Next to the folder their registry."""
     first, second = DAYS
     registrations = [registration(number) for number in range(1, 101)]
     for number in (7, 58, 99):

@@ -39,12 +39,12 @@ def test_the_older_build_is_overtaken(step: str, builds: tuple[int, int]) -> Non
 
 def test_publication_waits_for_the_layer_of_another_build(builds: tuple[int, int]) -> None:
     """It looks which build is the newest when that one has let go of the hidden schemas, not before."""
-    told: list[str] = []
+    problems: list[str] = []
 
     def publish() -> None:
         with pytest.raises(UserError) as caught:
             nights.publish(builds[0])
-        told.append(caught.value.problem)
+        problems.append(caught.value.problem)
 
     with connect() as layer:
         layer.execute("lock table locks.publish in exclusive mode")
@@ -53,7 +53,7 @@ def test_publication_waits_for_the_layer_of_another_build(builds: tuple[int, int
         thread.join(0.5)
         assert thread.is_alive()
     thread.join(30)
-    assert told == [f"build {builds[1]} was opened after build {builds[0]}"]
+    assert problems == [f"build {builds[1]} was opened after build {builds[0]}"]
 
 
 def test_nights_wait_for_each_other(here: Home) -> None:

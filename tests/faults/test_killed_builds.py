@@ -77,7 +77,7 @@ def night(
     assert before.keys() == undisturbed_night.keys()
     assert before != undisturbed_night
     with psycopg.connect(home.database) as conn:
-        conn.execute("comment on schema next is 'seeds of another time'")  # they are built anew
+        conn.execute("comment on schema next is 'seeds of another time'")  # they are built again
     pulled = night_victims.run(home, "pull", *home.pull_arguments(run_id="second"))
     assert pulled == 0, home.log.read_text()
     return home, before, undisturbed_night

@@ -48,7 +48,7 @@ def test_connections_are_cut(seed: int, victims: Victims, home: Home, undisturbe
             until = time.monotonic() + 30
             while not conn.execute(CUT.replace("pg_terminate_backend(pid)", "")).fetchall():
                 assert time.monotonic() < until
-            # Later by and by: on a busy machine a pull lasts longer, and one must get through.
+            # Later each time: on a busy machine a pull lasts longer, and one must get through.
             time.sleep(rng.uniform(0, 0.4) + cuts / 50)
             cut = len(conn.execute(CUT).fetchall())
         status = victims.wait(pid)

@@ -86,7 +86,7 @@ def test_pulls_at_the_same_time_one_of_them_killed(
 
 
 def test_a_manifest_seen_again_is_no_work(victims: Victims, counting: Home) -> None:
-    """Neither row nor file is written anew: not even with the same content."""
+    """Neither row nor file is written again: not even with the same content."""
     assert victims.run(counting, "pull", *counting.pull_arguments()) == 0
     rows = "select 'r', xmin::text, _line from raw.registrations union all select 's', xmin::text, 0 from ops.slice"
     before = sorted(counting.query(rows))

@@ -80,8 +80,8 @@ class Traps:
 
     def _springs(self, trap: dict[str, Any], args: tuple[Any, ...]) -> bool:
         having = trap.get("having", "")
-        told = [str(argument) for argument in args if isinstance(argument, str | Path | tuple | list)]
-        if not self.left or self.left[0] is not trap or (having and not any(having in text for text in told)):
+        texts = [str(argument) for argument in args if isinstance(argument, str | Path | tuple | list)]
+        if not self.left or self.left[0] is not trap or (having and not any(having in text for text in texts)):
             return False
         self.arrivals += 1
         return bool(self.arrivals == trap.get("nth", 1))

@@ -135,6 +135,9 @@ insert into next.fct_activity (branch_id, activity_code, contacts) values ('KC00
 insert into next.kpi_radio_lift values ('KC001', '2023-12-10', 6, 4, 1.5), ('KC001', '2023-12-11', null, null, null);
 insert into next.kpi_retention values
 ('2023-10-01', 'KC001', 'PASAR', 1, 8, 5), ('2023-10-01', 'KC001', 'PASAR', 3, 8, 4);
+insert into next.dim_branch (branch_id)
+values ('KC001'), ('KC044');
+
 insert into next.kpi_target_monthly (branch_id, month, target_new, realisation_new, realisation_active, realisation_idr,
     attainment_new, rank)
 values ('KC001', '2023-12-01', 10, 7, 1, 99, 0.7, 1);

@@ -30,10 +30,10 @@ def test_a_checkpoint_by_hand_leaves_no_trace(
 
     exec(code.replace("/tmp/gx", str(tmp_path / "gx")), {})
 
-    told = capsys.readouterr().out
-    assert '"success": false' in told
-    assert '"evaluated_validations": 4' in told
-    assert "expect_column_values_to_be_in_set" in told
+    printed = capsys.readouterr().out
+    assert '"success": false' in printed
+    assert '"evaluated_validations": 4' in printed
+    assert "expect_column_values_to_be_in_set" in printed
     assert night.execute("select count(*) from ops.expectation_result").fetchone() == (0,)
 
 
@@ -48,6 +48,6 @@ def test_the_context_of_a_past_build_opens_alone(
 
     exec(code.replace(".local", str(home)), {})
 
-    told = capsys.readouterr().out
-    assert '"name": "facts"' in told
-    assert "rows_lost" in told
+    printed = capsys.readouterr().out
+    assert '"name": "facts"' in printed
+    assert "rows_lost" in printed

@@ -1,4 +1,4 @@
-"""Suites are found by where their files lie; what is wrong in one is told with its name."""
+"""Suites are found by where their files lie; what is wrong in one is reported with its name."""
 
 import shutil
 from collections.abc import Iterator
@@ -62,6 +62,7 @@ def test_a_new_mart_is_audited_for_the_file_in_its_folder(project: Path, night: 
     """Without a query of its own: the columns that it checks, of days of late, and codes but no other text."""
     folder = project / "dbt_project" / "models" / "marts" / "kpi_visits"
     folder.mkdir()
+    (folder / "kpi_visits.sql").touch()
     (folder / "kpi_visits.yml").write_text(
         "models: [{name: kpi_visits, config: {meta: {publish: [bi], primary_key: [branch_id, kind, day]}}, columns: ["
         "{name: branch_id, data_type: text}, {name: kind, data_type: text}, {name: day, data_type: date},"
@@ -98,7 +99,7 @@ def test_a_new_mart_is_audited_for_the_file_in_its_folder(project: Path, night: 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("expect: [{not_null: status}]", r"expect\.0\.why of .*: Field required"),
         ("expect: [{why: It is there.}]", "name one of compare, between, one_of, not_null"),
@@ -125,11 +126,11 @@ def test_a_new_mart_is_audited_for_the_file_in_its_folder(project: Path, night: 
         (f"query: broken.sql\n{CHECK}", r"broken\.sql, line 1: .*"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_told(project: Path, text: str, told: str) -> None:
+def test_what_is_wrong_in_a_file_is_reported(project: Path, text: str, message: str) -> None:
     (project / "expectations" / "sql" / "broken.sql").write_text("{% if %}")
     path = project / "dbt_project" / "models" / "marts" / "kpi_activity" / "expectations.yml"
     path.write_text(text)
-    with pytest.raises(UserError, match=told) as raised:
+    with pytest.raises(UserError, match=message) as raised:
         load_suites()
     assert str(raised.value.remedy)
     assert str(project) in raised.value.problem
@@ -141,15 +142,16 @@ def test_a_suite_without_a_query_is_for_a_mart(project: Path) -> None:
         load_suites()
 
 
-def test_two_suites_of_one_name_are_told(project: Path) -> None:
+def test_two_suites_of_one_name_are_reported(project: Path) -> None:
     (project / "expectations" / "kpi_activity.yml").write_text(CHECK.replace("status", "contacts"))
     with pytest.raises(UserError, match=r"two suites are called kpi_activity: .* and .*"):
         load_suites()
 
 
-def test_a_published_model_without_a_key_is_told(project: Path) -> None:
-    (project / "dbt_project" / "models" / "marts" / "keyless.yml").write_text(
-        "models: [{name: keyless, config: {meta: {publish: [bi]}}}]"
-    )
+def test_a_published_model_without_a_key_is_reported(project: Path) -> None:
+    folder = project / "dbt_project" / "models" / "marts" / "keyless"
+    folder.mkdir()
+    (folder / "keyless.sql").touch()
+    (folder / "keyless.yml").write_text("models: [{name: keyless, config: {meta: {publish: [bi]}}}]")
     with pytest.raises(UserError, match="model keyless is published without a primary key: add it in"):
         load_suites()

@@ -1,4 +1,4 @@
-"""Taking a slice in: parts, what is kept beside the bytes, and what a rejected slice leaves behind."""
+"""Taking a slice in: parts, what is kept next to the bytes, and what a rejected slice leaves behind."""
 
 import csv
 import gzip
@@ -287,7 +287,7 @@ def files_up_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half(take: Callable[..., Intake], landing: Landing) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing_half(take: Callable[..., Intake], landing: Landing) -> None:
     content = as_csv("pendaftaran", [{"no_pendaftaran": f"R-{n}"} for n in range(2000)])
     take(landing, content, 2000)
     before = files(landing)

@@ -31,7 +31,7 @@ def seeded(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def built(seeded: dict[str, str]) -> Iterator[Path]:
-    """The home, made the current one, with nothing told yet."""
+    """The home, made the current one, with nothing sent yet."""
     with current(seeded):
         lineage.events_file(get_settings()).unlink(missing_ok=True)
         yield get_settings().home
@@ -71,8 +71,8 @@ def in_file() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lineage.events_file(get_settings()).read_text().splitlines()]
 
 
-def test_a_layer_is_told_to_the_file(built: Path) -> None:
-    sent = lineage.tell_build("seeds")
+def test_a_layer_is_reported_to_the_file(built: Path) -> None:
+    sent = lineage.send_build("seeds")
     events = in_file()
     assert len(events) == sent > 10
     for event in events:
@@ -92,7 +92,7 @@ def test_a_collector_gets_the_events_with_its_key(
 ) -> None:
     monkeypatch.setenv("KKBC_LINEAGE", "lineage")
     get_settings.cache_clear()
-    assert lineage.tell_build("seeds") == len(collector) > 10
+    assert lineage.send_build("seeds") == len(collector) > 10
     assert {key for key, _ in collector} == {"Bearer rahasia"}
     for _, event in collector:
         check(event)
@@ -106,10 +106,10 @@ def test_a_collector_that_is_not_there_costs_a_line(
     monkeypatch.setenv("KKBC_LINEAGE", "lineage")
     get_settings.cache_clear()
     with caplog.at_level(logging.WARNING, logger="kkbc.marts.lineage"):
-        assert lineage.tell_build("seeds") == 0
-    told = [record.getMessage() for record in caplog.records if record.name == "kkbc.marts.lineage"]
-    assert len(told) == 1
-    assert told[0].startswith("lineage of layer seeds was not sent: ")
+        assert lineage.send_build("seeds") == 0
+    messages = [record.getMessage() for record in caplog.records if record.name == "kkbc.marts.lineage"]
+    assert len(messages) == 1
+    assert messages[0].startswith("lineage of layer seeds was not sent: ")
     assert "rahasia" not in caplog.text
 
 
@@ -118,14 +118,14 @@ def test_a_connection_that_is_not_known_is_named(
 ) -> None:
     monkeypatch.setenv("KKBC_LINEAGE", "nowhere")
     get_settings.cache_clear()
-    assert lineage.tell_build("seeds") == 0
+    assert lineage.send_build("seeds") == 0
     assert "Airflow connection 'nowhere'" in caplog.text
 
 
 def test_nothing_is_sent_when_lineage_is_off(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KKBC_LINEAGE", "off")
     get_settings.cache_clear()
-    assert lineage.tell_build("seeds") == 0
+    assert lineage.send_build("seeds") == 0
     assert lineage.airflow_options(get_settings()) == {"disabled": True}
     assert not lineage.events_file(get_settings()).exists()
 

@@ -1,4 +1,4 @@
-"""Opening a night: mistakes of the set-up are told before anything is done, and each run is on record."""
+"""Opening a night: mistakes of the set-up are reported before anything is done, and each run is on record."""
 
 import re
 import shutil
@@ -72,7 +72,7 @@ def test_folders_that_are_not_pulled_are_named(warehouse: str, home: Path, root:
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "told"),
+    ("good", "bad", "message"),
     [
         ("AMOUNT_SUM\n", "AMOUNT_SUMM\n", "AMOUNT_SUMM: no code of the exchange"),
         ("check: nik_format}", "check: nik_formatt}", "unknown check 'nik_formatt'"),
@@ -81,7 +81,7 @@ def test_folders_that_are_not_pulled_are_named(warehouse: str, home: Path, root:
     ],
 )
 def test_a_broken_contract_stops_the_night_before_it_begins(
-    warehouse: str, home: Path, root: Path, contracts: Path, good: str, bad: str, told: str
+    warehouse: str, home: Path, root: Path, contracts: Path, good: str, bad: str, message: str
 ) -> None:
     tokens.ensure_key(home)
     path = contracts / "iuran.odcs.yaml"
@@ -90,7 +90,7 @@ def test_a_broken_contract_stops_the_night_before_it_begins(
     path.write_text(text.replace(good, bad, 1))
     with pytest.raises(UserError) as caught:
         open_run(root)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "iuran" in str(caught.value)
     assert runs() == []
 
@@ -127,7 +127,7 @@ def test_a_run_that_was_killed_says_so_once_the_next_one_opens(warehouse: str, h
 
 
 @pytest.mark.parametrize(
-    ("ways", "told"),
+    ("ways", "message"),
     [
         ({"KC001": "sftp"}, "way 'sftp' of KC001: kind sftp needs a connection"),
         ({"KC001": "fax:conn"}, "way 'fax:conn' of KC001"),
@@ -135,10 +135,10 @@ def test_a_run_that_was_killed_says_so_once_the_next_one_opens(warehouse: str, h
     ],
 )
 def test_a_way_that_is_none_stops_the_night_before_it_begins(
-    warehouse: str, home: Path, root: Path, ways: dict[str, str], told: str
+    warehouse: str, home: Path, root: Path, ways: dict[str, str], message: str
 ) -> None:
     tokens.ensure_key(home)
-    with pytest.raises(UserError, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(message)):
         open_run(root, ways=ways)
     assert runs() == []
 
@@ -172,7 +172,7 @@ def test_a_way_holds_for_its_run_and_no_other(
     ]
 
 
-def test_one_alert_tells_of_all_branches_that_failed_and_all_slices_rejected(
+def test_one_alert_reports_all_branches_that_failed_and_all_slices_rejected(
     warehouse: str, home: Path, root: Path
 ) -> None:
     tokens.ensure_key(home)

@@ -233,7 +233,7 @@ def test_a_full_refresh_that_was_asked_for_is_owed_until_a_build_has_made_it(roo
     assert not build.read_build(build_id).full_refresh
     open_run("after", root)
     assert not build.read_build(nights.open_build("after")).full_refresh
-    # One that asks is made anew however often it is built.
+    # One that asks is rebuilt however often it is built.
     assert build.read_build(nights.open_build("asks")).full_refresh
 
 

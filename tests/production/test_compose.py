@@ -1,4 +1,4 @@
-"""The production shape: lawful by the Compose Specification, and each container given what it needs and no more."""
+"""The production shape: valid by the Compose Specification, and each container given what it needs and no more."""
 
 import json
 import re

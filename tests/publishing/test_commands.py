@@ -79,7 +79,7 @@ def test_a_dry_run_of_a_new_shape_names_it_and_keeps_no_reader_out(daily: None) 
     assert "enable row level security" in verbs
     assert 'set schema "bi"' in verbs
     shown = kkbc("publish", "--dry-run")
-    assert "made anew" in shown
+    assert "rebuilt" in shown
     assert "Nothing was changed." in shown
 
 

@@ -98,13 +98,15 @@ def test_checks_and_comments_reach_the_readers(marts: None) -> None:
 
 
 BRANCHES = PublishedModel("dim_b", "bi", ("branch_id",))
-POINTING = PublishedModel("kpi_x", "bi", MODELS[0].primary_key, (ForeignKey(("branch_id",), "dim_b", ("branch_id",)),))
+WITH_FOREIGN_KEY = PublishedModel(
+    "kpi_x", "bi", MODELS[0].primary_key, (ForeignKey(("branch_id",), "dim_b", ("branch_id",)),)
+)
 
 
 @pytest.fixture
 def keyed(marts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same marts, kpi_x before the dimension that it points to."""
-    publishes(monkeypatch, POINTING, BRANCHES)
+    publishes(monkeypatch, WITH_FOREIGN_KEY, BRANCHES)
     change(
         "create table next.dim_b (branch_id text not null, tier int)",
         "insert into next.dim_b values ('KC001'), ('KC002')",

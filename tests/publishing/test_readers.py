@@ -134,10 +134,10 @@ def test_a_function_in_a_query_is_shown_no_other_row(logins: None, warehouse: st
             " as $$ begin raise notice '%', $1; return true; end $$"
         )
     with psycopg.connect(make_conninfo(warehouse, user=CABANG)) as conn:
-        told: list[str] = []
-        conn.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        notices: list[str] = []
+        conn.add_notice_handler(lambda notice: notices.append(str(notice.message_primary)))
         conn.execute("select * from bi.kpi_x where public.tell(branch_id)")
-    assert set(told) == {"KC001"}
+    assert set(notices) == {"KC001"}
 
 
 def test_a_gateway_says_for_whom_it_asks(logins: None, warehouse: str) -> None:
@@ -188,7 +188,7 @@ def test_the_mapping_remembers_and_says_what_is_wrong(logins: None) -> None:
     assert bi_logins.grant("andi@cabang", ["KC001"], who="tester") == []
 
 
-def test_a_login_that_sees_nothing_yet_is_told_of(logins: None) -> None:
+def test_a_login_that_sees_nothing_yet_is_reported(logins: None) -> None:
     assert bi_logins.standing(CABANG) == "login"
     assert bi_logins.standing("andi@cabang") == "no login"
     with connect() as conn:

@@ -15,7 +15,9 @@ from kkbc.warehouse.locks import Lock
 from .conftest import DAY, MODELS, change, contents, open_build, publish, publishes, read, undo
 
 BRANCHES = PublishedModel("dim_b", "bi", ("branch_id",))
-POINTING = PublishedModel("kpi_x", "bi", MODELS[0].primary_key, (ForeignKey(("branch_id",), "dim_b", ("branch_id",)),))
+WITH_FOREIGN_KEY = PublishedModel(
+    "kpi_x", "bi", MODELS[0].primary_key, (ForeignKey(("branch_id",), "dim_b", ("branch_id",)),)
+)
 
 
 def constraints(table: str) -> list[Any]:
@@ -47,9 +49,9 @@ def test_every_kept_publication_comes_back_exactly(marts: None, monkeypatch: pyt
     change("update next.kpi_x set menunggak = null", "insert into next.fct_y values ('c', 1.50)")
     published()
     change("create table next.dim_b (branch_id text not null)", "insert into next.dim_b values ('KC001'), ('KC002')")
-    publishes(monkeypatch, POINTING, MODELS[1], BRANCHES)
+    publishes(monkeypatch, WITH_FOREIGN_KEY, MODELS[1], BRANCHES)
     published()
-    publishes(monkeypatch, POINTING, BRANCHES)
+    publishes(monkeypatch, WITH_FOREIGN_KEY, BRANCHES)
     published()
     assert len({str(state) for state in states.values()}) == len(states) - 1
     before = list(states)
@@ -133,7 +135,7 @@ def test_a_quiet_publication_keeps_nothing(marts: None) -> None:
 
 
 def test_keys_come_back_with_a_table(marts: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    publishes(monkeypatch, POINTING, BRANCHES)
+    publishes(monkeypatch, WITH_FOREIGN_KEY, BRANCHES)
     change("create table next.dim_b (branch_id text not null)", "insert into next.dim_b values ('KC001'), ('KC002')")
     publish()
     before = constraints("bi.kpi_x"), constraints("bi.dim_b")

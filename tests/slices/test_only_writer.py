@@ -17,7 +17,7 @@ TABLES = {
     "rows": r'"?(?:raw|vault)"?\.',
 }
 NAMED = re.compile(WRITES + f"(?:{'|'.join(TABLES.values())})", re.IGNORECASE)
-# A table that is put in later: the module then names the schema beside the statement.
+# A table that is put in later: the module then names the schema next to the statement.
 PUT_IN = re.compile(WRITES + r"\{", re.IGNORECASE)
 SCHEMAS, OPS_TABLES = {"raw", "vault"}, {"slice", "hold", "quarantine", "quarantine_event"}
 
@@ -98,7 +98,7 @@ def test_a_module_that_reads_or_writes_something_else_is_none(source: str) -> No
 
 
 def test_each_table_is_written_in_one_place() -> None:
-    """But for `mask_stored`, which mends what earlier versions wrote, once an installation."""
+    """But for `mask_stored`, which fixes what earlier versions wrote, once an installation."""
 
     def writers(table: str) -> set[str]:
         pattern = re.compile(WRITES + TABLES[table], re.IGNORECASE)

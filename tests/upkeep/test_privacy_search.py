@@ -1,4 +1,4 @@
-"""`kkbc doctor --privacy`: the file of values, the forms that they are found in, and what is told of the places."""
+"""`kkbc doctor --privacy`: the file of values, the forms that they are found in, and what is reported of the places."""
 
 import bz2
 import gzip
@@ -25,8 +25,8 @@ def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("COLUMNS", "400")
     with pytest.raises(SystemExit) as end:
         main()
-    told = capsys.readouterr()
-    return int(end.value.code or 0), told.out + told.err
+    captured = capsys.readouterr()
+    return int(end.value.code or 0), captured.out + captured.err
 
 
 # --- the file of values ----------------------------------------------------------------------------------------------
@@ -49,12 +49,12 @@ def test_values_are_read_as_any_editor_writes_them(
     path.write_bytes(content)
     if by == "standard input":
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
-    status, told = doctor(capsys, monkeypatch, "--privacy", str(path) if by == "file" else "-")
-    assert (status, asked) == (0, [[NAME, PHONE]]), told
+    status, printed = doctor(capsys, monkeypatch, "--privacy", str(path) if by == "file" else "-")
+    assert (status, asked) == (0, [[NAME, PHONE]]), printed
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (f"{PHONE}\n{NAME}\0\n".encode(), "line 2 of"),
         (f"\r\n{PHONE}\r\nRahasiaxyz Andr\u00e9".encode("cp1252"), "line 3 of"),
@@ -63,18 +63,18 @@ def test_values_are_read_as_any_editor_writes_them(
         (b"abcd\n", "value 1 has fewer than 5 characters"),
     ],
 )
-def test_a_file_that_holds_no_values_is_a_mistake_told_in_one_line(
+def test_a_file_that_holds_no_values_is_a_mistake_reported_in_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     content: bytes,
-    told: str,
+    message: str,
 ) -> None:
     path = tmp_path / "values.txt"
     path.write_bytes(content)
     status, printed = doctor(capsys, monkeypatch, "--privacy", str(path))
     assert status == 2
-    assert told in printed
+    assert message in printed
     assert "Traceback" not in printed
     assert "rahasiaxyz" not in printed.lower()
 
@@ -84,9 +84,9 @@ def test_the_help_names_the_exit_status_and_what_is_not_unfolded(
 ) -> None:
     status, printed = doctor(capsys, monkeypatch, "--help")
     assert status == 0
-    told = " ".join(printed.split())
-    assert "2 it could not look" in told
-    assert "UTF-32" in told
+    words = " ".join(printed.split())
+    assert "2 it could not look" in words
+    assert "UTF-32" in words
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def archive(name: str, content: bytes) -> bytes:
     return packed.getvalue()
 
 
-def test_places_are_told_and_values_in_their_names_are_not(warehouse: str, home: Path) -> None:
+def test_places_are_reported_and_values_in_their_names_are_not(warehouse: str, home: Path) -> None:
     folders = {
         home / "lineage" / NAME / "a.json": home / "lineage" / "***" / "a.json",
         home / "run" / "tester_RAHASIAXYZ.log": home / "run" / "***",

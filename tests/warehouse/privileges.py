@@ -88,8 +88,8 @@ def in_the_database(conn: psycopg.Connection) -> tuple[Rights, dict[str, str]]:
             found.setdefault((shown, role), set()).add(LETTERS[privilege])
     for name, role, columns, everything in conn.execute(_COLUMNS, parameters).fetchall():
         rest = [column for column in everything if column not in columns]
-        told = f"w(not {', '.join(rest)})" if len(rest) < len(columns) else f"w({', '.join(columns)})"
-        found.setdefault((f"table {name}", role), set()).add(told)
+        right = f"w(not {', '.join(rest)})" if len(rest) < len(columns) else f"w({', '.join(columns)})"
+        found.setdefault((f"table {name}", role), set()).add(right)
     return {place: _sorted(letters) for place, letters in found.items()}, owners
 
 

@@ -36,7 +36,7 @@ def limited(marts: None) -> None:  # noqa: F811
 def test_every_object_of_the_page_and_of_the_database_is_the_same(limited: None) -> None:
     with connect() as conn:
         rights, owners = in_the_database(conn)
-    told_rights, told_owners = on_the_page()
+    documented_rights, documented_owners = on_the_page()
     # Tables that dbt and publications make, by the line of their kind.
     made = {
         "next": ("new tables of next", "kpi_x", "fct_y"),
@@ -44,18 +44,20 @@ def test_every_object_of_the_page_and_of_the_database_is_the_same(limited: None)
         "bi_detail": ("published tables of bi_detail", "fct_y"),
     }
     for schema, (kind, *names) in made.items():
-        line = {role: letters for (name, role), letters in told_rights.items() if name == kind}
+        line = {role: letters for (name, role), letters in documented_rights.items() if name == kind}
         for shown in (f"table {schema}.{name}" for name in names):
             assert {role: letters for (name, role), letters in rights.items() if name == shown} == line
-            assert owners.pop(shown) == told_owners[kind]
+            assert owners.pop(shown) == documented_owners[kind]
             rights = {place: letters for place, letters in rights.items() if place[0] != shown}
     # What takes publications back, by number. A table that was published keeps its grants, in a schema that is closed.
     for name in [name for name in owners if name.startswith("table bi_kept.d") and name != "table bi_kept.difference"]:
         assert owners.pop(name) == "publisher"
         rights = {place: letters for place, letters in rights.items() if place[0] != name}
     pattern = "published tables of "
-    assert owners == {name: owner for name, owner in told_owners.items() if not name.startswith(pattern)}
-    assert rights == {place: letters for place, letters in told_rights.items() if not place[0].startswith(pattern)}
+    assert owners == {name: owner for name, owner in documented_owners.items() if not name.startswith(pattern)}
+    assert rights == {
+        place: letters for place, letters in documented_rights.items() if not place[0].startswith(pattern)
+    }
 
 
 def test_partitions_are_nobodys(limited: None) -> None:
@@ -90,7 +92,7 @@ def test_limits_of_the_page_are_those_of_the_settings_and_the_database(limited: 
         ).fetchall()
         ((connections,),) = conn.execute("select rolconnlimit from pg_roles where rolname = 'bi'").fetchall()
         context = dict(conn.execute("select name, context from pg_settings").fetchall())
-    told = {}
+    documented = {}
     for name, setting, default, removable in table("| limit | setting |"):
         limit = name.split()[0]
         if setting:
@@ -98,9 +100,9 @@ def test_limits_of_the_page_are_those_of_the_settings_and_the_database(limited: 
         if limit == "connections":
             assert connections == int(default)
             continue
-        told[limit] = default.replace(" ", "")
+        documented[limit] = default.replace(" ", "")
         assert removable.startswith("yes") == (context[limit] == "user")
-    assert dict(entry.split("=") for entry in database) == told
+    assert dict(entry.split("=") for entry in database) == documented
 
 
 def test_applying_again_leaves_nothing_to_do(limited: None) -> None:

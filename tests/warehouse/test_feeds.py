@@ -1,4 +1,4 @@
-"""Tables of feeds are made from contracts: those of the first feeds as the migrations made them, others beside them."""
+"""Tables of feeds are made from contracts: those of the first feeds as the migrations made them, and others."""
 
 import re
 import shutil
@@ -65,7 +65,7 @@ def change(folder: Path, feed: str, *pairs: tuple[str, str], to: str | None = No
 
 
 def as_the_migrations_leave_it() -> None:
-    """The views of 0018 anew, from SQL alone: what was made from contracts since is out."""
+    """The views of 0018 again, from SQL alone: what was made from contracts since is out."""
     config = Config()
     config.set_main_option("script_location", str(schema.MIGRATIONS))
     engine = create_engine("postgresql+psycopg://", creator=connect)
@@ -171,7 +171,7 @@ def test_a_column_that_a_contract_gets_is_added(contracts: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("name: cost\n", "name: price\n", "raw.activities has a column cost, and the contract of kegiatan puts none"),
         (
@@ -186,11 +186,11 @@ def test_a_column_that_a_contract_gets_is_added(contracts: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_a_person_must_decide_is_told_and_nothing_is_changed(
-    contracts: Path, old: str, new: str, told: str
+def test_what_a_person_must_decide_is_reported_and_nothing_is_changed(
+    contracts: Path, old: str, new: str, message: str
 ) -> None:
     before = catalogue()
     change(contracts, "kegiatan", (old, new))
-    with pytest.raises(UserError, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(message)):
         migrate()
     assert catalogue() == before

@@ -1,4 +1,4 @@
-"""Locks of the pipeline: held as long as they should be, waited for no longer, and told of by name."""
+"""Locks of the pipeline: held as long as they should be, waited for no longer, and named."""
 
 import os
 import signal
@@ -137,20 +137,20 @@ def test_a_tables_lock_holds_up_no_vacuum_and_is_under_no_limit_of_the_session(w
 
 
 def test_who_waits_for_a_lock_is_called_when_it_is_not_free_at_once(warehouse: str) -> None:
-    told: list[str] = []
+    calls: list[str] = []
     inside = threading.Event()
 
     def second() -> None:
-        with locks.locked(Lock.NIGHT, "second", role="transformer", wait=lambda: told.append("waits")):
+        with locks.locked(Lock.NIGHT, "second", role="transformer", wait=lambda: calls.append("waits")):
             inside.set()
 
-    with locks.locked(Lock.NIGHT, "first", role="transformer", wait=lambda: told.append("never")):
+    with locks.locked(Lock.NIGHT, "first", role="transformer", wait=lambda: calls.append("never")):
         thread = threading.Thread(target=second)
         thread.start()
         assert not inside.wait(0.3)
     thread.join(30)
     assert inside.is_set()
-    assert told == ["waits"]
+    assert calls == ["waits"]
 
 
 def test_the_limit_of_waiting_is_a_setting(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:

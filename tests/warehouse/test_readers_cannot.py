@@ -128,7 +128,7 @@ def test_connections_and_times_of_a_reader_are_limited(hostile: str) -> None:
 
 
 def test_a_reader_who_keeps_a_table_does_not_stop_its_new_shape(hostile: str) -> None:
-    """Limits that it may set anew do not hold it; its session is ended, and those who queue are served after that."""
+    """Limits that it may set again do not hold it; its session is ended, and those who queue are served after that."""
     change("alter table next.kpi_x add column x int")
     with psycopg.connect(hostile) as reading, psycopg.connect(hostile) as locking:
         for conn in (reading, locking):

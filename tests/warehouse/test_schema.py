@@ -241,7 +241,7 @@ def test_the_history_of_the_quarantine_takes_the_name_of_today(warehouse: str) -
     engine.dispose()
 
 
-def test_a_months_partitions_are_made_beside_a_load_of_another_month(warehouse: str) -> None:
+def test_a_months_partitions_are_made_next_to_a_load_of_another_month(warehouse: str) -> None:
     with connect() as owner:
         owner.execute("select ops.ensure_partitions('2023-11-01')")
     made = threading.Event()
@@ -269,3 +269,22 @@ def test_a_months_partitions_are_made_beside_a_load_of_another_month(warehouse: 
     assert made.is_set()
     with connect() as owner:
         assert owner.execute("select to_regclass('raw.targets_2023_12') is not null").fetchone() == (True,)
+
+
+def test_the_tokens_of_a_model_that_is_no_more_are_dropped(warehouse: str) -> None:
+    """In an installation whose builds made it, as their role, and in one that never had it."""
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+    with engine.begin() as alembic:
+        config.attributes["connection"] = alembic
+        command.downgrade(config, "0019")
+    engine.dispose()
+    with connect("transformer") as conn:
+        conn.execute("create table next.int_acquisitions_credited (participant_token text)")
+        conn.execute("create table next.fct_acquisition (participant_token text)")
+    for _ in range(2):
+        migrate()
+        with connect() as conn:
+            left = conn.execute("select relname::text from pg_class where relnamespace = 'next'::regnamespace")
+            assert left.fetchall() == [("fct_acquisition",)]

@@ -1,4 +1,4 @@
-"""What is told of one branch."""
+"""What is reported of one branch."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

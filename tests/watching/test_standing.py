@@ -99,7 +99,7 @@ def _deliveries(ops: Ops) -> None:
     ops.slices("KC008", "superseded")
     ops.slices("KC008", revision=2, sent_at=ONE_LATE)
     ops.held("KC010", "never so few", sent_at=ONE_LATE)
-    # A rejected revision displaces nothing; one that comes after it mends it.
+    # A rejected revision displaces nothing; one that comes after it fixes it.
     ops.slices("KC011")
     ops.slices("KC011", "rejected", feeds=[REG], revision=2, reason="HEADER")
     ops.slices("KC012", "rejected")
@@ -151,7 +151,7 @@ def _publish(ops: Ops) -> None:
                 )
 
 
-def told(business_date: date = DAY) -> NightFacts:
+def facts_of_night(business_date: date = DAY) -> NightFacts:
     with connect("auditor") as conn:
         return night_facts(conn, business_date)
 
@@ -161,7 +161,7 @@ def measured(run_id: str = "again") -> dict[str, float]:
         return night_figures(conn, run_id)
 
 
-def owed(found: Status, kind: str) -> set[tuple[str, str]]:
+def standing_of(found: Status, kind: str) -> set[tuple[str, str]]:
     return {(row["branch_id"], row["feed"]) for row in found.owing if row["status"] == kind}
 
 
@@ -208,7 +208,7 @@ def test_all_say_the_same_state_of_a_branch(night: Ops, reader: TestClient) -> N
 
 def test_all_say_the_same_branches_are_missing_and_incomplete(night: Ops) -> None:
     board = branch_states(DAY).branches
-    facts, found = told(), status()
+    facts, found = facts_of_night(), status()
     assert MISSING == set(found.missing) == set(facts.missing)
     assert {branch.branch_id for branch in board if branch.is_missing} == MISSING
     assert measured()["night.branches_missing"] == len(MISSING)
@@ -219,21 +219,21 @@ def test_all_say_the_same_branches_are_missing_and_incomplete(night: Ops) -> Non
         if branch.feeds_missing and not branch.is_missing
     } == INCOMPLETE
     assert facts.incomplete == {branch_id: ", ".join(feeds) for branch_id, feeds in INCOMPLETE.items()}
-    assert owed(found, "missing") == statuses("missing")
+    assert standing_of(found, "missing") == statuses("missing")
     assert [row[feed] for row in report("KC003").nights for feed in FEEDS] == ["missing"] * 3
     assert facts.branches == sum(branch.is_expected for branch in board) == len(EXPECTED) - 1
 
 
 def test_all_say_the_same_slices_are_late(night: Ops) -> None:
-    assert set(told().late) == LATE == {branch for branch, _ in owed(status(), "late")}
-    assert owed(status(), "late") == statuses("late")
+    assert set(facts_of_night().late) == LATE == {branch for branch, _ in standing_of(status(), "late")}
+    assert standing_of(status(), "late") == statuses("late")
     assert {branch.branch_id for branch in branch_states(DAY).branches if branch.is_late} == LATE
     assert {branch for branch in EXPECTED for row in report(branch).nights if row["is_late"]} == LATE
 
 
 def test_all_say_the_same_slices_are_rejected(night: Ops) -> None:
-    found, facts = status(), told()
-    assert owed(found, "rejected") == statuses("rejected") == REJECTED.keys()
+    found, facts = status(), facts_of_night()
+    assert standing_of(found, "rejected") == statuses("rejected") == REJECTED.keys()
     reasons = {(row["branch_id"], row["feed"]): row["reason"] for row in found.owing if row["status"] == "rejected"}
     assert reasons == REJECTED
     assert facts.rejected == {f"{branch} {feed}": reason for (branch, feed), reason in REJECTED.items()}
@@ -251,14 +251,14 @@ def test_all_say_the_same_slices_are_rejected(night: Ops) -> None:
         for feed in FEEDS
         if row[feed] == "rejected"
     } == REJECTED.keys()
-    # A restatement that was rejected is told of, and is no rejected slice.
+    # A restatement that was rejected is reported, and is no rejected slice.
     assert facts.revisions_rejected == {f"KC011 {REG}": "HEADER"}
     assert [row["reason"] for row in report("KC011").slices if row["status"] == "rejected"] == ["HEADER"]
 
 
 def test_all_say_the_same_slices_are_held(night: Ops) -> None:
     assert {(row["branch_id"], row["feed"], row["business_date"]) for row in status().held} == HELD
-    assert set(told().held) == {f"{branch} {feed} {day}" for branch, feed, day in HELD}
+    assert set(facts_of_night().held) == {f"{branch} {feed} {day}" for branch, feed, day in HELD}
     assert measured()["night.slices_held"] == len(HELD)
     shown = {
         (branch.branch_id, feed, day)
@@ -279,7 +279,7 @@ def test_all_say_the_same_slices_are_held(night: Ops) -> None:
 def test_all_say_the_same_visits_failed(night: Ops) -> None:
     board = {branch.branch_id: branch for branch in branch_states(DAY).branches}
     assert {branch_id: one.last_outcome for branch_id, one in board.items() if one.is_failed} == FAILED
-    assert told().failed == {
+    assert facts_of_night().failed == {
         "KC003": "BranchUnavailable",
         "KC006": "the process or its connection ended",
         "KC007": "killed",
@@ -292,7 +292,7 @@ def test_all_say_the_same_visits_failed(night: Ops) -> None:
 
 def test_all_count_the_same_rows(night: Ops) -> None:
     board = {branch.branch_id: (branch.rows, branch.quarantined) for branch in branch_states(DAY).branches}
-    assert {row["code"]: row["rows"] for row in status().quarantined} == told().quarantined == QUARANTINED
+    assert {row["code"]: row["rows"] for row in status().quarantined} == facts_of_night().quarantined == QUARANTINED
     # Of what is held an operator sees the rows that it is held for.
     assert (board["KC001"], board["KC004"], board["KC007"]) == ((30, 3), (120, 82), (0, 0))
     for branch_id, rows in board.items():
@@ -303,7 +303,7 @@ def test_all_count_the_same_rows(night: Ops) -> None:
 
 def test_all_say_the_same_is_published(night: Ops) -> None:
     def said() -> tuple[Any, ...]:
-        found, facts, board = status(), told(), branch_states(DAY)
+        found, facts, board = status(), facts_of_night(), branch_states(DAY)
         assert found.published_as_of == facts.live == board.published_as_of
         assert facts.published == bool(measured()["night.published"])
         return facts.published, found.health, measured()["night.publication_age_seconds"] < 3600
@@ -318,7 +318,7 @@ def test_all_say_the_same_is_published(night: Ops) -> None:
 
 
 def test_the_message_reads_so(night: Ops) -> None:
-    message = compose(told(), "night")
+    message = compose(facts_of_night(), "night")
     assert message.subject == "KKBC 12-12-2023: terbit (1 kantor belum kirim, 5 slice ditahan, 5 slice ditolak)"
     lines = message.body.splitlines()
     for line in (

@@ -1,4 +1,4 @@
-{#- Rows whose `column_name` names no row of `to`, told by `named_by`. Like dbt's relationships, which tells the code alone. -#}
+{#- Rows whose `column_name` names no row of `to`, named by `named_by`. Like dbt's relationships, which names the code alone. -#}
 {% test points_to(model, column_name, to, field, named_by) %}
     select distinct
         {%- if named_by != column_name %}

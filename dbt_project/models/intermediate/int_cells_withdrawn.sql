@@ -1,4 +1,4 @@
--- What the touched participants counted for before this build: int_cells_counted takes it back and counts them anew.
+-- What the touched participants counted for before this build: int_cells_counted takes it back and counts them again.
 {{ waits_for('int_participants_touched') }}
 {% if var('built_as_of', none) -%}
 {{ participants_counted(

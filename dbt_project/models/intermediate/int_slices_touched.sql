@@ -1,5 +1,5 @@
 -- The slices that this build must look at, of any age: those loaded since the last publication, and those that lie
--- beyond the day that the marts stand at. Nothing when everything is made anew.
+-- beyond the day that the marts stand at. Nothing when everything is rebuilt.
 with slices as (
     select * from {{ ref('stg_slices') }}
 )

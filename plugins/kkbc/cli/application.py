@@ -1,6 +1,6 @@
 """The command line `kkbc`. Thin: each command calls the verb of one module and shows what it returns.
 
-Exit status: 0 done; 1 something unforeseen, or a check that failed; 2 a mistake that the message says how to mend;
+Exit status: 0 done; 1 something unforeseen, or a check that failed; 2 a mistake that the message says how to fix;
 3 the gate stopped publication.
 """
 

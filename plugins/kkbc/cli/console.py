@@ -18,7 +18,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def complain(error: UserError) -> None:
-    """One line: what is wrong, and what mends it."""
+    """One line: what is wrong, and what fixes it."""
     err.print(f"[red]kkbc: {escape(str(error))}[/red]", soft_wrap=True)
 
 

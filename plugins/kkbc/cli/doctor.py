@@ -30,7 +30,7 @@ def doctor(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False,
 ) -> None:
-    """Examines this installation; each finding that is not ok says what mends it.
+    """Examines this installation; each finding that is not ok says what fixes it.
 
     Exit status: 0 all is well, or nothing found; 1 a finding fails, or a value was found; 2 it could not look: a
     mistake in FILE or the settings, a file or database that cannot be read.

@@ -62,7 +62,7 @@ def run(
     first_business_date: _FirstDay = None,
     gate: Gate = None,
     full_refresh: Annotated[
-        bool, typer.Option("--full-refresh", help="Make all marts anew, instead of what the new slices touch.")
+        bool, typer.Option("--full-refresh", help="Rebuild all marts, instead of what the new slices touch.")
     ] = False,
     airflow: Annotated[bool, typer.Option("--airflow", help="Through Airflow instead of in this process.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON on stdout.")] = False,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def notify(
-    run_id: Annotated[str | None, typer.Option(help="Run to tell of; default: the latest.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Run to report; default: the latest.")] = None,
     deadline: Annotated[
         bool, typer.Option("--deadline", help="Only look whether the night that is due by 05:00 WIB is published.")
     ] = False,
@@ -49,7 +49,7 @@ def notify(
             out.print(f"{notice['channel']}: {notice['outcome']}", soft_wrap=True, markup=False)
             out.print(f"{notice['subject']}\n{notice['body']}\n", soft_wrap=True, markup=False)
         if not notices:
-            out.print("There is nothing to tell that was not told.")
+            out.print("There is nothing to report that was not sent already.")
     for notice in notices:
         if notice["error"]:
             say(f"{notice['channel']} failed: {notice['error']}")
@@ -126,8 +126,8 @@ def backfill(
     if json:
         print_json(outcome)
     elif not from_branches:
-        told = ", ".join(f"{number(outcome[name])} {name}" for name in ("rows", "accepted", "passed", "found"))
-        out.print(f"{number(outcome['slices'])} slices read again: {told}")
+        counts = ", ".join(f"{number(outcome[name])} {name}" for name in ("rows", "accepted", "passed", "found"))
+        out.print(f"{number(outcome['slices'])} slices read again: {counts}")
     for place, reason in failed.items():
         say(f"{place} failed: {reason}")
     if failed:

@@ -59,7 +59,7 @@ def publish(
     changed = {name: counts for name, counts in foreseen.tables.items() if counts["deleted"] or counts["inserted"]}
     table = Table("Table", "Deleted", "Inserted", "", box=None)
     for name, counts in changed.items():
-        shape = "made anew" if name in foreseen.shapes else ""
+        shape = "rebuilt" if name in foreseen.shapes else ""
         table.add_row(name, number(counts["deleted"]), number(counts["inserted"]), shape)
     if changed:
         out.print(table)
@@ -92,7 +92,7 @@ def rollback(
         f"Publication {done.publication_id} restores publication {done.restores}, up to {listed.as_of}:"
         f" {number(rows)} rows changed, {number(len(totals))} totals differ (`kkbc publication diff`)."
     )
-    out.print("The next night publishes its own state again: mend the cause before it.")
+    out.print("The next night publishes its own state again: fix the cause before it.")
 
 
 @publication.command("list", epilog="Example: kkbc publication list --json | jq '.[] | select(.restorable)'")
@@ -111,11 +111,11 @@ def list_publications(
         return
     table = Table("No.", "As of", "Published", "Build", "Deleted", "Inserted", "", box=None)
     for listed in found:
-        told = f"restores {listed.restores}: {listed.why} ({listed.done_by})" if listed.restores else ""
+        origin = f"restores {listed.restores}: {listed.why} ({listed.done_by})" if listed.restores else ""
         state = "live" if listed.live else "can be restored" if listed.restorable else ""
         cells = [f"{listed.publication_id}", f"{listed.as_of}", f"{listed.published_at:%Y-%m-%d %H:%M}Z"]
         cells += [f"{listed.build_id}", number(listed.deleted), number(listed.inserted)]
-        table.add_row(*cells, escape(" ".join(filter(None, (state, told)))))
+        table.add_row(*cells, escape(" ".join(filter(None, (state, origin)))))
     out.print(table)
 
 

@@ -28,7 +28,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what wou
 SHOWN = 40
 
 quarantine = typer.Typer(
-    help="Rows that were kept out of the marts: see them, judge them anew, or leave them be.",
+    help="Rows that were kept out of the marts: see them, judge them again, or leave them be.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -148,7 +148,7 @@ def retry_rows(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Judges open rows anew by today's rules, code lists and registry, and loads those that pass into their slices.
+    """Judges open rows again by today's rules, code lists and registry, and loads those that pass into their slices.
 
     Exit status 1 when a slice could not be retried; the others are done all the same.
     """
@@ -165,7 +165,8 @@ def retry_rows(
     else:
         for done in summary["slices"]:
             out.print(f"{done['slice']}: {_outcome(done)}", soft_wrap=True)
-        out.print(f"{'Would be: ' if dry_run else ''}{number(summary['judged'])} rows judged anew, {_outcome(summary)}")
+        head = "Would be: " if dry_run else ""
+        out.print(f"{head}{number(summary['judged'])} rows judged again, {_outcome(summary)}")
         if summary["slices"] and not dry_run:
             out.print("The next night builds them into the marts: `kkbc run`, or the DAG pull_branches.")
     for slice_, reason in report.failed.items():

@@ -46,7 +46,7 @@ def export(
 
 def verify(
     against_rebuild: Annotated[
-        bool, typer.Option("--against-rebuild", help="Compare with marts that are made anew, aside, from all rows.")
+        bool, typer.Option("--against-rebuild", help="Compare with marts that are rebuilt, aside, from all rows.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Every mart and month as JSON on stdout.")] = False,
 ) -> None:

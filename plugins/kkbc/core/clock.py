@@ -20,7 +20,7 @@ def now() -> datetime:
 
 
 def day_of(name: str) -> date | None:
-    """The business date that a folder's name stands for, in the one lawful spelling; None for any other name."""
+    """The business date that a folder's name stands for, in the one valid spelling; None for any other name."""
     try:
         day = date.fromisoformat(name)
     except ValueError:

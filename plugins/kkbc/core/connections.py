@@ -24,8 +24,8 @@ from kkbc.core.settings import Settings, get_settings
 BACKEND = "kkbc.core.airflow_secrets.HomeConnections"
 _BACKEND_VARIABLE = "AIRFLOW__SECRETS__BACKEND"
 _ARGUMENTS_VARIABLE = "AIRFLOW__SECRETS__BACKEND_KWARGS"
-# What this process has told Airflow; it is told anew when the home is another.
-_told: dict[str, str] = {}
+# What this process has set in the environment for Airflow; it is set again when the home is another.
+_exported: dict[str, str] = {}
 # One thread at a time: what is redirected meanwhile is the whole process's.
 _asking = Lock()
 
@@ -78,7 +78,7 @@ def get_connection(conn_id: str) -> Connection:
             )
         raise BranchRefused(f"Airflow connection {conn_id!r} cannot be read ({type(error).__name__})", remedy) from None
     if not isinstance(extra, dict):
-        raise BranchRefused(f"extra of Airflow connection {conn_id!r} is no JSON object", "mend the connection")
+        raise BranchRefused(f"extra of Airflow connection {conn_id!r} is no JSON object", "fix the connection")
     return Connection(
         conn_id,
         found.host or "",
@@ -113,10 +113,10 @@ def _ask_airflow(conn_id: str) -> Any:
     from airflow.sdk import Connection, configuration  # costs seconds to import, and most runs do without
 
     wanted = {_BACKEND_VARIABLE: BACKEND, _ARGUMENTS_VARIABLE: backend_arguments(settings)}
-    told_by_us = bool(_told) and _told.items() <= os.environ.items()
-    if wanted != _told and (told_by_us or not configuration.conf.get("secrets", "backend", fallback="")):
+    exported_by_us = bool(_exported) and _exported.items() <= os.environ.items()
+    if wanted != _exported and (exported_by_us or not configuration.conf.get("secrets", "backend", fallback="")):
         os.environ |= wanted
-        _told.update(wanted)
+        _exported.update(wanted)
         configuration.clear_secrets_backends_cache()
     return Connection.get(conn_id)
 
@@ -124,7 +124,7 @@ def _ask_airflow(conn_id: str) -> Any:
 def choose_airflow_home() -> None:
     """Makes the home's Airflow folder the current one outside of Airflow's own processes, before Airflow is imported.
 
-    An Airflow that is told nothing makes itself a folder in the user's.
+    Without the variable Airflow makes itself a folder in the user's home.
     """
     if "AIRFLOW_HOME" not in os.environ:
         folder = get_settings().home / "airflow"
@@ -141,7 +141,7 @@ def _ids_in_file() -> set[str]:
     except FileNotFoundError:
         return set()
     except (OSError, ValueError) as error:
-        raise BranchRefused(f"{path} cannot be read ({type(error).__name__})", "mend that file") from None
+        raise BranchRefused(f"{path} cannot be read ({type(error).__name__})", "fix that file") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise BranchRefused(f"{path} can be read by others", f"chmod 600 {path}")
     if not isinstance(document, dict):

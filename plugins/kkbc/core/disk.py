@@ -8,7 +8,7 @@ from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.settings import get_settings
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# Of a small disk the reserve is a share, lest there be nothing but reserve.
+# Of a small disk the reserve is a share, so that not all of it is reserve.
 _SHARE = 10
 # A disk of which even this part of the reserve is gone was filled by something else than the slice that comes next.
 _FLOOR = 8

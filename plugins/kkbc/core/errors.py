@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something the user can mend: a wrong path, an occupied port, a broken contract.
+    """Something the user can fix: a wrong path, an occupied port, a broken contract.
 
     The command line prints it as one line without a traceback and exits with status 2.
     """
@@ -30,7 +30,7 @@ class SliceRejected(Exception):
 
 
 class BranchRefused(UserError):
-    """One branch cannot be entered until a person mends something: its login, host key, connection or permissions.
+    """One branch cannot be entered until a person fixes something: its login, host key, connection or permissions.
 
     The night goes on without that branch. Trying again would not help.
     """

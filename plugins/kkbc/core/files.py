@@ -26,7 +26,7 @@ def close_to_others() -> None:
 
 @contextmanager
 def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """A new file beside `path` to write to, which takes its place when the block ends well and goes when it does not.
+    """A new file next to `path` to write to, which takes its place when the block ends well and goes when it does not.
 
     Its name cannot be foreseen and nothing lay there before, so that no link leads it elsewhere; where `path` is a link
     itself, the link is replaced and what it leads to left alone. `private`, and all below the home: mode 0600; else

@@ -13,7 +13,7 @@ from pathlib import Path
 from kkbc.core.files import close_to_others
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-# What is made in a home, besides its locks. Somebody may have put other things beside it, which are not ours to close.
+# What is made in a home, besides its locks. Somebody may have put other things next to it, which are not ours to close.
 PARTS = ("airflow", "dbt", "docs", "gx", "keys", "landing", "lineage", "pg", "run", "socket", "spool", "world")
 
 

@@ -34,10 +34,10 @@ def load_policy_file(path: Path, model: type[Model], variable: str) -> Model:
     except OSError as error:
         raise UserError(f"{path} cannot be read", f"restore it, or name another one by {variable}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML", "mend it: indentation, quotes, colons") from error
+        raise UserError(f"{path} is no YAML", "fix it: indentation, quotes, colons") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{place} of {path} is not valid: {first['msg'].removeprefix('Value error, ')}", "mend it"
+            f"{place} of {path} is not valid: {first['msg'].removeprefix('Value error, ')}", "fix it"
         ) from error

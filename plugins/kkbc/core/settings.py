@@ -162,5 +162,5 @@ def get_settings() -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise UserError(
             f"setting {name!r} is not valid: {first['msg'].removeprefix('Value error, ')}",
-            f"mend KKBC_{name.upper()} or config/settings.yml",
+            f"fix KKBC_{name.upper()} or config/settings.yml",
         ) from error

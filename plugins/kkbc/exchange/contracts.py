@@ -7,7 +7,7 @@ and everything that the engine knows of them, comes from here.
 
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -65,8 +65,8 @@ class Column:
     """One column: `name` in the warehouse, `wire` in the delivery.
 
     `personal` columns live in landing and vault only, but for what is `derived` from them. `is_nik`: it says whom a row
-    is about; `is_contact`: by it the person can be reached. `lawful` are tokens for a missing value that are values
-    here.
+    is about; `is_contact`: by it the person can be reached. `not_missing`: tokens for a missing value that are
+    values here.
     `identifier` says that it is a key, a code or another identifier, `max_length` how many characters a value may have
     at most (Exchange rules 24, 26), `mark_digits` the length of the mark that stands for a person typed into it (None:
     that of kkbc.exchange.masking).
@@ -81,7 +81,7 @@ class Column:
     description: str
     label_id: str
     checks: tuple[Check, ...]
-    lawful: tuple[str, ...] = ()
+    not_missing: tuple[str, ...] = ()
     identifier: bool = False
     max_length: int = TEXT_LENGTH
     mark_digits: int | None = None
@@ -166,8 +166,14 @@ def feeds_of(branch_id: str) -> tuple[str, ...]:
     return feeds("head_office" if branch_id == HEAD_OFFICE else "branch")
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name.removesuffix(ENDING) for path in folder.glob(f"*{ENDING}"))
+def _names(folder: Path) -> tuple[str, ...]:
+    # A manifest asks for them, and a visit reads many: the folder is listed again only when a file came or went.
+    return _listed(folder, folder.stat().st_mtime_ns) if folder.is_dir() else ()
+
+
+@lru_cache(maxsize=8)
+def _listed(folder: Path, changed: int) -> tuple[str, ...]:
+    return tuple(sorted(path.name.removesuffix(ENDING) for path in folder.glob(f"*{ENDING}")))
 
 
 @cache
@@ -185,7 +191,7 @@ def load_contract(feed: str, folder: Path | None = None) -> Contract:
         return parse_contract(feed, path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValidationError, KeyError, ValueError, TypeError) as error:
         cause = " ".join(str(error).split())[:300]
-        raise UserError(f"contract {path} is broken: {cause}", "mend the file, then `kkbc doctor` checks it") from error
+        raise UserError(f"contract {path} is broken: {cause}", "fix the file, then `kkbc doctor` checks it") from error
 
 
 def parse_contract(feed: str, text: str) -> Contract:
@@ -231,6 +237,8 @@ def _column(prop: SchemaProperty) -> Column:
     if not prop.name or not prop.physicalName or prop.physicalType not in get_args(ExchangeType):
         raise ValueError(f"property {prop.name}: name, physicalName and a known physicalType are expected")
     custom = _custom(prop.customProperties)
+    if "lawful" in custom:
+        raise ValueError(f"property {prop.name}: the custom property lawful is called not_missing now")
     identifier = _is_identifier(prop)
     return Column(
         name=prop.name,
@@ -242,7 +250,7 @@ def _column(prop: SchemaProperty) -> Column:
         description=prop.description or "",
         label_id=prop.businessName or prop.name,
         checks=tuple(_check(q) for q in prop.quality or [] if q.engine == ENGINE),
-        lawful=tuple(custom.get("lawful") or ()),
+        not_missing=tuple(custom.get("not_missing") or ()),
         identifier=identifier,
         max_length=_max_length(prop, IDENTIFIER_LENGTH if identifier else TEXT_LENGTH),
         mark_digits=custom.get("mark_digits"),

@@ -182,7 +182,7 @@ _MARKED = re.compile(rf"\?(?:[0-9a-f]{{{MARK_DIGITS}}})?(?:{_ENDING.pattern[:-1]
 
 
 def shown_name(name: str) -> str:
-    """How the name of a file, folder, feed, sheet or column is told of, that a branch has chosen (Exchange rule 39).
+    """How the name of a file, folder, feed, sheet or column that a branch has chosen is reported (Exchange rule 39).
 
     What no store can hold is escaped, and it is cut to 40 characters. A name that holds a NIK, a phone number, an
     e-mail address or a word that is none of the exchange's becomes its mark; the ending of a file stays. Never raises:
@@ -205,7 +205,7 @@ def shown_name(name: str) -> str:
 
 
 def shown_names(names: Iterable[str]) -> list[str]:
-    """The same for several, each told of once."""
+    """The same for several, each reported once."""
     return list(dict.fromkeys(map(shown_name, names)))
 
 
@@ -253,7 +253,7 @@ def without_texts() -> Iterator[None]:
 
 
 def safe_findings(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader found out about a file, with the names in it as they may be told of."""
+    """What a reader found out about a file, with the names in it as they may be reported."""
     safe = dict(found)
     for name, value in found.items():
         if name == "missing_columns":  # names of the exchange

@@ -25,5 +25,5 @@ def codes(reference: str) -> frozenset[str]:
     table, _, column = reference.partition(".")
     frame = seed(table)
     if column not in frame.columns:
-        raise UserError(f"reference {reference!r} names no column of {table}", "mend the contract that names it")
+        raise UserError(f"reference {reference!r} names no column of {table}", "fix the contract that names it")
     return frozenset(frame.get_column(column).drop_nulls().to_list())

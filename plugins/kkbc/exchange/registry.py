@@ -131,14 +131,14 @@ def load_registry(path: Path | None = None) -> Registry:
         raise UserError(f"branch registry {path} does not exist", "restore it, or set KKBC_REGISTRY") from error
     except (OSError, yaml.YAMLError) as error:
         cause = " ".join(str(error).split())
-        raise UserError(f"branch registry {path} cannot be read: {cause}", "mend the file") from error
+        raise UserError(f"branch registry {path} cannot be read: {cause}", "fix the file") from error
     try:
         return Registry.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = _place(first["loc"], document)
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"branch registry {path}: {place}: {message}", "mend that entry") from error
+        raise UserError(f"branch registry {path}: {place}: {message}", "fix that entry") from error
 
 
 def _place(loc: tuple[int | str, ...], document: object) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Severity = Literal["fail", "hold", "warn"]
 
 # Every build has a folder of context, results and Data Docs of its own: an index over all nights would cost more each
-# night, and what was expected of a build stays beside what was found.
+# night, and what was expected of a build stays next to what was found.
 BUILDS_KEPT = 14
 
 
@@ -104,7 +104,7 @@ class AuditResult:
             raise GateFailed(
                 f"the audit {self.checkpoint} of build {self.build_id} would hold {len(found)} of {branches} branches,"
                 f" {limit:g} at most may be: {'; '.join(map(str, self.failures('hold')))}",
-                "look for a cause that they share; mend it, or the limits in config/gate.yml, and run the night again",
+                "look for a cause that they share; fix it, or the limits in config/gate.yml, and run the night again",
             )
         return found
 
@@ -119,7 +119,7 @@ class AuditResult:
         raise GateFailed(
             f"the audit {self.checkpoint} of build {self.build_id} failed {len(failed)} of {len(self.findings)}"
             f" expectations: {'; '.join(map(str, failed))}",
-            f"see {_results(self.build_id)}/data_docs/index.html; mend what is named and run the night again,"
+            f"see {_results(self.build_id)}/data_docs/index.html; fix what is named and run the night again,"
             " or publish all the same with KKBC_GATE=warn",
         )
 
@@ -127,7 +127,7 @@ class AuditResult:
 def audit(checkpoint: Checkpoint, build_id: int) -> AuditResult:
     """Runs `checkpoint` of the expectations on build `build_id`, as role auditor.
 
-    A row an expectation goes to ops.expectation_result, beside those of an earlier run. The context, validation results
+    A row per expectation goes to ops.expectation_result, besides those of earlier runs. The context, validation results
     and Data Docs go to `home`/gx/`build_id`, nothing into the project's folder. Whether a failure stops the night is
     for the caller: `raise_if_failed`, `to_hold`.
     Raises UserError when an expectation cannot be judged, as when a mart that it reads was not built.
@@ -196,7 +196,7 @@ def _run(checkpoint: Checkpoint, build_id: int) -> "CheckpointResult":
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
 
     result = context.checkpoints.get(checkpoint).run(expectation_parameters=dict(load_limits().parameters))
-    # Once for all suites: the action of a checkpoint would render the index anew for each.
+    # Once for all suites: the action of a checkpoint would render the index again for each.
     suites = [ExpectationSuiteIdentifier(validation.suite_name) for validation in result.run_results.values()]
     context.build_data_docs(resource_identifiers=[*result.run_results, *suites])
     return result
@@ -245,7 +245,7 @@ def _unmet(suite: str, outcome: Any) -> tuple[int, tuple[tuple[str, str], ...]]:
         return (0, ()) if outcome.success else (1, ((suite, _text(found["observed_value"])),))
     raise UserError(
         f"{outcome.expectation_config.type} of suite {suite} cannot be judged: {_exception(outcome.exception_info)}",
-        f"mend the file of suite {suite}, or the query that it names (expectations/README.md)",
+        f"fix the file of suite {suite}, or the query that it names (expectations/README.md)",
     )
 
 

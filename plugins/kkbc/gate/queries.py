@@ -1,52 +1,20 @@
 """The queries behind the suites: SQL files of `expectations/sql`, with Jinja for what differs from suite to suite."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
 from kkbc.core.errors import UserError
-
-
-@dataclass(frozen=True)
-class Mart:
-    """A published model, as its properties have it: its key, and the data type of each column."""
-
-    name: str
-    key: tuple[str, ...]
-    columns: Mapping[str, str]
-
-
-def load_marts(project: Path) -> dict[str, Mart]:
-    """The published models of the dbt project by name, as the `meta` of its properties says.
-
-    Raises UserError when one names no primary key.
-    """
-    marts: dict[str, Mart] = {}
-    for path in sorted(project.glob("dbt_project/models/**/*.yml")):
-        content = path.read_bytes()
-        if b"publish" not in content:  # as most: parsing them all takes longer than all the rest here
-            continue
-        for model in (yaml.load(content, yaml.CSafeLoader) or {}).get("models", []):
-            meta: dict[str, Any] = model.get("config", {}).get("meta", {})
-            if "publish" not in meta:
-                continue
-            if not meta.get("primary_key"):
-                raise UserError(f"model {model['name']} is published without a primary key", f"add it in {path}")
-            columns = {column["name"]: column.get("data_type", "text") for column in model.get("columns", [])}
-            marts[model["name"]] = Mart(model["name"], tuple(meta["primary_key"]), columns)
-    return marts
 
 
 def render(project: Path, suite: Path, query: str, variables: Mapping[str, Any]) -> str:
     """The SQL of `expectations/sql`/`query`, as a relation that can be selected from.
 
-    `suite` is the file that asks for it, and `variables` what the query is told. Raises UserError naming both when
-    there is no such query, or it asks for something that it is not told.
+    `suite` is the file that asks for it, and `variables` what the query is given. Raises UserError naming both when
+    there is no such query, or it asks for something that it is not given.
     """
     folder = project / "expectations" / "sql"
     try:
@@ -57,7 +25,7 @@ def render(project: Path, suite: Path, query: str, variables: Mapping[str, Any])
     except jinja2.UndefinedError as error:
         raise UserError(f"query {query} of {suite} lacks something: {error.message}", "give it under `with`") from error
     except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.message}", "mend the query") from error
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.message}", "fix the query") from error
     return f"select *\nfrom (\n{sql.strip()}\n) as found\n"
 
 

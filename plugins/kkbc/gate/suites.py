@@ -18,7 +18,8 @@ from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import Contract, load_contract
 from kkbc.exchange.slices import RejectionReason, RowCode
 from kkbc.gate.checks import Check, Expectation, columns_of
-from kkbc.gate.queries import Mart, load_marts, render
+from kkbc.gate.queries import render
+from kkbc.marts.models import PublishedModel, published_models
 from kkbc.warehouse.feeds import day_column
 
 Checkpoint = Literal["loaded_slices", "built_marts"]
@@ -44,7 +45,7 @@ class _Checks(BaseModel):
 
 
 class _SuiteFile(_Checks):
-    """include: names of files in `expectations/shared`; query: a file in `expectations/sql`; given: what it is told."""
+    """include: names of files in `expectations/shared`; query: a file in `expectations/sql`; given: its variables."""
 
     include: tuple[str, ...] = ()
     query: str | None = None
@@ -61,7 +62,7 @@ def load_suites(project: Path | None = None) -> list[Suite]:
     """
     project = project or PROJECT_ROOT
     folder = project / "expectations"
-    marts = load_marts(project)
+    marts = {model.name: model for model in published_models(project)}
     suites = [_feed_suite(path, project) for path in sorted(folder.glob("feeds/*.yml"))]
     for path in [
         *sorted(folder.glob("*.yml")),
@@ -97,7 +98,7 @@ def _feed_suite(path: Path, project: Path) -> Suite:
     return Suite(contract.feed, "loaded_slices", path, query, expectations)
 
 
-def _mart_suite(path: Path, project: Path, marts: dict[str, Mart]) -> Suite:
+def _mart_suite(path: Path, project: Path, marts: dict[str, PublishedModel]) -> Suite:
     name = path.parent.name if path.name == "expectations.yml" else path.stem
     file = _read(path, _SuiteFile)
     expectations = _expectations(file, path, project, None)
@@ -154,9 +155,9 @@ def _read(path: Path, model: type[_File]) -> _File:
     except OSError as error:
         raise UserError(f"{path} cannot be read", "restore it, or include another") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}", "mend the file") from error
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}", "fix the file") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        told = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{place} of {path} is not valid: {told}", "see expectations/README.md") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{place} of {path} is not valid: {reason}", "see expectations/README.md") from error

@@ -67,7 +67,7 @@ class Landing:
             private_folder(Path(self.path))
 
     def check_disk(self) -> None:
-        """Raises UserError when the disk below is full before anything is written to it, where that can be told."""
+        """Raises UserError when the disk below is full before anything is written to it, where that can be known."""
         if self.is_local:
             disk.check_disk(Path(self.path), f"landing {self.root}")
 
@@ -104,7 +104,7 @@ class Landing:
     def open(self, uri: str, name: str | None = None) -> Iterator[Landed]:
         """What was landed in the folder `uri` before, to be read again; a copy of remote bytes goes with the block.
 
-        `name` is that of the file as delivered, or as it is told of (kkbc.exchange.masking); None: the only one there.
+        `name` is that of the file as delivered, or as it is reported (kkbc.exchange.masking); None: the only one there.
         Raises UserError when there is no such file.
         """
         folder = self._folder(uri)
@@ -165,7 +165,7 @@ class Landing:
             self.fs.rm(self._folder(landed.uri), recursive=True)
 
     def rows(self, uri: str, kind: str) -> Frames:
-        """The `accepted` or `quarantined` rows that are kept beside the bytes landed in the folder `uri`."""
+        """The `accepted` or `quarantined` rows that are kept next to the bytes landed in the folder `uri`."""
         return Frames(self.fs, tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet"))))
 
     def _folder(self, uri: str) -> str:

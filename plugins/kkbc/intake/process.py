@@ -1,4 +1,4 @@
-"""Intake: the landed bytes of one slice become rows, each accepted or quarantined, and are kept beside the bytes.
+"""Intake: the landed bytes of one slice become rows, each accepted or quarantined, and are kept next to the bytes.
 
 Rows are read, judged and written in parts, so that a slice of any length takes the memory of a few parts.
 """
@@ -46,7 +46,7 @@ def take_in(
     *,
     batch_rows: int = BATCH_ROWS,
 ) -> Intake:
-    """Reads and judges a landed slice; keeps accepted (typed) and quarantined rows beside it, see
+    """Reads and judges a landed slice; keeps accepted (typed) and quarantined rows next to it, see
     `kkbc.intake.landing`.
 
     Every row sent is either accepted or quarantined, which is asserted. Rows carry the token made with `key`. Rows are

@@ -41,8 +41,8 @@ def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) 
     with exported(environment(conn)):
         outcome = dbtRunner(manifest=manifest).invoke(arguments)
     if not outcome.success:
-        told = cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
-        raise UserError(f"dbt {command[0]} failed: {told}", "mend dbt_project, or the connection")
+        reason = cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
+        raise UserError(f"dbt {command[0]} failed: {reason}", "fix dbt_project, or the connection")
     return outcome.result
 
 

@@ -26,7 +26,7 @@ from kkbc.warehouse import connect
 
 NAMESPACE = "kkbc"
 PRODUCER = "https://github.com/OpenLineage/OpenLineage/tree/main/integration/dbt"
-# A night adds about a megabyte. Airflow opens the file anew for each event, so that it may be renamed at any time.
+# A night adds about a megabyte. Airflow opens the file again for each event, so that it may be renamed at any time.
 FILE_BYTES = 64 * 2**20
 FILES_KEPT = 3
 
@@ -67,7 +67,7 @@ def make_room(settings: Settings) -> None:
         path.replace(path.with_suffix(".1.jsonl"))
 
 
-def tell_build(layer: str) -> int:
+def send_build(layer: str) -> int:
     """Sends the events of the layer that dbt built last in this home; returns how many.
 
     A run for the layer, whose parent is the Airflow task when there is one, and one for each model, with its inputs,

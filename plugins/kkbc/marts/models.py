@@ -1,7 +1,9 @@
 """Which dbt models are published, where to, and by which keys."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,7 +12,6 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 
 HIDDEN = "next"
-MARTS = PROJECT_ROOT / "dbt_project" / "models" / "marts"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A table that readers get: from `source` to `schema`.name, rows told apart by `primary_key`.
+    """A table that readers get: from `source` to `schema`.name, rows distinguished by `primary_key`.
 
     source: where its rows are made, schema and name; as a rule the dbt model in schema next.
     day: the column with the day that a row is of; None for a mart without one.
+    columns: data types by name, as the properties have them.
     """
 
     name: str
@@ -45,6 +47,7 @@ class PublishedModel:
     foreign_keys: tuple[ForeignKey, ...] = ()
     made_as: tuple[str, str] | None = None
     day: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def source(self) -> tuple[str, str]:
@@ -63,14 +66,14 @@ SLICES = PublishedModel(
 )
 
 
-def published_models() -> list[PublishedModel]:
-    """The models that are published and where to, as the `meta` of each mart's properties says.
+def published_models(project: Path | None = None) -> list[PublishedModel]:
+    """The models of `project` (default: this one) that are published and where to, as the `meta` of each mart says.
 
     Foreign keys are those of the contract, which dbt makes too, and those of `meta.foreign_keys`, which publication
     alone makes. Raises UserError when a model names no primary key.
     """
     found = []
-    for sql in sorted(MARTS.glob("*/*.sql")):
+    for sql in sorted((project or PROJECT_ROOT).glob("dbt_project/models/marts/*/*.sql")):
         path = sql.with_suffix(".yml")
         for model in yaml.load(path.read_bytes(), yaml.CSafeLoader)["models"]:
             meta: dict[str, Any] = model.get("config", {}).get("meta", {})
@@ -80,8 +83,10 @@ def published_models() -> list[PublishedModel]:
                 raise UserError(f"model {model['name']} is published without a primary key", f"add it in {path}")
             key = tuple(meta["primary_key"])
             keys = _foreign_keys(model)
+            columns = {column["name"]: column.get("data_type", "text") for column in model.get("columns", [])}
             found += [
-                PublishedModel(model["name"], schema, key, keys, day=meta.get("day")) for schema in meta["publish"]
+                PublishedModel(model["name"], schema, key, keys, day=meta.get("day"), columns=columns)
+                for schema in meta["publish"]
             ]
     return found
 

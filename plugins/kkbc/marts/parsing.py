@@ -56,14 +56,14 @@ def parsed(project: Path, arguments: list[str], place: Mapping[str, str]) -> Any
 
 def unable(what: str, failure: BaseException | None) -> UserError:
     """The error that says why dbt could not build `what`."""
-    return UserError(f"dbt could not build {what}: {cause(str(failure))}", "mend dbt_project, or the connection")
+    return UserError(f"dbt could not build {what}: {cause(str(failure))}", "fix dbt_project, or the connection")
 
 
 def cause(message: str) -> str:
     """The line of a dbt message that says what is wrong; later ones may hold rows, the first may but name the model."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    told = [line for line in lines if not line.endswith(")") or " Error in " not in line]
-    return without_values((told or lines or ["no message"])[0])
+    plain = [line for line in lines if not line.endswith(")") or " Error in " not in line]
+    return without_values((plain or lines or ["no message"])[0])
 
 
 def _digest(project: Path, place: Mapping[str, str]) -> str:

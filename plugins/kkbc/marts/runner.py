@@ -137,7 +137,7 @@ def invoke(
 ) -> list[NodeResult]:
     """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to.
 
-    Without the variable built_as_of all tables are made anew. Raises UserError when dbt cannot begin.
+    Without the variable built_as_of all tables are rebuilt. Raises UserError when dbt cannot begin.
     """
     # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
     from dbt.cli.main import dbtRunner
@@ -219,7 +219,7 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     cursor = conn.execute(sql.SQL("select *, count(*) over () from {}").format(sql.SQL(result.found)))
     names = [column.name for column in cursor.description or []][:-1]
     rows = cursor.fetchmany(ROWS_NAMED)
-    told = [
+    shown = [
         "; ".join(
             " ".join(f"{n}={'null' if v is None else v}" for n, v in zip(names, row, strict=False)) for row in rows
         )
@@ -227,7 +227,7 @@ def _name_rows(conn: psycopg.Connection, result: NodeResult) -> NodeResult:
     more = int(rows[0][-1]) - len(rows) if rows else 0
     place = ".".join(result.found.replace('"', "").split(".")[-2:])
     everywhere = f"; and {more} more, all in {place}" if more else ""
-    return replace(result, message=f"{told[0]}{everywhere}")
+    return replace(result, message=f"{shown[0]}{everywhere}")
 
 
 def _record(conn: psycopg.Connection, build_id: int | None, layer: str, results: list[NodeResult]) -> None:
@@ -264,11 +264,11 @@ def environment(conn: psycopg.Connection) -> dict[str, str]:
         "DBT_PASSWORD": info.password,
         "DBT_DBNAME": info.dbname,
     }
-    told = {"host", "hostaddr", "port", "user", "password", "dbname", "application_name", "service", "passfile"}
+    given = {"host", "hostaddr", "port", "user", "password", "dbname", "application_name", "service", "passfile"}
     rest = {
         option.envvar.decode(): option.val.decode()
         for option in pq.Conninfo.parse(info.dsn.encode())
-        if option.envvar and option.val and option.keyword.decode() not in told
+        if option.envvar and option.val and option.keyword.decode() not in given
     }
     rest["PGOPTIONS"] = f"{rest.get('PGOPTIONS', '')} {PLANNER}".strip()
     return {**place, **rest, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}

@@ -140,7 +140,7 @@ def _run(sql: str) -> Answer:
 def _gist(message: str) -> str:
     """The one line of a MetricFlow error that says what is wrong, and of which input."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    told = lines[lines.index("Message:") + 1 :] if "Message:" in lines else lines
+    said = lines[lines.index("Message:") + 1 :] if "Message:" in lines else lines
     of = f" ({lines[lines.index('Query Input:') + 1]})" if "Query Input:" in lines[:-1] else ""
-    sentence = " ".join(told).partition(". ")[0]
+    sentence = " ".join(said).partition(". ")[0]
     return f"{sentence.rstrip('.')}{of}"

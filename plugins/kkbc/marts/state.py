@@ -1,4 +1,4 @@
-"""What the marts in the hidden schema stand at: whether the next build can go on from there or must make all anew."""
+"""What the marts in the hidden schema stand at: whether the next build can go on from there or must rebuild all."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from kkbc.core.settings import PROJECT_ROOT
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
 # Everything that decides what a model holds. Descriptions are among it: dbt writes them to the tables.
 PARTS = ("models", "macros", "seeds", "tests")
-# The audit's checks of a mart, beside its model.
+# The audit's checks of a mart, next to its model.
 EXPECTATIONS = "expectations.yml"
 # As long as it stands, the rest does: the models on the way to it are made before it, and errors name them.
 LAST = "next.int_cells_counted"
@@ -43,7 +43,7 @@ def goes_on(built: Built | None, as_of: date, first_business_date: date, project
     """Whether a build up to `as_of`, by the dbt project of digest `project`, may leave alone what no slice touched.
 
     Not after a step back, from another first day, or with other code or seeds. The registry does not matter: what
-    depends on it is small and made anew each time.
+    depends on it is small and rebuilt each time.
     """
     return (
         built is not None
@@ -59,7 +59,7 @@ def begin(conn: psycopg.Connection) -> None:
 
 
 def refresh_due(conn: psycopg.Connection) -> bool:
-    """Whether a run asked for all marts anew since the build was opened that they were last made by."""
+    """Whether a run asked for a full refresh since the build was opened that the marts were last made by."""
     row = conn.execute(
         "select exists (select from ops.run r cross join ops.built m left join ops.build b using (build_id)"
         " where r.full_refresh and r.started_at > coalesce(b.started_at, m.built_at))"
@@ -83,7 +83,7 @@ def complete(
 def outdated(conn: psycopg.Connection) -> bool:
     """Whether a build is due though no slice came.
 
-    One broke off, code, seeds, registry or first day are others, or a run asked for all marts anew.
+    One broke off, code, seeds, registry or first day are others, or a run asked for a full refresh.
     """
     row = conn.execute(
         "select complete, project, registry, first_business_date::text,"

@@ -1,4 +1,4 @@
-"""Verify: the marts as they stand against the same marts made anew, aside, from all rows.
+"""Verify: the marts as they stand against the same marts rebuilt, aside, from all rows.
 
 What a build leaves alone must be what a full build would make again. Nothing that is in use is changed; loads wait.
 """

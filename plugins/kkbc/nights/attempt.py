@@ -9,7 +9,7 @@ import psycopg
 from kkbc.core import clock
 from kkbc.exchange.registry import Branch
 
-# What a report holds, of a branch that has no end of things to be told.
+# What a report holds, of a branch that has no end of things to report.
 MAX_NOTES = 500
 NOTE_CHARACTERS = 500
 

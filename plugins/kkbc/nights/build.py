@@ -28,7 +28,7 @@ from kkbc.warehouse.connection import Role
 from kkbc.warehouse.locks import Lock
 
 MAX_AUDITS = 5
-"""How often the slices of a build are audited anew because others came meanwhile."""
+"""How often the slices of a build are audited again because others came meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def build_layer(build_id: int, layer: str) -> dict[str, Any]:
         results = _build_audited(build_id, layer, request)
     if results:
         # Not under the locks: a collector that answers slowly keeps no other build waiting.
-        lineage.tell_build(layer)
+        lineage.send_build(layer)
     return {"layer": layer, "nodes": len(results)}
 
 
@@ -205,7 +205,7 @@ def close_build(build_id: int, states: Mapping[str, str | None]) -> None:
 def one_build(wait: Callable[[], None]) -> AbstractContextManager[None]:
     """Keeps other nights that are built without Airflow from opening a build; `wait` is called where one is under way.
 
-    Airflow sees to that by itself. A build of the one beside a build of the other is not kept waiting, but overtaken.
+    Airflow sees to that by itself. A build of the one next to a build of the other is not kept waiting, but overtaken.
     Raises Busy for another night that does not end.
     """
     return locks.locked(Lock.NIGHT, "night", role="transformer", wait=wait)

@@ -22,7 +22,7 @@ class RunRequest:
     as_of: business date up to which it goes, None for the latest that is due (KPI rule 2). source_root: folder with the
     deliveries of all branches as files, None to visit each by its own way. ways: {branch_id: kind[:connection]} that
     hold for this run only, "*" for all others. first_business_date, gate: None for what is kept or set. full_refresh:
-    the build makes all marts anew, instead of what the new slices touch, even when there are none. branch_ids: the only
+    the build rebuilds all marts, instead of what the new slices touch, even when there are none. branch_ids: the only
     branches to visit, empty for all. reread: first and last business date that are read again from landing, None to
     visit the branches; requested_by: who asked for that.
     """

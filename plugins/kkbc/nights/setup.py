@@ -1,4 +1,4 @@
-"""What is checked before a run is opened, so that a mistake in the set-up is told once and not by every branch."""
+"""What is checked before a run is opened, so that a mistake in the set-up is reported once and not by every branch."""
 
 import os
 import re

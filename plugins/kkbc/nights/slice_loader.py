@@ -159,7 +159,7 @@ class _Taking:
 def _rejection(error: BaseException) -> SliceRejected | None:
     """What it means for a slice that `error` came up while it was taken; None for an error that concerns more.
 
-    Of the error its kind is told, for its text may hold what the branch wrote.
+    Of the error its kind is reported, for its text may hold what the branch wrote.
     """
     if isinstance(error, SliceRejected):
         return error

@@ -1,6 +1,6 @@
 """Pull: everything outstanding of one branch, from manifest to committed rows, slice by slice.
 
-Outstanding is whatever the warehouse does not hold yet: due, missing before, revised, or rejected and mended since,
+Outstanding is whatever the warehouse does not hold yet: due, missing before, revised, or rejected and fixed since,
 however old. What is there already is left alone, so that pulling again changes nothing.
 """
 

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from kkbc.core.errors import UserError
 from kkbc.exchange.registry import load_registry
-from kkbc.publishing.rollback import holdings
+from kkbc.publishing.rollback import history_of
 from kkbc.warehouse import connect
 
 
@@ -44,7 +44,7 @@ def publications(*, last: int | None = None) -> list[Listed]:
             " from ops.publication p left join jsonb_each(p.tables) t on true"
             " group by p.publication_id order by p.publication_id desc",
         )
-    way = holdings([(row["publication_id"], row["kept"], row["restores"]) for row in rows])
+    way = history_of([(row["publication_id"], row["kept"], row["restores"]) for row in rows])
     found = [
         Listed(
             row["publication_id"],

@@ -33,14 +33,14 @@ from kkbc.publishing.swap import (
 from kkbc.publishing.undo import keep, prune, set_aside
 from kkbc.publishing.work import Work
 
-REMEDY = "mend the model; nothing was published"
+REMEDY = "fix the model; nothing was published"
 
 
 @dataclass(frozen=True)
 class Foreseen:
     """What a publication of what is built would do. build: build_id, as_of and outcome of the newest build.
 
-    tables: rows deleted and inserted by table; shapes: tables that would be made anew; totals: those that differ.
+    tables: rows deleted and inserted by table; shapes: tables that would be rebuilt; totals: those that differ.
     """
 
     build: dict[str, Any]

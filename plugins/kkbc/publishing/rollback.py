@@ -104,7 +104,7 @@ class History:
         return isinstance(way := self.way_back(to), list) and bool(way)
 
 
-def holdings(rows: Sequence[tuple[int, bool, int | None]]) -> History:
+def history_of(rows: Sequence[tuple[int, bool, int | None]]) -> History:
     """The history in rows of publication_id, kept and restores, the newest first."""
     return History(
         [publication_id for publication_id, _, _ in rows],
@@ -118,7 +118,7 @@ def _history(work: Work) -> History:
     rows = work.rows("select publication_id, kept, restores from ops.publication order by publication_id desc")
     if not rows:
         raise UserError("nothing is published yet", "run a night first: `kkbc run` or `make run`")
-    return holdings([(publication_id, kept, restores) for publication_id, kept, restores in rows])
+    return history_of([(publication_id, kept, restores) for publication_id, kept, restores in rows])
 
 
 def _before_live(history: History) -> int:

@@ -1,6 +1,6 @@
 """Readers who keep what a publication needs: their sessions are ended, and that is logged.
 
-Limits that a session can set anew hold nobody who does not want to be held; this does. Whoever may publish, and a
+Limits that a session can set again hold nobody who does not want to be held; this does. Whoever may publish, and a
 superuser, is not ended.
 """
 

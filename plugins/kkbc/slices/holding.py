@@ -178,7 +178,7 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
     )
     count = copy_rows(conn, contract, record, rows, load_id or record.load_id)
     for by, lines in later.items():
-        count += copy_rows(conn, contract, record, _accepted_anew(record, lines), load_id or by)
+        count += copy_rows(conn, contract, record, _accepted_by_retry(record, lines), load_id or by)
     check_complete(record.rows_accepted, count)
     return count
 
@@ -193,8 +193,8 @@ def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, 
     return pl.Series("_line", [row[0] for row in rows], dtype=pl.Int64), later
 
 
-def _accepted_anew(record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
-    """Rows that a retry accepted, judged once more: beside the landed bytes lies only what was accepted at first."""
+def _accepted_by_retry(record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
+    """Rows that a retry accepted, judged once more: next to the landed bytes lies only what was accepted at first."""
     with spool_folder("held") as folder:
         try:
             parts = Rejudge().lines(record, pl.Series("_line", sorted(lines), dtype=pl.Int64), folder)

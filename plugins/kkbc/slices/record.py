@@ -83,7 +83,7 @@ class SliceRecord:
         reason: str | None = None,
         detail: str | None = None,
     ) -> None:
-        """Puts the slice on record, or anew what was rejected before. `counts` is None for a slice without rows."""
+        """Puts the slice on record, or again what was rejected before. `counts` is None for a slice without rows."""
         values: dict[str, Any] = {
             **self.slice.key(),
             "status": status,

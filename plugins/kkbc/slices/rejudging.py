@@ -36,7 +36,7 @@ class Rejudge:
         self._branch_ids = frozenset(office.branch_id for office in load_registry().offices)
 
     def whole(self, record: SliceRecord) -> Intake:
-        """All rows of a slice; they take the place of those that are kept beside the landed bytes."""
+        """All rows of a slice; they take the place of those that are kept next to the landed bytes."""
         with self._landed(record) as landed:
             entry = Entry(record.slice.feed, record.manifest_rows, landed.name, landed.bytes, landed.sha256)
             contract = load_contract(record.slice.feed)

@@ -1,4 +1,4 @@
-"""Re-reading: slices in force are read and judged anew from landing, by the contracts of today, and replaced whole.
+"""Re-reading: slices in force are read and judged again from landing, by the contracts of today, and replaced whole.
 
 Landing stands for the branch: nobody is visited. What comes out is what a first load of the same bytes would bring. The
 quarantine keeps its history, as with a retry: a row that passes now is closed as accepted, one that is bad is opened.

@@ -1,4 +1,4 @@
-"""Doctor: what an installation needs, looked at piece by piece; each finding that is not well says what mends it."""
+"""Doctor: what an installation needs, looked at piece by piece; each finding that is not well says what fixes it."""
 
 import os
 import re
@@ -41,7 +41,7 @@ WIDE_NAMED = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look found. `remedy` is empty when there is nothing to mend."""
+    """What one look found. `remedy` is empty when there is nothing to fix."""
 
     name: str
     state: Literal["ok", "warn", "fail"]

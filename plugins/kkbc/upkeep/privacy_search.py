@@ -1,7 +1,7 @@
 """Searching: where the values of a person stand in an installation, in whatever form; see docs/security.md.
 
 Every file of the home and every table of its databases is searched, in one pass for all forms of all values. What is
-found is told by place and number of the value, never by the value. Landing and vault are where persons belong.
+found is reported by place and number of the value, never by the value. Landing and vault are where persons belong.
 """
 
 import base64
@@ -62,13 +62,13 @@ Progress = Callable[[int, int], None]
 class Place:
     """A file, or a column of a table, that holds the `value`th value (from 1), and how often.
 
-    lawful: in landing or vault, where persons belong.
+    protected: in landing or vault, where persons belong.
     """
 
     place: str
     value: int
     count: int
-    lawful: bool = False
+    protected: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The place as JSON values."""
@@ -90,7 +90,8 @@ class Needles:
         short = [number for number, value in enumerate(values, start=1) if len(value.strip()) < SHORTEST]
         if short:
             raise UserError(
-                f"value {short[0]} has fewer than {SHORTEST} characters", "longer ones alone can be told from chance"
+                f"value {short[0]} has fewer than {SHORTEST} characters",
+                "give longer ones: a short one is found by chance",
             )
         self._plain: dict[bytes, int] = {}
         self._squeezed: dict[bytes, int] = {}
@@ -203,22 +204,22 @@ def _in_base64(plain: bytes) -> Iterator[bytes]:
 
 
 def search(
-    values: Sequence[str], progress: Progress = lambda done, total: None, *, lawful: bool = False
+    values: Sequence[str], progress: Progress = lambda done, total: None, *, protected: bool = False
 ) -> list[Place]:
-    """Where the values stand in the home and in the databases, landing and vault left out unless `lawful`.
+    """Where the values stand in the home and in the databases, landing and vault left out unless `protected`.
 
     Names of folders, files, tables and columns are searched as well, and hidden where they hold a value.
     `progress` is called with the parts done and in all. Raises UserError for values that cannot be looked for and for
     a database that cannot be read.
     """
     needles = Needles(values)
-    files = list(_files(lawful))
+    files = list(_files(protected))
     with _databases() as databases:
-        tables = [(name, conn, table) for name, conn in databases for table in _tables(conn, lawful)]
+        tables = [(name, conn, table) for name, conn in databases for table in _tables(conn, protected)]
         total, places = len(files) + len(tables), []
-        for done, (path, told, belongs) in enumerate(files):
+        for done, (path, label, belongs) in enumerate(files):
             progress(done, total)
-            found = needles.count(_bytes_of(told)) + _in_file(path, needles)
+            found = needles.count(_bytes_of(label)) + _in_file(path, needles)
             places += [Place(_shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
@@ -228,10 +229,10 @@ def search(
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-def _files(lawful: bool) -> Iterator[tuple[Path, str, bool]]:
+def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
     """Every file of the home but those of the embedded server, which is asked by SQL, and of visits under way.
 
-    With `lawful` those of landing too, also where it lies elsewhere on this machine.
+    With `protected` those of landing too, also where it lies elsewhere on this machine.
     """
     settings = get_settings()
     home = settings.home.resolve()
@@ -241,13 +242,13 @@ def _files(lawful: bool) -> Iterator[tuple[Path, str, bool]]:
         left_out.add(Path(settings.source_root).resolve())  # what branches put down is theirs
     left_out.add(home / "world")  # as are played branches
     roots = [home]
-    if lawful and landing is not None and not landing.is_relative_to(home):
+    if protected and landing is not None and not landing.is_relative_to(home):
         roots.append(landing)
     for root in roots:
         for folder, names, files in os.walk(root, followlinks=False):
             here = Path(folder)
             belongs = landing is not None and here.is_relative_to(landing)
-            names[:] = [n for n in names if here / n not in left_out and (lawful or here / n != landing)]
+            names[:] = [n for n in names if here / n not in left_out and (protected or here / n != landing)]
             for name in files:
                 path = here / name
                 if path.is_file() and not path.is_symlink():
@@ -338,10 +339,10 @@ where not n.nspname in ('pg_catalog', 'information_schema', 'pg_toast')
 """
 
 
-def _tables(conn: psycopg.Connection, lawful: bool) -> list[Table]:
+def _tables(conn: psycopg.Connection, protected: bool) -> list[Table]:
     rows = conn.execute(_TABLES, [list(_SYSTEM_SCHEMAS)]).fetchall()
     return [
-        *(table for table in ((row[0], row[1]) for row in rows) if lawful or table[0] != "vault"),
+        *(table for table in ((row[0], row[1]) for row in rows) if protected or table[0] != "vault"),
         _LARGE_OBJECTS,
         _COMMENTS,
         _NAMES,
@@ -350,7 +351,7 @@ def _tables(conn: psycopg.Connection, lawful: bool) -> list[Table]:
 
 def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Needles) -> list[Place]:
     """The columns that hold something. All of a table is read first, and its columns only when there is something."""
-    name, told = sql.Identifier(*table), ".".join(table)
+    name, label = sql.Identifier(*table), ".".join(table)
     try:
         if table == _LARGE_OBJECTS:
             # Whole objects: a value may stand across two of the pages that they are kept in.
@@ -367,7 +368,7 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
             [name.as_string(conn)],
         ).fetchall()
         return [
-            Place(f"{database}: {needles.hidden(f'{told}.{column}', '.')}", value, count, table[0] == "vault")
+            Place(f"{database}: {needles.hidden(f'{label}.{column}', '.')}", value, count, table[0] == "vault")
             for (column,) in columns
             for value, count in sorted(
                 _in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
@@ -377,7 +378,7 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
         return []
     except psycopg.errors.InsufficientPrivilege:
         raise UserError(
-            f"{database}: {needles.hidden(told, '.')} may not be read", "search as the owner of the database"
+            f"{database}: {needles.hidden(label, '.')} may not be read", "search as the owner of the database"
         ) from None  # the cause names the table
 
 

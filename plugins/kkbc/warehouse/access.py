@@ -49,7 +49,7 @@ def apply(conn: psycopg.Connection, *, server: bool) -> list[Measure]:
         if measure.place == "database" or (measure.place == "server" and server):
             with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
                 conn.execute(sql.SQL(measure.statement))
-    # Asked anew, for PostgreSQL only warns of a revocation that revoked nothing.
+    # Asked again, for PostgreSQL only warns of a revocation that revoked nothing.
     return outstanding(conn)
 
 
@@ -109,7 +109,7 @@ def _owner(conn: psycopg.Connection) -> Iterator[Measure]:
 
 
 def _limits(conn: psycopg.Connection) -> Iterator[Measure]:
-    """Of all logins by the database; the owner is set free of them. All but temp_file_limit a session may set anew."""
+    """Of all logins by the database; the owner is set free of them. All but temp_file_limit a session may set again."""
     settings, owner = get_settings(), _owner_name(conn)
     wanted = {
         "statement_timeout": (f"{settings.reader_statement_seconds}s", "0"),

@@ -82,7 +82,7 @@ def check_made(conn: psycopg.Connection) -> None:
 def view_columns(contract: Contract) -> Iterator[tuple[str, sql.Composable]]:
     """The columns of the feed's view in audit with their expressions, over audit.loaded_slices as s and raw as r.
 
-    Those of raw, and beside an instant that may not lie after the business date its Jakarta day.
+    Those of raw, and for an instant that may not lie after the business date its Jakarta day.
     """
     # A row that a retry brought in is of that load.
     load = sql.SQL("case when r._load_id = any (s.retry_load_ids) then r._load_id else s.load_id end")

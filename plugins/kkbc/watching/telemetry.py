@@ -1,6 +1,6 @@
 """Telemetry: figures of nights, sent by Airflow's own client for metrics: StatsD or OpenTelemetry, off by default.
 
-Airflow sends its own beside them, to the same address, which the stack and the containers are given. The names are
+Airflow sends its own next to them, to the same address, which the stack and the containers are given. The names are
 kkbc.*, under Airflow's prefix. Nothing but numbers is sent: no branch, no person, no reason.
 """
 

@@ -68,7 +68,7 @@ def simulate(
     world = World(folder, seed=seed, scale=chosen, first_date=first, truth=truth, ways=ways or ways_of_new(folder))
     world.begin()
     if misbehave:
-        misbehaviour.tell(folder, misbehave, world.kinds)
+        misbehaviour.add(folder, misbehave, world.kinds)
     played = []
     with night_progress() as progress:
         for _ in range(nights):
@@ -97,7 +97,7 @@ def serve(
     folder = (world or get_settings().home / "world").absolute()
     kinds = branch_kinds(folder)
     if misbehave:
-        misbehaviour.tell(folder, misbehave, kinds)
+        misbehaviour.add(folder, misbehave, kinds)
     servers.serve_here(folder, _show)
     say("Stopped.")
 

@@ -24,7 +24,7 @@ def rows_path(folder: Path, feed: str, revision: int) -> Path:
 def write_answers(
     rng: Random, root: Path, posting: Posting, profile: Profile, rows: Rows, branch_ids: Sequence[str]
 ) -> None:
-    """Writes the rows of the posting's slices, then the manifest, in which they stand beside the day's others."""
+    """Writes the rows of the posting's slices, then the manifest, in which they stand next to the day's others."""
     folder = folder_of(root, posting)
     files = {} if posting.revision == 1 else _announced(folder)
     for feed in rows:

@@ -111,7 +111,7 @@ class Fates:
 
     @staticmethod
     def _restated(rng: Random, rows: list[Row]) -> list[Row]:
-        """What the branch sends anew: some rows are gone, some were touched since."""
+        """What the branch sends again: some rows are gone, some were touched since."""
         kept = [row.copy() for row in rows if rng.random() > 0.1]
         for row in kept:
             if rng.random() < 0.1:

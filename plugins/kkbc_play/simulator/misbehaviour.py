@@ -1,4 +1,4 @@
-"""What single branches do wrong on purpose, beside the play: told in `<world>/misbehave.yml`, and heeded at once.
+"""What single branches do wrong on purpose, besides the play: listed in `<world>/misbehave.yml`, and in force at once.
 
 down, hang, slow, half are the line's; checksum, throttled, expired are the servers'; revised, moved are the play's and
 take effect overnight, so that the truth knows of them.
@@ -61,13 +61,13 @@ GOOD = Misbehaviour("")
 
 
 class Sheet:
-    """The file of a world, read anew whenever it has changed."""
+    """The file of a world, read again whenever it has changed."""
 
     def __init__(self, world: Path, kinds: Mapping[str, str]) -> None:
         self.path = world / FILE_NAME
         self.kinds = kinds
         self._stamp: tuple[int, int] | None = None
-        self._told: dict[str, Misbehaviour] = {}
+        self._parsed: dict[str, Misbehaviour] = {}
 
     def of(self, branch_id: str) -> Misbehaviour:
         """What `branch_id` does just now. A line that is not understood counts as none."""
@@ -77,18 +77,18 @@ class Sheet:
             return GOOD
         stamp = (status.st_mtime_ns, status.st_size)
         if stamp != self._stamp:
-            self._stamp, self._told = stamp, {}
+            self._stamp, self._parsed = stamp, {}
             for branch, text in _read(self.path).items():
                 try:
-                    self._told |= parse([f"{branch}={text}"], self.kinds)
+                    self._parsed |= parse([f"{branch}={text}"], self.kinds)
                 except UserError:
                     continue
-        return self._told.get(branch_id, GOOD)
+        return self._parsed.get(branch_id, GOOD)
 
 
 def parse(texts: Iterable[str], kinds: Mapping[str, str]) -> dict[str, Misbehaviour]:
     """Reads `KC010=slow:2` and the like, for branches that deliver as `kinds` say. Raises UserError for what is not."""
-    told = {}
+    found = {}
     for text in texts:
         branch_id, _, rest = text.partition("=")
         name, _, value = rest.partition(":")
@@ -101,32 +101,32 @@ def parse(texts: Iterable[str], kinds: Mapping[str, str]) -> dict[str, Misbehavi
                 f"{branch_id} delivers by {kinds[branch_id]}, where {name} means nothing",
                 f"{name} is for branches of kind {able}",
             )
-        if not _lawful(name, value):
-            lawful = ", ".join(filter(None, _VALUES.get(name, ())))
+        if not _is_valid(name, value):
+            values = ", ".join(filter(None, _VALUES.get(name, ())))
             raise UserError(
                 f"--misbehave {text!r}: {name} takes no such value",
-                f"like {name}:2" if name == "slow" else f"one of {lawful}" if lawful else f"{name} takes none",
+                f"like {name}:2" if name == "slow" else f"one of {values}" if values else f"{name} takes none",
             )
-        told[branch_id] = Misbehaviour(name, value)
-    return told
+        found[branch_id] = Misbehaviour(name, value)
+    return found
 
 
 def read(world: Path, kinds: Mapping[str, str]) -> dict[str, Misbehaviour]:
-    """All that is told of `world`. Raises UserError for a line that is not understood."""
+    """All misbehaviour of `world`. Raises UserError for a line that is not understood."""
     path = world / FILE_NAME
     return parse([f"{branch}={text}" for branch, text in _read(path).items()], kinds) if path.is_file() else {}
 
 
-def tell(world: Path, texts: Iterable[str], kinds: Mapping[str, str]) -> None:
-    """Adds `texts` to what is told of `world`. Raises UserError for one that is not understood."""
-    told = {**read(world, kinds), **parse(texts, kinds)}
-    lines = "".join(f"{branch_id}: {how}\n" for branch_id, how in sorted(told.items()))
+def add(world: Path, texts: Iterable[str], kinds: Mapping[str, str]) -> None:
+    """Adds `texts` to the misbehaviour of `world`. Raises UserError for one that is not understood."""
+    found = {**read(world, kinds), **parse(texts, kinds)}
+    lines = "".join(f"{branch_id}: {how}\n" for branch_id, how in sorted(found.items()))
     fresh = world / f"{FILE_NAME}.new"
     fresh.write_text(HEAD + lines, encoding="utf-8")
     fresh.replace(world / FILE_NAME)
 
 
-def _lawful(name: str, value: str) -> bool:
+def _is_valid(name: str, value: str) -> bool:
     if name == "slow":
         return value == "" or (value.replace(".", "", 1).isdecimal() and float(value) > 0)
     return value in _VALUES.get(name, ("",))

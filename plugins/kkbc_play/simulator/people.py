@@ -167,7 +167,7 @@ class Person:
 
 
 def _birth(rng: Random, day: date) -> tuple[date, bool]:
-    """A birth date lawful for a registration on `day`, and whether it is that of a pupil on placement."""
+    """A birth date valid for a registration on `day`, and whether it is that of a pupil on placement."""
     draw = rng.random()
     if draw < 0.965:
         return day - timedelta(days=rng.randint(19 * 366, 64 * 365)), False
@@ -197,7 +197,7 @@ def make_nik(rng: Random, region: str, birth: date, woman: bool) -> str:
 
 
 def invent(rng: Random, reference: Reference, branch: Branch, day: date) -> Person:
-    """A person near `branch` who may lawfully register on `day`."""
+    """A person near `branch` who may validly register on `day`."""
     birth, pupil = _birth(rng, day)
     woman = rng.random() < 0.45
     district = rng.choice(branch.districts)

@@ -102,9 +102,9 @@ class Play:
             if len(paying) >= wanted:
                 break
             if not people or rng.random() < 0.002:  # someone who never registered
-                stranger = invent(rng, self.reference, branch, day)
-                people.append(stranger)
-                paying.append(stranger)
+                unregistered = invent(rng, self.reference, branch, day)
+                people.append(unregistered)
+                paying.append(unregistered)
                 continue
             person = rng.choice(people)
             if person.covered_to is not None and day <= person.covered_to < day + _FAR_AHEAD:

@@ -10,7 +10,7 @@ BRANCH_FEEDS = (PENDAFTARAN, IURAN, KEGIATAN)
 
 
 class Kind(Enum):
-    """What a cell means, hence the ways in which it may lawfully be written."""
+    """What a cell means, hence the ways in which it may validly be written."""
 
     TEXT = auto()
     NAME = auto()

@@ -1,4 +1,4 @@
-"""The lawful spellings: every way in which a branch may write a value, and the fashion that each branch keeps to."""
+"""The valid spellings: every way in which a branch may write a value, and the fashion that each branch keeps to."""
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -124,7 +124,7 @@ def vary(rng: Random, fashion: Fashion) -> Fashion:
 
 
 def spell(rng: Random, fashion: Fashion, kind: Kind, value: Value, utc_hours: int, odd: bool) -> str:
-    """`value` as text. `odd` lets the cell be written in one of the rarer lawful ways (spaces, offsets, lower case)."""
+    """`value` as text. `odd` lets the cell be written in one of the rarer valid ways (spaces, offsets, lower case)."""
     if value is None:
         return fashion.missing
     match kind:

@@ -51,11 +51,11 @@ def target_posting(reference: Reference, scale: Scale, seed: int, first: date, d
     for row, later in pairwise(rows):
         if row.values["kode_kantor"] == later.values["kode_kantor"] and row.values["bulan"] == later.values["bulan"]:
             row.errors.add("KEY_DUPLICATE")
-    stranger = _row("KC999", month, 10, rng)
-    stranger.errors.add("CODE_UNKNOWN")
+    unknown = _row("KC999", month, 10, rng)
+    unknown.errors.add("CODE_UNKNOWN")
     negative = _row(reference.ids[20], month, -5, rng)
     negative.errors.add("NEGATIVE")
-    return Posting(HEAD_OFFICE, day, 1, midnight(day) + 18 * 3600, {TARGET: [*rows, stranger, negative]})
+    return Posting(HEAD_OFFICE, day, 1, midnight(day) + 18 * 3600, {TARGET: [*rows, unknown, negative]})
 
 
 def _row(branch_id: str, month: date, new: int, rng: Random) -> Row:

@@ -1,4 +1,4 @@
-"""The world: 122 branches played night by night into a folder, with the truth of every night beside what they send."""
+"""The world: 122 branches played night by night into a folder, with the truth of every night next to what they send."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -109,19 +109,19 @@ class World:
             self._save()
 
     def play_night(self, progress: Progress | None = None) -> Night:
-        """Play the next business date. `progress` is told (deliveries written, in all, what is being done)."""
+        """Play the next business date. `progress` is called with (deliveries written, in all, what is being done)."""
         self.begin()
         day = self.next_date
         sheet = Sheet(self.folder, self.kinds)
-        told = {branch_id: sheet.of(branch_id) for branch_id in self._reference.ids}
-        self._moved |= {branch_id: how.value for branch_id, how in told.items() if how.name == "moved"}
+        misbehaviours = {branch_id: sheet.of(branch_id) for branch_id in self._reference.ids}
+        self._moved |= {branch_id: how.value for branch_id, how in misbehaviours.items() if how.name == "moved"}
         kinds = self.kinds
         post = Post(self.folder, self._reference, self.scale, f"{self.seed}/{day}")
         self.branches_root.mkdir(exist_ok=True)
         postings = self._opening() if self.nights_played == 0 else []
         fates = Fates(self.scale, self.seed, self.nights_played)
         for branch_id, feeds in self._play.day(day).items():
-            restate = told[branch_id].name == "revised"
+            restate = misbehaviours[branch_id].name == "revised"
             self._agenda += fates.plan(branch_id, day, feeds, kinds[branch_id], restate=restate)
         postings += [planned.posting for planned in self._agenda if planned.night <= day]
         self._agenda = [planned for planned in self._agenda if planned.night > day]
@@ -133,7 +133,7 @@ class World:
             post.send(posting, self._profiles[posting.branch_id], kinds[posting.branch_id])
         if progress:
             progress(len(postings), len(postings), "truth" if self.truth else "state")
-        path = self._tell_truth(post.facts, day) if self.truth else None
+        path = self._write_truth(post.facts, day) if self.truth else None
         self._keep(post.facts, day)
         return Night(day, len(postings), len(post.facts.slices), post.rows, path)
 
@@ -144,7 +144,7 @@ class World:
         target = target_posting(self._reference, self.scale, self.seed, self.first_date, day)
         return [*postings, target] if target else postings
 
-    def _tell_truth(self, tonight: Facts, day: date) -> Path:
+    def _write_truth(self, tonight: Facts, day: date) -> Path:
         self._facts.add(tonight)
         path = self.folder / "truth" / f"{day}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -168,7 +168,7 @@ def _result(api: Api, dag_id: str, run_id: str, task_id: str) -> Any:
 
 
 def _failure(api: Api, dag_id: str, run_id: str) -> UserError:
-    """What the run's failed task raised: a mistake that can be mended in its own words, else its place and kind."""
+    """What the run's failed task raised: a mistake that can be fixed in its own words, else its place and kind."""
     run = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
     tasks = api.get(run, state="failed")["task_instances"]
     if not tasks:

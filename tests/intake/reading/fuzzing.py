@@ -133,7 +133,7 @@ def _workbook(feed: str, rows: list[dict[str, str]], *, in_memory: bool) -> byte
 
 # --- mutations -----------------------------------------------------------------------------------------------------
 
-_TELLING = (
+_SYNTAX = (
     *(b"\0", b"\x1a", b'"', b"'", b";", b",", b"\t", b"\r", b"\n", b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\x8b"),
     b"\xed\xa0\x80",
     *(b"1e9999999999999999999", b"-0", b"9" * 5000, b"NaN", b"2,02312E+17", b"0001-01-01", b"9999-12-31", b"#REF!"),
@@ -163,9 +163,9 @@ def mutate(content: bytes, rng: random.Random, other: bytes) -> bytes:
                 begin = rng.randrange(len(other) + 1)
                 changed[at:end] = other[begin : begin + rng.choice((1, 16, 256, 4096))]
             case 5:
-                changed[at:at] = rng.choice(_TELLING)
+                changed[at:at] = rng.choice(_SYNTAX)
             case 6:
-                changed[at:end] = rng.choice(_TELLING)
+                changed[at:end] = rng.choice(_SYNTAX)
             case 7:
                 del changed[at:]
     return bytes(changed[: 8 << 20])

@@ -30,7 +30,7 @@ _VALUE = re.compile(rb'(?<==")[^"]*(?=")|(?<=<v>)[^<]*|(?<=<t>)[^<]*')
 
 
 def good_workbooks() -> list[bytes]:
-    """What is damaged: small lawful workbooks of the feed target that use what workbooks can do."""
+    """What is damaged: small valid workbooks of the feed target that use what workbooks can do."""
     formats = '<numFmts><numFmt numFmtId="164" formatCode="dd/mm/yyyy"/></numFmts>'
     styles = f'{formats}<cellXfs><xf/><xf numFmtId="164"/></cellXfs>'
     cells = [

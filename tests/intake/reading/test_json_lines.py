@@ -154,7 +154,7 @@ def test_numbers_out_of_all_proportion_are_text_for_validation(read_lines: Reade
     assert row[4] == ("1" if literal.startswith("1.0") else literal)
 
 
-def test_object_beside_a_number_of_5000_digits(read_lines: Reader) -> None:
+def test_object_next_to_a_number_of_5000_digits(read_lines: Reader) -> None:
     text = line(bulan=' {"a": [1.50, {"é": null}]} ', Catatan="9" * 5000, target_iuran="[ ]")
     assert read_lines(text).cells[0] == ("KC001", '{"a": [1.50, {"é": null}]}', "10", "20", "[ ]")
 
@@ -244,7 +244,7 @@ def test_no_objects(read_lines: Reader, content: str) -> None:
         read_lines(content, expected_rows=1)
 
 
-def test_no_lines_are_lawful_when_no_rows_are_announced(read_lines: Reader) -> None:
+def test_no_lines_are_valid_when_no_rows_are_announced(read_lines: Reader) -> None:
     assert read_lines("", expected_rows=0).frame.height == 0
     assert read_lines("\n \n", expected_rows=0).frame.height == 0
 

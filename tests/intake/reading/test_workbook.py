@@ -1,4 +1,4 @@
-"""Workbooks as branches send them; written by XlsxWriter or openpyxl, some mended by hand into what Excel can do."""
+"""Workbooks as branches send them; written by XlsxWriter or openpyxl, some edited by hand into what Excel can do."""
 
 import io
 import random
@@ -157,7 +157,7 @@ def test_header_only_gives_no_rows(read_book: Reader) -> None:
     assert read_book(workbook(table()), expected_rows=0).frame.height == 0
 
 
-def test_nothing_at_all_is_lawful_when_no_rows_are_announced(read_book: Reader) -> None:
+def test_nothing_at_all_is_valid_when_no_rows_are_announced(read_book: Reader) -> None:
     assert read_book(b"", expected_rows=0).frame.height == 0
     with pytest.raises(SliceRejected, match="HEADER"):
         read_book(b"", expected_rows=1)

@@ -65,7 +65,7 @@ def test_seeded_mutations_give_rows_or_a_rejection(read_book: Reader) -> None:
         assert rejected(read_book, content) in {None, "UNREADABLE", "HEADER"}, name
 
 
-def test_nothing_of_the_branch_is_told(read_book: Reader) -> None:
+def test_nothing_of_the_branch_is_reported(read_book: Reader) -> None:
     secret = "Budi Rahasia"
     contents = [
         book(row(f'<c t="s"><v>{secret}</v></c>')),

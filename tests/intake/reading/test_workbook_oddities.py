@@ -267,7 +267,7 @@ def test_a_hidden_sheet_is_read_when_no_visible_one_fits(read_book: Reader) -> N
     assert (result.reading.dialect.sheet, result.reading.other_sheets) == ("Satu", [])
 
 
-def test_other_visible_sheets_that_fit_are_told(read_book: Reader) -> None:
+def test_other_visible_sheets_that_fit_are_reported(read_book: Reader) -> None:
     sheets = {"A": "<worksheet/>", "B": sheet(row()), "C": sheet(row("KC009")), "D": sheet(row()), "E": sheet()}
     result = read_book(zipped(parts(sheets, states={"D": "hidden"})))
     assert result.cells == [ROW]

@@ -1,4 +1,4 @@
-"""A branch's API on a real socket, small and independent of the simulator, that can be told to misbehave."""
+"""A branch's API on a real socket, small and independent of the simulator, that can be set to misbehave."""
 
 import gzip
 import json

@@ -118,7 +118,7 @@ def as_nobody(work: Callable[[], str]) -> str:
     return answer
 
 
-def test_what_may_not_be_read_is_told_and_does_not_hold_up_the_rest(open_folder: Path, tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_reported_and_does_not_hold_up_the_rest(open_folder: Path, tmp_path: Path) -> None:
     for day in (10, 11, 12):
         folder = deliver(open_folder, {"iuran": [{}]}, day=date(2023, 12, day))
     (open_folder / "KC001" / "2023-12-10").chmod(0)

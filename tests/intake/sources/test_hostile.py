@@ -131,7 +131,7 @@ def test_an_odd_answer_to_one_question_rejects_that_slice(tmp_path: Path, attack
         ),
     ],
 )
-def test_one_slice_that_an_api_fails_on_is_told_when_all_else_is_taken(
+def test_one_slice_that_an_api_fails_on_is_reported_when_all_else_is_taken(
     tmp_path: Path, attacker: Attacker, error: type[Exception]
 ) -> None:
     with attacker(tmp_path) as attack, pytest.raises(error):
@@ -152,7 +152,7 @@ def test_an_answer_that_never_begins_ends_with_the_visits_time(
 
 
 @pytest.mark.parametrize(
-    ("attacker", "told", "most"),
+    ("attacker", "message", "most"),
     [
         (hostile.endless_sftp_listing, "has more than 10000 files", 1200),
         (hostile.endless_s3_listing, "has more than 10000 files", 3000),
@@ -162,9 +162,9 @@ def test_an_answer_that_never_begins_ends_with_the_visits_time(
     ],
 )
 def test_a_listing_without_an_end_costs_its_day_and_no_other(
-    tmp_path: Path, attacker: Attacker, told: str, most: int
+    tmp_path: Path, attacker: Attacker, message: str, most: int
 ) -> None:
-    with attacker(tmp_path) as attack, pytest.raises(BranchRefused, match=f"{told}.* in its folder|{told} for its"):
+    with attacker(tmp_path) as attack, pytest.raises(BranchRefused, match=f"{message}(.* in its folder| for its)"):
         visit_to(attack)
     assert slices("loaded").keys() == OTHER_DAYS
     if most:

@@ -191,7 +191,7 @@ def test_an_answer_may_list_two_revisions_of_a_feed() -> None:
 
 
 @pytest.mark.parametrize("revision", [0, -1, "2", 1000, 20231211, 2**31, True, 1.5, [], {}])
-def test_a_slice_whose_revision_is_none_is_not_taken_and_told(revision: Any) -> None:
+def test_a_slice_whose_revision_is_none_is_not_taken_and_reported(revision: Any) -> None:
     delivery = answer(ANSWER | {"slices": [SLICES[0], SLICES[1] | {"revision": revision}]})
     assert delivery.rejection is None
     assert [(entry.revision, entry.rows) for entry in delivery.entries] == [(2, 152)]
@@ -200,7 +200,7 @@ def test_a_slice_whose_revision_is_none_is_not_taken_and_told(revision: Any) -> 
 
 @pytest.mark.parametrize("revision", [0, -1, "2", 1000, 20231211, 2**31, True, 1.5, [], {}])
 @pytest.mark.parametrize("judged", [parse, answer])
-def test_a_manifest_whose_revision_is_none_is_not_taken_and_told(judged: Any, revision: Any) -> None:
+def test_a_manifest_whose_revision_is_none_is_not_taken_and_reported(judged: Any, revision: Any) -> None:
     delivery = judged((GOOD if judged is parse else ANSWER) | {"revision": revision})
     assert (delivery.entries, delivery.rejection) == ((), None)
     assert delivery.notes == ("its revision is no whole number from 1 to 999: it is not taken",)
@@ -222,8 +222,8 @@ def test_a_slice_that_is_not_taken_is_no_second_one_of_revision_1(revision: Any)
 
 
 def test_true_and_one_are_two_names() -> None:
-    strangers = [{"feed": True, "name": 1}, {"feed": 1, "name": True}]
-    delivery = parse(GOOD | {"files": [FILE, *strangers]})
+    odd_entries = [{"feed": True, "name": 1}, {"feed": 1, "name": True}]
+    delivery = parse(GOOD | {"files": [FILE, *odd_entries]})
     assert delivery.rejection is None
     assert delivery.unknown_feeds == ("1", "True")
     assert [entry.feed for entry in delivery.entries] == ["pendaftaran"]

@@ -110,10 +110,10 @@ def test_keys_of_the_user_who_runs_this_are_not_looked_at(
     assert "refuses the login" in refusal(way, host_key=ssh.host_key, private_key="").problem
 
 
-def test_a_login_that_is_refused_is_told_at_once(way: Way, ssh: SshServer) -> None:
+def test_a_login_that_is_refused_is_reported_at_once(way: Way, ssh: SshServer) -> None:
     began = time.monotonic()
-    stranger = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
-    assert "refuses the login" in refusal(way, private_key=stranger).problem
+    other_key = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+    assert "refuses the login" in refusal(way, private_key=other_key).problem
     way.fields["password"] = "wrong password"
     assert "refuses the login" in refusal(way, private_key="").problem
     del way.fields["password"]

@@ -170,7 +170,7 @@ def test_a_branch_that_never_delivered_has_nothing(way: Way, source: Source) -> 
     assert list(source.manifests(EVER)) == []
 
 
-def test_files_that_no_manifest_of_the_day_lists_are_told(way: Way, source: Source) -> None:
+def test_files_that_no_manifest_of_the_day_lists_are_reported(way: Way, source: Source) -> None:
     folder = deliver(way.folder, {"iuran": [{}]})
     deliver(way.folder, {"iuran": [{}]}, revision=2)
     for name in ("iuran-lama.csv", "Thumbs.db", "manifest.json.tmp"):

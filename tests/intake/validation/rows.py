@@ -1,4 +1,4 @@
-"""Lawful rows of every feed, by warehouse column, and the way to have changed ones judged. Every person is invented."""
+"""Valid rows of every feed, by warehouse column, and the way to have changed ones judged. Every person is invented."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,7 +15,7 @@ BUSINESS_DATE = date(2023, 12, 11)
 SENT_AT = datetime(2023, 12, 11, 12, 2, 11, tzinfo=UTC)
 OFFICES = frozenset(branch.branch_id for branch in load_registry().offices)
 
-LAWFUL: dict[str, dict[str, str | None]] = {
+VALID: dict[str, dict[str, str | None]] = {
     "pendaftaran": {
         "registration_no": "P-0001",
         "branch_id": "KC044",
@@ -114,13 +114,13 @@ def batch(feed: str, rows: list[dict[str, str | None]], shapes: list[bool] | Non
 
 
 def judged(feed: str, *changes: dict[str, str | None], **circumstances: Any) -> Judged:
-    """Lawful rows of `feed`, each with some cells changed, judged."""
-    rows = [LAWFUL[feed] | change for change in changes]
+    """Valid rows of `feed`, each with some cells changed, judged."""
+    rows = [VALID[feed] | change for change in changes]
     return judge(batch(feed, rows), load_contract(feed), context(feed, **circumstances))
 
 
 def codes(feed: str, change: dict[str, str | None], **circumstances: Any) -> tuple[set[str], set[str]]:
-    """Error and warning codes of one lawful row with some cells changed."""
+    """Error and warning codes of one valid row with some cells changed."""
     result = judged(feed, change, **circumstances)
     if result.accepted.height:
         return set(), set(result.accepted["_warnings"].item())

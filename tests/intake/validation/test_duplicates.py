@@ -1,4 +1,4 @@
-"""KEY_DUPLICATE across the parts of a slice, beside what a plain loop over the rows says (Exchange rules 3, 13)."""
+"""KEY_DUPLICATE across the parts of a slice, next to what a plain loop over the rows says (Exchange rules 3, 13)."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -11,7 +11,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import Check, Contract, load_contract
 from kkbc.intake.validation import judge
-from tests.intake.validation.rows import LAWFUL, batch, context
+from tests.intake.validation.rows import VALID, batch, context
 
 
 def with_check(feed: str, column: str, check: Check) -> Contract:
@@ -22,7 +22,7 @@ def with_check(feed: str, column: str, check: Check) -> Contract:
 
 
 def errors_of(contract: Contract, **cells: str) -> list[str]:
-    result = judge(batch(contract.feed, [LAWFUL[contract.feed] | cells]), contract, context(contract.feed))
+    result = judge(batch(contract.feed, [VALID[contract.feed] | cells]), contract, context(contract.feed))
     return result.quarantined["_errors"].explode().to_list()
 
 
@@ -36,7 +36,7 @@ def errors_of(contract: Contract, **cells: str) -> list[str]:
         ("one_of", {"reference": "no_such_table.code"}, "no_such_table"),
     ],
 )
-def test_a_contract_that_cannot_be_applied_is_the_users_to_mend(check: str, params: dict[str, Any], named: str) -> None:
+def test_a_contract_that_cannot_be_applied_is_the_users_to_fix(check: str, params: dict[str, Any], named: str) -> None:
     contract = with_check("kegiatan", "contacts", Check("NEGATIVE", "error", check, params))
     with pytest.raises(UserError, match=named) as raised:
         errors_of(contract)
@@ -58,7 +58,7 @@ def test_severity_is_that_of_the_contract() -> None:
 
 def test_tokens_that_are_values_are_those_of_the_contract() -> None:
     contract = load_contract("kegiatan")
-    bare = replace(contract, columns=tuple(replace(column, lawful=()) for column in contract.columns))
+    bare = replace(contract, columns=tuple(replace(column, not_missing=()) for column in contract.columns))
     assert errors_of(contract, activity_name="nan") == []
     assert errors_of(bare, activity_name="nan") == ["REQUIRED_MISSING"]
 

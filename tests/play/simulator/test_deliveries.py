@@ -1,4 +1,4 @@
-"""What lies at the branches: manifests that are true but where they are broken on purpose, and every lawful shape."""
+"""What lies at the branches: manifests that are true but where they are broken on purpose, and every valid shape."""
 
 import gzip
 import hashlib

@@ -1,63 +1,27 @@
 """Each server of a world, seen by an independent client: it gives what lies there, to those who may, and only that."""
 
 import asyncio
-import io
 import json
 import os
-import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncssh
-import boto3
 import botocore.config
 import botocore.exceptions
 import httpx
 import paramiko
-import psutil
 import psycopg
 import pytest
 
-from kkbc.core.errors import UserError
 from kkbc.core.settings import Settings
-from kkbc_play.simulator import Scale, World, misbehaviour, servers
+from kkbc_play.simulator import World, misbehaviour
 from kkbc_play.stack import branches
-from kkbc_play.stack import processes as home_processes
-
-SMALL = Scale(registrations=500, contributions=900, opening=1500, absent=0, rejected=0, omitted=0, revised=0)
-KKBC = Path(sys.executable).with_name("kkbc")
-FOREIGN = {"conn_type": "sftp", "host": "cabang.example"}
-
-
-class Served:
-    """A world of one night that is being served, and how its branches are reached."""
-
-    def __init__(self, settings: Settings, world: World) -> None:
-        self.settings = settings
-        self.world = world
-        self.ways = branches.ways_after(settings, world.folder, world.nights_played)
-        self.connections: dict[str, Any] = json.loads((settings.keys / "connections.json").read_text())
-
-    def of(self, kind: str, position: int = 0) -> tuple[str, dict[str, Any]]:
-        """A branch that delivers by `kind`, and its connection."""
-        found = sorted(branch_id for branch_id, way in self.ways.items() if way.startswith(f"{kind}:"))
-        return found[position], self.connections[self.ways[found[position]].partition(":")[2]]
-
-    def files(self, branch_id: str, place: str = "branches") -> dict[str, bytes]:
-        """What lies there for the branch: path below its folder, bytes."""
-        folder = self.world.folder / place / branch_id
-        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-    def misbehave(self, **how: str) -> None:
-        """Tells these branches to misbehave, and all others to behave."""
-        lines = "".join(f"{branch_id}: {what}\n" for branch_id, what in how.items())
-        fresh = self.world.folder / "misbehave.new"
-        fresh.write_text(lines)
-        fresh.replace(self.world.folder / misbehaviour.FILE_NAME)
+from tests.play.simulator.clients import bucket_of, code_of, http, objects, page, postgres, s3, sftp
+from tests.play.simulator.served import FOREIGN, KKBC, SMALL, Served
+from tests.play.simulator.test_serving import environment
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +46,7 @@ def behaving(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("served").misbehave()
 
 
-def test_connections_are_private_complete_and_beside_those_of_others(served: Served) -> None:
+def test_connections_are_private_complete_and_besides_those_of_others(served: Served) -> None:
     path = served.settings.keys / "connections.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert served.connections["branch_044"] == FOREIGN
@@ -92,38 +56,6 @@ def test_connections_are_private_complete_and_beside_those_of_others(served: Ser
     assert set(served.connections) == {"branch_044"} | {way.partition(":")[2] for way in ways.values()}
     secrets = [c.get("password") or c["extra"]["private_key"] for n, c in served.connections.items() if n[:4] == "sim_"]
     assert len(set(secrets)) == len(secrets) == 82
-
-
-# SFTP
-
-
-def sftp(connection: dict[str, Any], **changes: Any) -> paramiko.SFTPClient:
-    """A session by paramiko, with the host key checked as the connection has it."""
-    wanted = connection | changes
-    algorithm, key = wanted["extra"]["host_key"].split()
-    client = paramiko.SSHClient()
-    name = f"[{wanted['host']}]:{wanted['port']}"
-    entry = paramiko.hostkeys.HostKeyEntry.from_line(f"{name} {algorithm} {key}")
-    assert entry is not None
-    client.get_host_keys().add(name, algorithm, entry.key)
-    pem = wanted["extra"].get("private_key")
-    try:
-        client.connect(
-            wanted["host"],
-            wanted["port"],
-            wanted["login"],
-            wanted.get("password"),
-            pkey=paramiko.Ed25519Key.from_private_key(io.StringIO(pem)) if pem else None,
-            look_for_keys=False,
-            allow_agent=False,
-            timeout=20,
-            banner_timeout=20,
-            auth_timeout=20,
-        )
-        return client.open_sftp()
-    except BaseException:
-        client.close()
-        raise
 
 
 def both_logins(served: Served) -> list[tuple[str, dict[str, Any]]]:
@@ -176,7 +108,7 @@ def test_sftp_is_read_only(served: Served) -> None:
     assert served.files(branch_id) == before
 
 
-def test_sftp_refuses_strangers(served: Served) -> None:
+def test_sftp_refuses_unknown_logins(served: Served) -> None:
     (_, by_key), (_, by_password) = both_logins(served)
     with pytest.raises(paramiko.AuthenticationException):
         sftp(by_password, password="guess")
@@ -206,40 +138,6 @@ def test_sftp_by_another_client(served: Served) -> None:
             return bytes(await file.read())
 
     assert asyncio.run(manifest()) == served.files(branch_id)["2023-12-11/manifest.json"]
-
-
-# S3
-
-
-def s3(connection: dict[str, Any], **changes: Any) -> Any:
-    wanted = connection | changes
-    return boto3.client(
-        "s3",
-        endpoint_url=wanted["extra"]["endpoint_url"],
-        region_name=wanted["extra"]["region_name"],
-        aws_access_key_id=wanted["login"],
-        aws_secret_access_key=wanted["password"],
-        config=botocore.config.Config(
-            retries={"max_attempts": 1}, connect_timeout=20, read_timeout=20, s3={"addressing_style": "path"}
-        ),
-    )
-
-
-def bucket_of(connection: dict[str, Any]) -> tuple[str, str]:
-    bucket, _, prefix = connection["extra"]["root"].removeprefix("s3://").partition("/")
-    return bucket, prefix
-
-
-def code_of(call: Callable[[], Any]) -> str:
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        call()
-    return str(caught.value.response["Error"]["Code"])
-
-
-def objects(client: Any, bucket: str, prefix: str) -> dict[str, bytes]:
-    listed = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
-    names = [entry["Key"] for entry in listed]
-    return {name.removeprefix(prefix): client.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names}
 
 
 def test_s3_gives_a_branch_its_own_objects_as_they_appear(served: Served) -> None:
@@ -276,7 +174,7 @@ def test_s3_is_read_only_and_keeps_branches_apart(served: Served) -> None:
     assert objects(client, bucket, f"{prefix}/{branch_id}/") == before
 
 
-def test_s3_refuses_strangers(served: Served) -> None:
+def test_s3_refuses_unknown_logins(served: Served) -> None:
     _, connection = served.of("s3")
     bucket, prefix = bucket_of(connection)
     wrong = s3(connection, password="guess")
@@ -284,14 +182,6 @@ def test_s3_refuses_strangers(served: Served) -> None:
     unknown = s3(connection, login="AKSIMNOBODY")
     assert code_of(lambda: unknown.list_objects_v2(Bucket=bucket, Prefix=prefix)) == "InvalidAccessKeyId"
     assert httpx.get(f"{connection['extra']['endpoint_url']}/{bucket}").status_code == 403
-
-
-# The API
-
-
-def http(connection: dict[str, Any], **headers: str) -> httpx.Client:
-    token = {"Authorization": f"Bearer {connection['password']}"}
-    return httpx.Client(base_url=f"{connection['host']}/v1/", headers=token | headers, timeout=20)
 
 
 def largest_slice(served: Served) -> tuple[str, dict[str, Any], str, list[Any]]:
@@ -303,10 +193,6 @@ def largest_slice(served: Served) -> tuple[str, dict[str, Any], str, list[Any]]:
             text = served.files(branch_id, "api")[f"2023-12-10/{feed}.r1.jsonl"].decode()
             found.append((branch_id, connection, feed, [json.loads(line) for line in text.split("\n")[:-1]]))
     return max(found, key=lambda entry: len(entry[3]))
-
-
-def page(client: httpx.Client, feed: str, **query: Any) -> httpx.Response:
-    return client.get(feed, params={"business_date": "2023-12-10", "revision": 1, "limit": 1000} | query)
 
 
 def test_the_api_gives_the_manifest_and_all_rows_page_by_page(served: Served) -> None:
@@ -348,22 +234,13 @@ def test_the_api_says_what_it_does_not_have(served: Served) -> None:
         assert client.delete("pendaftaran").status_code == 405
 
 
-def test_the_api_refuses_strangers(served: Served) -> None:
+def test_the_api_refuses_unknown_logins(served: Served) -> None:
     _, connection = served.of("http")
     _, other = served.of("http", 1)
     for token in ("guess", other["password"]):
         with http(connection | {"password": token}) as client:
             assert client.get("deliveries/2023-12-10").status_code == 401
     assert httpx.get(f"{connection['host']}/v1/deliveries/2023-12-10").status_code == 401
-
-
-# Databases
-
-
-def postgres(connection: dict[str, Any], **changes: Any) -> psycopg.Connection[Any]:
-    names = {"host": "host", "port": "port", "login": "user", "password": "password", "schema": "dbname"}
-    wanted = {names[name]: value for name, value in (connection | changes).items() if name in names}
-    return psycopg.connect(**wanted, connect_timeout=20)
 
 
 def test_a_database_holds_the_deliveries_with_proper_types(served: Served) -> None:
@@ -555,7 +432,7 @@ def test_the_next_night_appears_while_serving_and_a_moved_branch_at_its_new_way(
     kinds = sorted(served.world.kinds.items())
     moved = next(branch_id for branch_id, kind in kinds if kind == "sftp")
     stayed = next(branch_id for branch_id, kind in kinds if kind == "postgres")
-    misbehaviour.tell(served.world.folder, [f"{moved}=moved:postgres"], served.world.kinds)
+    misbehaviour.add(served.world.folder, [f"{moved}=moved:postgres"], served.world.kinds)
     served.world.play_night()
     after = Served(served.settings, served.world)
     assert after.ways[moved] == f"postgres:sim_postgres_{moved.lower()}"
@@ -577,90 +454,3 @@ def test_a_world_is_served_once(served: Served) -> None:
     assert second.returncode == 2
     assert "are being served already" in second.stderr
     assert len(second.stderr.strip().splitlines()) == 1
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    return os.environ | {"KKBC_HOME": str(settings.home)}
-
-
-def traces(folder: Path) -> list[str]:
-    """Every other process that has something of `folder` in its arguments, working folder or open files."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            texts = [*process.cmdline(), process.cwd(), *(file.path for file in process.open_files())]
-        except psutil.Error:
-            continue
-        if process.pid != os.getpid() and any(str(folder) in text for text in texts):
-            found.append(" ".join(process.cmdline()))
-    return found
-
-
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
-    world = World(settings.home / "world", scale=SMALL, ways="mix")
-    world.begin()
-    command = [KKBC, "simulate", "serve", "--world", world.folder, "--misbehave", "KC010=revised"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(settings)) as process:
-        assert process.stdout is not None
-        told = []
-        for line in process.stdout:
-            told.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert traces(world.folder)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
-    assert told[0] == f"serving {world.folder}\n"
-    counts = {line.split()[0]: int(line.split()[1]) for line in told if " branches  " in line}
-    assert counts == {"file": 41, "sftp": 30, "s3": 20, "http": 20, "postgres": 12}
-    assert traces(world.folder) == []
-    assert not (world.folder / "servers" / "serving.json").exists()
-    assert not (world.folder / "servers" / "pg" / "postmaster.pid").exists()
-    connections = json.loads((settings.keys / "connections.json").read_text())
-    for name, connection in connections.items():
-        if name.startswith(("sim_sftp", "sim_postgres")):
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", connection["port"]))
-
-
-def test_what_was_killed_comes_back_with_the_same_logins(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
-    world = World(settings.home / "world", scale=SMALL, ways="mix")
-    world.begin()
-    branches.start(settings, world.folder)
-    try:
-        first = Served(settings, world)
-        process = home_processes.find(branches.NAME, settings.home / "run")
-        assert process is not None
-        process.kill()
-        process.wait()
-        with pytest.raises(UserError, match="the servers of the branches have ended"):
-            branches.ways_after(settings, world.folder, 1)
-        branches.start(settings, world.folder)
-        second = Served(settings, world)
-        assert first.of("http")[1]["password"] == second.of("http")[1]["password"]
-        with postgres(second.of("postgres")[1]) as conn:
-            assert conn.execute("select count(*) from ekspor.pengiriman").fetchone() == (0,)
-    finally:
-        assert branches.stop(settings)
-    assert traces(world.folder) == []
-    assert not branches.stop(settings)
-
-
-def test_a_world_of_files_needs_no_servers(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
-    world = World(settings.home / "world", scale=SMALL, ways="file")
-    world.begin()
-    branches.start(settings, world.folder)
-    assert branches.ways_after(settings, world.folder, 0) == {}
-    assert home_processes.find(branches.NAME, settings.home / "run") is None
-
-
-def test_a_missing_library_is_one_line_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("kkbc_play.simulator.servers.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(servers, "serving", raising=False)
-    monkeypatch.setitem(sys.modules, "asyncssh", None)
-    with pytest.raises(UserError, match=r"need asyncssh, which is not installed here: .*requirements-dev\.lock"):
-        servers.serve_here(tmp_path, lambda _: None)

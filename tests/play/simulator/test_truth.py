@@ -122,8 +122,8 @@ def test_a_rejected_revision_displaces_nothing_and_a_later_one_replaces_the_slic
     ],
 )  # fmt: skip
 def test_status_of_a_slice(records: list[SliceRecord], status: str, revision: int | None) -> None:
-    told = truth_of(Facts(records), TABLES, FIRST, FIRST)
-    entry = next(s for s in told["slices"] if (s["feed"], s["branch_id"]) == ("iuran", "KC001"))
+    truth = truth_of(Facts(records), TABLES, FIRST, FIRST)
+    entry = next(s for s in truth["slices"] if (s["feed"], s["branch_id"]) == ("iuran", "KC001"))
     assert (entry["status"], entry["revision"]) == (status, revision)
 
 
@@ -137,11 +137,11 @@ def test_the_share_activated_counts_coverage_from_before_the_registration() -> N
         pay("n3", FIRST + timedelta(days=1)),
     ]
     facts.registrations.append(register("n5", before))  # before the first business date: not a daily figure
-    told = nation(facts, FIRST + timedelta(days=1), first=registered)
-    daily = Daily(told).branches()
+    truth = nation(facts, FIRST + timedelta(days=1), first=registered)
+    daily = Daily(truth).branches()
     assert of_branch(daily, FIRST)["activation_rate_30d"] == 0.5
     assert of_branch(daily, FIRST - timedelta(days=1))["activation_rate_30d"] is None
-    entry = next(e for e in channels(told) if e["business_date"] == FIRST.isoformat())
+    entry = next(e for e in channels(truth) if e["business_date"] == FIRST.isoformat())
     assert (entry["registrations_30d_due"], entry["activated_30d"]) == (4, 2)
     assert (entry["acquisitions"], entry["activation_days_sum"], entry["activation_days_count"]) == (1, 30, 1)
 
@@ -200,8 +200,8 @@ def test_radio_lift_leaves_out_days_of_other_spots_and_days_without_a_slice() ->
     facts.registrations += [register(f"m{i}", spot - timedelta(days=14)) for i in range(2)]
     facts.registrations += [register(f"k{i}", spot - timedelta(days=21)) for i in range(4)]
     facts.slices = [slice_of("pendaftaran", spot - timedelta(days=back)) for back in (7, 14, 21)]
-    told = campaign.radio_lift(nation(facts, spot + timedelta(days=2)))
-    latest = next(e for e in told if e["spot_date"] == spot.isoformat())
+    entries = campaign.radio_lift(nation(facts, spot + timedelta(days=2)))
+    latest = next(e for e in entries if e["spot_date"] == spot.isoformat())
     # Left are 14 and 21 days before, and 28 days before with no registrations (the first business date).
     assert (latest["observed"], latest["baseline"], latest["lift"]) == (12, 6.0, 2.0)
     early = campaign.radio_lift(nation(facts, spot + timedelta(days=1)))
@@ -223,10 +223,10 @@ def test_targets_are_ranked_one_one_three_within_the_regional_office() -> None:
     facts.slices += [slice_of("iuran", FIRST)._replace(branch_id=b) for b in ids]
     facts.targets = [Target("HQ", FIRST, 1, n, b, "2023-12", (4, 4, 8, 0)[n], 5, 6) for n, b in enumerate(ids)]
     facts.payments = [pay(f"n{b}", FIRST)._replace(branch_id=b) for b in ids]
-    told = monthly.targets(nation(facts))
-    assert [entry["rank"] for entry in told] == [1, 1, 3, None]
-    assert told[0]["projection_new"] == pytest.approx(31 / 11)
-    assert (told[0]["projection_active"], told[3]["attainment_new"]) == (1.0, None)
+    entries = monthly.targets(nation(facts))
+    assert [entry["rank"] for entry in entries] == [1, 1, 3, None]
+    assert entries[0]["projection_new"] == pytest.approx(31 / 11)
+    assert (entries[0]["projection_active"], entries[3]["attainment_new"]) == (1.0, None)
 
 
 def test_provinces_are_those_of_before_the_split() -> None:
@@ -234,14 +234,14 @@ def test_provinces_are_those_of_before_the_split() -> None:
     facts = Facts(
         [slice_of("iuran", FIRST)._replace(branch_id=papua)], payments=[pay("n1", FIRST)._replace(branch_id=papua)]
     )
-    told = monthly.coverage_by_province(nation(facts, date(2023, 12, 31)))
-    assert len(told) == 34
-    assert {e["province_code"]: e["aktif"] for e in told if e["aktif"]} == {"91": 1}
+    entries = monthly.coverage_by_province(nation(facts, date(2023, 12, 31)))
+    assert len(entries) == 34
+    assert {e["province_code"]: e["aktif"] for e in entries if e["aktif"]} == {"91": 1}
 
 
 def test_unknown_occupations_are_one() -> None:
     facts = Facts(registrations=[register("n1", FIRST)._replace(occupation="9999")], payments=[pay("n2", FIRST)])
-    told = monthly.occupations(nation(facts))
-    assert [(e["occupation_code"], e["registrations"], e["acquisitions"], e["aktif"]) for e in told] == [
+    entries = monthly.occupations(nation(facts))
+    assert [(e["occupation_code"], e["registrations"], e["acquisitions"], e["aktif"]) for e in entries] == [
         ("TIDAK_DIKETAHUI", 1, 1, 1)
     ]

@@ -119,7 +119,7 @@ def test_a_mixed_world_gives_the_same_bytes_also_when_continued(mixed: World, tm
 def test_a_branch_moves_overnight_and_the_truth_goes_on(tmp_path: Path) -> None:
     world = World(tmp_path, seed=3, scale=SMALL)
     world.play_night()
-    misbehaviour.tell(tmp_path, ["KC010=moved:http", "KC011=moved:postgres"], world.kinds)
+    misbehaviour.add(tmp_path, ["KC010=moved:http", "KC011=moved:postgres"], world.kinds)
     assert world.kinds["KC010"] == "file"  # until the night
     world.play_night()
     continued = World(tmp_path)
@@ -136,7 +136,7 @@ def test_a_revised_branch_restates_each_delivery_a_night_later(tmp_path: Path) -
         tmp_path, seed=3, scale=Scale(registrations=100, contributions=150, opening=100, absent=0, rejected=0)
     )
     world.begin()
-    misbehaviour.tell(tmp_path, ["KC010=revised"], world.kinds)
+    misbehaviour.add(tmp_path, ["KC010=revised"], world.kinds)
     world.play_night()
     world.play_night()
     slices = {
@@ -163,17 +163,17 @@ def test_a_revised_branch_restates_each_delivery_a_night_later(tmp_path: Path) -
 )
 def test_a_misbehaviour_that_cannot_be_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        misbehaviour.tell(tmp_path, [text], {"KC010": "file", "KC011": "http"})
+        misbehaviour.add(tmp_path, [text], {"KC010": "file", "KC011": "http"})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_told_holds_at_once_and_adds_up(tmp_path: Path) -> None:
+def test_what_is_reported_holds_at_once_and_adds_up(tmp_path: Path) -> None:
     kinds = {"KC010": "sftp", "KC011": "http"}
     sheet = Sheet(tmp_path, kinds)
     assert sheet.of("KC010").name == ""
-    misbehaviour.tell(tmp_path, ["KC010=slow:2.5"], kinds)
-    misbehaviour.tell(tmp_path, ["KC011=expired:always"], kinds)
+    misbehaviour.add(tmp_path, ["KC010=slow:2.5"], kinds)
+    misbehaviour.add(tmp_path, ["KC011=expired:always"], kinds)
     assert sheet.of("KC010") == Misbehaviour("slow", "2.5")
     assert sheet.of("KC010").seconds == 2.5
     assert sheet.of("KC011").always

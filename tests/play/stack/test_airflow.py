@@ -239,13 +239,13 @@ def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, g
     day = CANARIES + timedelta(days=gate == "warn")
     plant(tmp_path, day)
     try:
-        told = str(run_in_airflow(RunRequest(day, tmp_path, first_business_date=day, gate=gate), lambda *_: None))
-        assert "is not listed, ignored" in told
+        printed = str(run_in_airflow(RunRequest(day, tmp_path, first_business_date=day, gate=gate), lambda *_: None))
+        assert "is not listed, ignored" in printed
     except UserError as error:  # what the branches sent is so bad that the gate may stop it
-        told = str(error)
-    assert grep(told.encode()) == []
-    places = privacy_search.search(list(STEMS.values()), lawful=True)
-    assert sorted({place.place for place in places if not place.lawful}) == []
+        printed = str(error)
+    assert grep(printed.encode()) == []
+    places = privacy_search.search(list(STEMS.values()), protected=True)
+    assert sorted({place.place for place in places if not place.protected}) == []
     landing = str(running / "landing")
     assert {place.value for place in places if place.place.startswith(landing)} == set(range(1, len(STEMS) + 1))
     if gate == "warn":  # what the gate holds is in landing alone
@@ -301,7 +301,7 @@ def test_an_occupied_port_is_one_line_and_leaves_nothing(tmp_path: Path) -> None
     assert traces(home) == []
 
 
-def test_a_second_home_runs_beside_and_goes_without_a_trace(running: Path, tmp_path: Path) -> None:
+def test_a_second_home_runs_next_to_it_and_goes_without_a_trace(running: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
     (second / "branches.yml").write_text(REGISTRY)

@@ -77,12 +77,12 @@ class Seen:
 
     def __init__(self, page: Page, airflow: Airflow) -> None:
         self.complaints: list[str] = []
-        self.strangers: list[str] = []
+        self.foreign: list[str] = []
         page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on(
             "request",
-            lambda asked: asked.url.startswith((airflow.url, "data:", "blob:")) or self.strangers.append(asked.url),
+            lambda asked: asked.url.startswith((airflow.url, "data:", "blob:")) or self.foreign.append(asked.url),
         )
 
 
@@ -169,7 +169,7 @@ def test_a_person_looks_at_the_board_and_pulls_a_branch_again(airflow: Airflow, 
         expect(page.get_by_text("KC030").first).to_be_visible()
 
         assert seen.complaints == []
-        assert seen.strangers == []
+        assert seen.foreign == []
 
 
 def test_another_sites_page_cannot_pull_with_a_readers_cookie(airflow: Airflow, network: None) -> None:

@@ -83,20 +83,20 @@ def test_an_announcement_without_a_run_of_its_own_is_built_by_the_one_that_opens
     assert find(api) == "after"
 
 
-def test_nothing_waiting_and_nothing_coming_is_told(api: Answers) -> None:
+def test_nothing_waiting_and_nothing_coming_is_reported(api: Answers) -> None:
     api.opened = {"before": {0: BEFORE}}
     with pytest.raises(UserError, match="no build was waiting"):
         find(api)
 
 
-def test_a_paused_build_is_told_at_once(api: Answers) -> None:
+def test_a_paused_build_is_reported_at_once(api: Answers) -> None:
     api.paused, api.waiting_until = True, 700
     with pytest.raises(UserError, match="build_marts is paused"):
         find(api)
     assert api.seconds == 0
 
 
-def test_a_scheduler_that_is_gone_is_told_at_once(api: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_is_gone_is_reported_at_once(api: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nights, "states", lambda: [State("scheduler", False, "")])
     api.waiting_until = 700
     with pytest.raises(UserError, match="scheduler went down"):

@@ -1,4 +1,4 @@
-"""Detached processes: found by pid and start time, ended with all they started, strangers left alone."""
+"""Detached processes: found by pid and start time, ended with all they started, other processes left alone."""
 
 import os
 import signal

@@ -45,7 +45,7 @@ def resolve_now(selection: Selection, **more: Any) -> int:
 
 
 class Background(threading.Thread):
-    """Does something beside the test; `result` gives what came of it."""
+    """Does something while the test runs; `result` gives what came of it."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -204,7 +204,7 @@ def landed_file() -> Path:
     return Path(uri.removeprefix("file://")) / "sent" / "pendaftaran.csv"
 
 
-def told(report: RetryReport) -> str:
+def message(report: RetryReport) -> str:
     (failure,) = report.failed.items()
     return ": ".join(failure)
 
@@ -216,8 +216,8 @@ def test_a_landed_file_that_is_gone_is_named_and_stops_no_other_slice(office: Of
     landed_file().unlink()
     before = state()
     report = retry_now()
-    assert told(report).startswith(f"{PLACE}/r1: landing folder ")
-    assert "does not hold pendaftaran.csv: restore landing from its backup" in told(report)
+    assert message(report).startswith(f"{PLACE}/r1: landing folder ")
+    assert "does not hold pendaftaran.csv: restore landing from its backup" in message(report)
     assert [(str(done.slice), done.judged) for done in report.slices] == [("iuran/KC001/2023-12-11/r2", 1)]
     assert state() == before
 
@@ -226,7 +226,7 @@ def test_a_landed_file_that_was_altered_is_not_believed(office: Office, rules: R
     office.sends({**NEW})
     rules.correct()
     landed_file().write_text(landed_file().read_text().replace("R-1", "R-2"))
-    assert told(retry_now()) == (
+    assert message(retry_now()) == (
         f"{PLACE}/r1: the landed file of {PLACE}/r1 is not the one that was loaded: restore landing from its backup"
     )
     assert accepted() == []
@@ -239,7 +239,7 @@ def test_a_file_that_is_read_as_other_rows_today_is_left_alone(office: Office, r
     content = landed_file().read_bytes() + landed_file().read_bytes().splitlines(keepends=True)[-1]
     landed_file().write_bytes(content)
     query(f"update ops.slice set sha256 = '{fingerprint(content)['sha256']}' returning 1")
-    assert told(retry_now()) == (
+    assert message(retry_now()) == (
         f"{PLACE}/r1: ROW_COUNT: 2 rows were loaded, today the file is read as 3: ask the branch for a revision"
     )
     assert accepted() == [("R-2", 3)]

@@ -231,13 +231,13 @@ def test_the_gate_holds_what_is_far_out_and_reports_it_alone_when_it_only_warns(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KKBC_GATE", "warn")
         get_settings.cache_clear()
-        told = nights.audit_slices(build_id)
+        outcome = nights.audit_slices(build_id)
     get_settings.cache_clear()
-    assert (told["held"], told["to_hold"], len(accepted())) == ([], 1, 100)
+    assert (outcome["held"], outcome["to_hold"], len(accepted())) == ([], 1, 100)
 
-    told = nights.audit_slices(build_id)
+    outcome = nights.audit_slices(build_id)
 
-    assert told["held"] == [str(R1)]
+    assert outcome["held"] == [str(R1)]
     assert accepted() == []
     assert holds()[0].reasons == [
         "pendaftaran new_volume_over_most where rows_sent >= 50 on"
@@ -251,8 +251,8 @@ def test_the_gate_holds_what_is_far_out_and_reports_it_alone_when_it_only_warns(
     assert isinstance(runner.invoke(app, ["gate", "release", "KC044", "--why", "x"]).exception, UserError)
     released = runner.invoke(app, ["gate", "release", "KC001", "--why", "market days", "--json"])
     assert json.loads(released.stdout) == {"released": [{"slice": str(R1), "rows": 100}]}
-    told = nights.audit_slices(nights.open_build("r"))
-    assert (told["held"], told["to_hold"]) == ([], 0)
+    outcome = nights.audit_slices(nights.open_build("r"))
+    assert (outcome["held"], outcome["to_hold"]) == ([], 0)
     assert len(accepted()) == 100
 
 

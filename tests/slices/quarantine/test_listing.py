@@ -147,7 +147,7 @@ def test_persons_are_not_for_every_login(
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_export_leaves_persons_out(office: Office, kkbc: Kkbc, tmp_path: Path, ending: str) -> None:
-    # What a spreadsheet makes of a row: values in the column beside their own.
+    # What a spreadsheet makes of a row: values in the column next to their own.
     office.sends(
         {},
         {**BAD, "kode_petugas": NIK, "segmen": "081234567890", "kode_kegiatan": "a@b.id", "kanal": "pasar "},
@@ -204,10 +204,10 @@ def test_retry_and_resolve_tell_what_they_did(office: Office, rules: Rules, kkbc
     office.sends({"diubah_pada": "2023-12-11 08:00"}, {**NEW}, {**BAD, **NEW})
     rules.correct()
     would = kkbc("retry", "--why", "JMO added", "--dry-run")
-    told = "1 accepted, 1 still bad with other codes, 1 accepted before lost their key to them"
-    assert f"Would be: 2 rows judged anew, {told}" in " ".join(would.split())
+    outcome = "1 accepted, 1 still bad with other codes, 1 accepted before lost their key to them"
+    assert f"Would be: 2 rows judged again, {outcome}" in " ".join(would.split())
     printed = " ".join(kkbc("retry", "--why", "JMO added", "--code", "CODE_UNKNOWN").split())
-    assert f"pendaftaran/KC001/2023-12-11/r1: {told} 2 rows judged anew, {told} The next night builds" in printed
+    assert f"pendaftaran/KC001/2023-12-11/r1: {outcome} 2 rows judged again, {outcome} The next night builds" in printed
     assert query("select distinct why, done_by <> '' from ops.quarantine_event") == [("JMO added", True)]
     assert kkbc.json("retry", "--why", "again") == {
         "judged": 2,
@@ -227,12 +227,12 @@ def test_a_slice_that_cannot_be_retried_makes_status_1(office: Office, rules: Ru
     rules.correct()
     (path,) = (home / "landing").rglob("sent/pendaftaran.csv")
     path.unlink()
-    told = kkbc("retry", "--why", "JMO added", status=1)
-    assert "pendaftaran/KC001/2023-12-11/r1 could not be retried: landing folder" in told
+    message = kkbc("retry", "--why", "JMO added", status=1)
+    assert "pendaftaran/KC001/2023-12-11/r1 could not be retried: landing folder" in message
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("list", "--branch", "KC999"), "branch 'KC999' is not in the registry"),
         (
@@ -258,28 +258,30 @@ def test_a_slice_that_cannot_be_retried_makes_status_1(office: Office, rules: Ru
         (("resolve", "--why", "x"), "every open row would be resolved: say which: --branch, --feed,"),
     ],
 )
-def test_mistakes_are_told_in_one_line(office: Office, kkbc: Kkbc, arguments: tuple[str, ...], told: str) -> None:
+def test_mistakes_are_reported_in_one_line(
+    office: Office, kkbc: Kkbc, arguments: tuple[str, ...], message: str
+) -> None:
     folder = office.root / "KC001" / DAY.isoformat()
     office.sends({}, BAD)
     deliver(office.root, {"pendaftaran": [{}, BAD], "iuran": [{}]})
     (folder / "iuran.csv").write_bytes(b"cut off")
     office.pull()
     printed = kkbc(*arguments, status=2)
-    assert told in printed
+    assert message in printed
     assert len(printed.splitlines()) == 1
 
 
 def test_rows_of_several_feeds_do_not_go_into_one_file(office: Office, kkbc: Kkbc, tmp_path: Path) -> None:
     office.sends(BAD)
     office.sends({"id_bayar": "P-1", "nik": "1"}, feed="iuran", revision=2)
-    told = kkbc("export", "--out", str(tmp_path / "rows.csv"), status=2)
-    assert "rows of several feeds have no columns in common: iuran, pendaftaran: choose one by --feed" in told
+    message = kkbc("export", "--out", str(tmp_path / "rows.csv"), status=2)
+    assert "rows of several feeds have no columns in common: iuran, pendaftaran: choose one by --feed" in message
     assert kkbc.json("export", "--feed", "iuran", "--out", str(tmp_path / "rows.csv"))["rows"] == 1
 
 
-def test_a_warehouse_of_an_older_version_is_told_so(office: Office, kkbc: Kkbc) -> None:
+def test_a_warehouse_of_an_older_version_says_so(office: Office, kkbc: Kkbc) -> None:
     office.sends(BAD)
     with connect() as conn:
         conn.execute("drop table ops.quarantine_event")
-    told = kkbc("show", "pendaftaran/KC001/2023-12-11", status=2)
-    assert told == "kkbc: the warehouse is older than this program: `kkbc migrate` brings it up to date\n"
+    message = kkbc("show", "pendaftaran/KC001/2023-12-11", status=2)
+    assert message == "kkbc: the warehouse is older than this program: `kkbc migrate` brings it up to date\n"

@@ -1,4 +1,4 @@
-"""Quarantined rows find their way back: judged anew by today's rules, and loaded as if they had come today."""
+"""Quarantined rows find their way back: judged again by today's rules, and loaded as if they had come today."""
 
 import json
 import random
@@ -206,7 +206,7 @@ def test_a_loser_that_breaks_todays_rules_carries_their_code(office: Office, rul
     assert quarantined() == [(2, ["CODE_UNKNOWN"], None)]
 
 
-def test_a_row_accepted_by_a_retry_may_be_beaten_by_a_later_one(office: Office, rules: Rules) -> None:
+def test_a_row_accepted_by_a_retry_may_be_displaced_by_a_later_one(office: Office, rules: Rules) -> None:
     rules.change("contracts/pendaftaran.odcs.yaml", "RADIO, ", "")
     office.sends({**EARLY, **NEW}, {**LATE, "kanal": "RADIO"})
     rules.change("contracts/pendaftaran.odcs.yaml", "PERISAI, MITRA", "PERISAI, JMO, MITRA")

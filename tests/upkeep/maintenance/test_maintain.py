@@ -186,7 +186,7 @@ def test_parts_become_one_with_the_same_rows(in_parts: str) -> None:
     assert sorted(path.name for path in Path(in_parts).iterdir()) == ["rows", "sent"]
 
 
-def test_a_compaction_that_was_killed_between_two_names_is_mended(in_parts: str) -> None:
+def test_a_compaction_that_was_killed_between_two_names_is_fixed(in_parts: str) -> None:
     before = kept(in_parts)
     folder = Path(in_parts)
     (folder / "rows").rename(folder / "rows.earlier")
@@ -280,12 +280,12 @@ def test_mistakes_are_named(warehouse: str, tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "maintenance.yml"
     monkeypatch.setenv("KKBC_MAINTENANCE", str(path))
     get_settings.cache_clear()
-    for changes, told in (
+    for changes, message in (
         ({"superseded": 3}, "superseded of .* greater than or equal to 35"),
         ({"x": 1}, "x of .* not valid"),
     ):
         path.write_text(yaml.safe_dump(policy | changes))
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             maintain(["logs"])
 
 

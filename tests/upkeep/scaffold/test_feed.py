@@ -1,4 +1,4 @@
-"""`kkbc new feed`: what it writes is lawful, and a mistake is one line that leaves nothing behind."""
+"""`kkbc new feed`: what it writes is valid, and a mistake is one line that leaves nothing behind."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("sender", ["branch", "head_office"])
-def test_every_kind_makes_a_lawful_contract(project: Path, sender: Any) -> None:
+def test_every_kind_makes_a_valid_contract(project: Path, sender: Any) -> None:
     before = files(project)
     written = add_feed("bantuan", EVERY_KIND, sender=sender, expected_from=DAY)
     assert set(files(project)) - set(before) == set(written.files)
@@ -82,7 +82,7 @@ def test_the_sample_is_a_delivery_as_the_exchange_has_it(project: Path, home: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "columns", "told"),
+    ("name", "columns", "message"),
     [
         ("iuran", GOOD, "feed iuran is there already"),
         ("contributions", GOOD, "a feed cannot be called contributions: so is the table of iuran"),
@@ -108,12 +108,12 @@ def test_the_sample_is_a_delivery_as_the_exchange_has_it(project: Path, home: Pa
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
-    project: Path, home: Path, name: str, columns: str, told: str
+    project: Path, home: Path, name: str, columns: str, message: str
 ) -> None:
     before = files(project) | files(home)
     with pytest.raises(UserError) as raised:
         add_feed(name, columns)
-    assert str(raised.value).startswith(told)
+    assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
     assert files(project) | files(home) == before
 

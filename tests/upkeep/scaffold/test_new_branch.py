@@ -1,4 +1,4 @@
-"""A branch office that opens: one line in the registry, and its figures are in the marts beside those of the others."""
+"""A branch office that opens: one line in the registry, and its figures are in the marts like those of the others."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -165,7 +165,7 @@ def test_a_regency_goes_over_to_the_new_office(registry: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["KC044", "--name", "X", "--regencies", "3203"], "branch 'KC044' is in the registry already"),
         (["HQ", "--name", "X", "--regencies", "3203"], "branch 'HQ' is in the registry already"),
@@ -187,11 +187,11 @@ def test_a_regency_goes_over_to_the_new_office(registry: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_and_nothing_is_written(registry: Path, arguments: list[str], told: str) -> None:
+def test_a_mistake_is_reported_and_nothing_is_written(registry: Path, arguments: list[str], message: str) -> None:
     before = registry.read_text(encoding="utf-8")
     outcome = CliRunner().invoke(app, ["new", "branch", *arguments])
     assert isinstance(outcome.exception, UserError)
-    assert told in str(outcome.exception)
+    assert message in str(outcome.exception)
     assert registry.read_text(encoding="utf-8") == before
 
 

@@ -22,7 +22,7 @@ from kkbc.marts import runner
 from kkbc.upkeep.scaffold import mart
 from kkbc.warehouse import connect, server
 from tests.dbt_project.conftest import current, warehouse
-from tests.upkeep.scaffold.conftest import Project, copy_project
+from tests.project_copy import ProjectCopy, copy_project
 from tests.upkeep.scaffold.deliveries import send
 
 MART = "kpi_segment_daily"
@@ -40,19 +40,19 @@ def send_all(root: Path, day: date) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectCopy]:
     """A copy of the project with the new mart, one night run and published."""
     with warehouse(pg, tmp_path_factory) as environment, current(environment):
         made = copy_project(tmp_path_factory.mktemp("copy"), environment, OFFICES)
         made.kkbc("new", "mart", MART, "--grain", "branch_id,segment_code,business_date")
-        send_all(made.root / ".local", FIRST)
+        send_all(made.branches, FIRST)
         night(made, FIRST)
         yield made
 
 
-def night(project: Project, day: date, status: int = 0) -> str:
+def night(project: ProjectCopy, day: date, status: int = 0) -> str:
     """One plain night, its deliveries below a folder that git does not see."""
-    arguments = ("--source-root", project.root / ".local", "--as-of", day.isoformat())
+    arguments = ("--source-root", project.branches, "--as-of", day.isoformat())
     return project.kkbc("run", *arguments, "--first-business-date", FIRST.isoformat(), status=status)
 
 
@@ -72,13 +72,13 @@ def of(day: date) -> dict[tuple[str, str, date], int]:
     return {(b, s, day): segments.count(s) for b, segments in SENT.items() for s in segments}
 
 
-def test_three_files_are_written_and_no_other_is_touched(project: Project) -> None:
+def test_three_files_are_written_and_no_other_is_touched(project: ProjectCopy) -> None:
     wanted = [f"{FOLDER}/expectations.yml", f"{FOLDER}/{MART}.sql", f"{FOLDER}/{MART}.yml"]
     assert project.changed() == wanted
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("kpi_branch_daily", "--grain", "branch_id,business_date"), "there is a model kpi_branch_daily already"),
         (("Segments", "--grain", "branch_id"), "'Segments' is no name for a mart"),
@@ -102,12 +102,12 @@ def test_three_files_are_written_and_no_other_is_touched(project: Project) -> No
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line_and_nothing_is_written(arguments: tuple[str, ...], told: str) -> None:
+def test_a_mistake_is_reported_in_one_line_and_nothing_is_written(arguments: tuple[str, ...], message: str) -> None:
     marts = PROJECT_ROOT / "dbt_project" / "models" / "marts"
     before = sorted(marts.rglob("*"))
     outcome = CliRunner().invoke(app, ["new", "mart", *arguments])
     assert isinstance(outcome.exception, UserError)
-    assert told in str(outcome.exception)
+    assert message in str(outcome.exception)
     assert "\n" not in str(outcome.exception)
     assert sorted(marts.rglob("*")) == before
 
@@ -134,7 +134,7 @@ def test_an_interruption_leaves_no_half_of_a_mart(tmp_path: Path, monkeypatch: p
     assert sorted(marts.rglob("*")) == sorted([*before, *written, marts / "kpi_new_total"])
 
 
-def test_it_is_built_with_its_contract_and_published_with_its_readers(project: Project) -> None:
+def test_it_is_built_with_its_contract_and_published_with_its_readers(project: ProjectCopy) -> None:
     assert published() == of(FIRST)
     for schema in ("next", "bi"):
         kinds = rows(
@@ -165,9 +165,8 @@ def test_it_is_built_with_its_contract_and_published_with_its_readers(project: P
     assert "readers.branches()" in policy
 
 
-def test_it_is_in_lineage_export_and_dictionary(project: Project, tmp_path: Path) -> None:
-    home = Path(project.environment["KKBC_HOME"])
-    events = [json.loads(line) for path in home.glob("lineage/*") for line in path.read_text().splitlines()]
+def test_it_is_in_lineage_export_and_dictionary(project: ProjectCopy, tmp_path: Path) -> None:
+    events = [json.loads(line) for path in project.home.glob("lineage/*") for line in path.read_text().splitlines()]
     outputs = {output["name"] for event in events for output in event.get("outputs", [])}
     assert any(name.endswith(f"next.{MART}") for name in outputs)
     project.kkbc("export", "--schema", "bi", "--format", "parquet", "--out", tmp_path / "files")
@@ -181,13 +180,13 @@ def test_it_is_in_lineage_export_and_dictionary(project: Project, tmp_path: Path
     assert "The number of registrations by branch_id, segment_code" in (tmp_path / "site" / "dbt.html").read_text()
 
 
-def test_it_is_verified_against_a_rebuild(project: Project) -> None:
+def test_it_is_verified_against_a_rebuild(project: ProjectCopy) -> None:
     verified = json.loads(project.kkbc("verify", "--against-rebuild", "--json"))
     of_mart = [(entry["month"], entry["rows"], entry["equal"]) for entry in verified if entry["mart"].endswith(MART)]
     assert of_mart == [("2023-12-01", len(of(FIRST)), True)]
 
 
-def test_all_grains_pass_the_linters_and_their_unit_tests(project: Project, tmp_path: Path) -> None:
+def test_all_grains_pass_the_linters_and_their_unit_tests(project: ProjectCopy, tmp_path: Path) -> None:
     """A key of one column, columns that may be null, months, every fact; dbt asks the facts' tables for their types."""
     copy = copy_project(tmp_path / "shapes", project.environment, OFFICES)
     shapes = {
@@ -224,9 +223,9 @@ def lint_commands(target: Path, marts: list[str]) -> Iterator[list[str]]:
     yield [str(tools / "dbt"), "--quiet", "test", *select, *folders, "--vars", "{as_of: 2024-01-31}"]
 
 
-def test_a_broken_one_stops_publication_and_a_good_one_is_rolled_back(project: Project) -> None:
+def test_a_broken_one_stops_publication_and_a_good_one_is_rolled_back(project: ProjectCopy) -> None:
     """Last, for it moves the warehouse on by a night."""
-    send_all(project.root / ".local", SECOND)
+    send_all(project.branches, SECOND)
     expectations = project.root / FOLDER / "expectations.yml"
     good = expectations.read_text(encoding="utf-8")
     broken = yaml.safe_load(good)

@@ -81,7 +81,7 @@ def test_no_address_is_an_error_of_the_server(browser: TestClient, night_of_all_
                 assert "<b>x</b>" not in answer.text
 
 
-def test_no_deed_is_an_error_of_the_server(browser: TestClient, session: Log, night_of_all_kinds: Ops) -> None:
+def test_no_request_is_an_error_of_the_server(browser: TestClient, session: Log, night_of_all_kinds: Ops) -> None:
     addresses = [
         *(f"/branches/KC001/pull?day={day}" for day in DAYS),
         *(f"/branches/{odd}/pull?day={DAY}" for odd in ODD),
@@ -111,11 +111,11 @@ def test_no_header_is_an_error_of_the_server(browser: TestClient, ops: Ops, head
             assert answer.status_code < 500, (method, value[:20])
 
 
-def test_a_stranger_is_sent_to_the_login_whatever_was_typed() -> None:
-    with TestClient(board.make_app(), follow_redirects=False) as stranger:
+def test_an_anonymous_visitor_is_sent_to_the_login_whatever_was_typed() -> None:
+    with TestClient(board.make_app(), follow_redirects=False) as anonymous:
         for day in DAYS:
             for headers in (HTML, {**HTML, "host": "["}):
-                assert stranger.get(f"/?day={day}", headers=headers).status_code == 303, day[:80]
+                assert anonymous.get(f"/?day={day}", headers=headers).status_code == 303, day[:80]
 
 
 def test_days_that_no_delivery_can_have_are_refused(browser: TestClient, night_of_all_kinds: Ops) -> None:

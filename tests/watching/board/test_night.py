@@ -145,7 +145,7 @@ def test_a_branch_is_pulled_again_as_the_latest_night_pulled_it(night_of_all_kin
     assert pull_again("KC777") is None
 
 
-def test_a_warehouse_that_is_not_there_is_told_in_one_line(home: Path) -> None:
+def test_a_warehouse_that_is_not_there_is_reported_in_one_line(home: Path) -> None:
     with pytest.raises(UserError, match="is not running"):
         branch_states()
     assert health() == "down"

@@ -50,7 +50,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 
 @pytest.fixture
-def stranger() -> Iterator[TestClient]:
+def anonymous() -> Iterator[TestClient]:
     """A browser that is not logged in."""
     board._health.clear()
     with TestClient(board.make_app(), follow_redirects=False) as client:
@@ -89,25 +89,25 @@ def test_every_route_but_health_is_known_here() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), routes())
-def test_nobody_gets_in_without_a_login(stranger: TestClient, method: str, path: str) -> None:
-    answer = stranger.request(method, path, params={"day": "2023-12-12"}, headers=OURS)
+def test_nobody_gets_in_without_a_login(anonymous: TestClient, method: str, path: str) -> None:
+    answer = anonymous.request(method, path, params={"day": "2023-12-12"}, headers=OURS)
     assert answer.status_code == 401
     assert answer.json() == {"detail": "Not authenticated"}
 
 
-def test_a_browser_is_sent_to_the_login_and_comes_back(stranger: TestClient) -> None:
-    answer = stranger.get("/", params={"day": "2023-12-12"}, headers=HTML)
+def test_a_browser_is_sent_to_the_login_and_comes_back(anonymous: TestClient) -> None:
+    answer = anonymous.get("/", params={"day": "2023-12-12"}, headers=HTML)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/api/v2/auth/login?next=%2F%3Fday%3D2023-12-12"
 
 
-def test_health_says_one_word(stranger: TestClient, ops: Ops) -> None:
-    answer = stranger.get("/health")
+def test_health_says_one_word(anonymous: TestClient, ops: Ops) -> None:
+    answer = anonymous.get("/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "late"})
 
 
-def test_health_of_a_warehouse_that_is_not_there(stranger: TestClient, home: Path) -> None:
-    answer = stranger.get("/health")
+def test_health_of_a_warehouse_that_is_not_there(anonymous: TestClient, home: Path) -> None:
+    answer = anonymous.get("/health")
     assert (answer.status_code, answer.json()) == (503, {"status": "down"})
 
 
@@ -164,7 +164,7 @@ def test_a_warehouse_that_is_not_there_is_one_line(reader: TestClient, home: Pat
     assert "Traceback" not in answer.text
 
 
-def test_a_warehouse_of_an_older_program_says_what_mends_it(reader: TestClient, ops: Ops) -> None:
+def test_a_warehouse_of_an_older_program_says_what_fixes_it(reader: TestClient, ops: Ops) -> None:
     from kkbc.warehouse import connect
 
     with connect() as conn:
@@ -222,7 +222,7 @@ def test_another_sites_page_pulls_nothing(
     assert triggered == []
 
 
-def test_a_deed_that_cannot_be_done_says_why(
+def test_an_action_that_cannot_be_done_says_why(
     reader: TestClient, airflow: Airflow, night_of_all_kinds: Ops, triggered: list[dict[str, Any]]
 ) -> None:
     there = {"params": {"day": str(DAY)}, "headers": {**HTML, **OURS}}

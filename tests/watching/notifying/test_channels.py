@@ -1,4 +1,4 @@
-"""Messages arrive at a real SMTP server and a real HTTP server, and nothing secret is told when they do not."""
+"""Messages arrive at a real SMTP server and a real HTTP server, and nothing secret is shown when they do not."""
 
 import logging
 from collections.abc import Callable

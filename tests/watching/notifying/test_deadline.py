@@ -44,7 +44,7 @@ def test_what_is_published_is_no_alarm(bad_night: str) -> None:
     assert checked(at(5, 0)) == ("2023-12-11", True, [])
 
 
-def test_an_alarm_is_told_beside_the_message_of_the_night(branches: None) -> None:
+def test_an_alarm_is_reported_next_to_the_message_of_the_night(branches: None) -> None:
     a_run("r")
     a_build("r", outcome="gate_failed")
     assert [notice.kind for notice in notify()] == ["night"]

@@ -10,7 +10,7 @@ from kkbc.watching.notifying.facts import without_persons
 from tests.watching.notifying.conftest import DAY, NIK, a_build, a_run, run
 
 
-def told() -> tuple[str, str]:
+def message() -> tuple[str, str]:
     (notice,) = notify(dry_run=True)
     return notice.subject, notice.body
 
@@ -18,7 +18,7 @@ def told() -> tuple[str, str]:
 def test_a_bad_night_that_was_published(bad_night: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KKBC_SITE_URL", "https://airflow.example/")
     get_settings.cache_clear()
-    subject, body = told()
+    subject, body = message()
     assert subject == "KKBC 11-12-2023: terbit (1 kantor belum kirim, 1 slice ditahan, 1 slice ditolak)"
     lines = body.splitlines()
     assert lines[0].startswith("Data per 11-12-2023 TERBIT (publikasi 1, ")
@@ -59,7 +59,7 @@ def test_a_night_that_the_gate_stopped_says_what_was_not_met_and_what_bi_shows(b
             NIK,
             places,
         )
-    subject, body = told()
+    subject, body = message()
     assert subject.startswith("KKBC 11-12-2023: BELUM TERBIT (5 kantor belum kirim")
     assert (
         "BELUM TERBIT: gerbang audit menghentikan publikasi: kpi_x rate on a: observed …, wanted <= 0.5;"
@@ -78,7 +78,7 @@ def test_a_build_that_broke_says_where_and_shows_no_row(branches: None) -> None:
         " values ('r', 'close_build', 'failed', jsonb_build_object('reason', %s::text))",
         reason,
     )
-    _, body = told()
+    _, body = message()
     assert "BELUM TERBIT: pembangunan 1 gagal: UserError: dbt test unique_nik failed. BI belum berisi data." in body
     assert "nik=" not in body
 
@@ -86,4 +86,4 @@ def test_a_build_that_broke_says_where_and_shows_no_row(branches: None) -> None:
 def test_before_the_first_night_there_is_nothing_to_tell(warehouse: str) -> None:
     assert notify() == notify(dry_run=True) == []
     a_run("r", DAY)
-    assert "tidak ada pembangunan mart" in told()[1]
+    assert "tidak ada pembangunan mart" in message()[1]

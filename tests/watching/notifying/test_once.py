@@ -1,4 +1,4 @@
-"""A night is told once, on each channel; what could not be sent is sent later; and no night fails on that account."""
+"""A night is reported once on each channel; what could not be sent is sent later; no night fails on that account."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def test_nothing_is_said_of_a_night_that_is_under_way(branches: None) -> None:
     assert outcomes() == [("night", "log", "sent")]
 
 
-def test_a_night_that_was_taken_back_is_told_as_that(bad_night: str) -> None:
+def test_a_night_that_was_taken_back_is_reported_as_that(bad_night: str) -> None:
     earlier = run("select min(publication_id) from ops.publication")[0][0]
     run(
         "insert into ops.publication (build_id, as_of, tables, restores, why, done_by)"
@@ -51,7 +51,7 @@ def test_a_dry_run_leaves_nothing(bad_night: str) -> None:
     assert run("select count(*) from ops.notification") == [(0,)]
 
 
-def test_a_night_that_comes_through_after_all_is_told_once_more(branches: None) -> None:
+def test_a_night_that_comes_through_after_all_is_reported_once_more(branches: None) -> None:
     a_run("r")
     build_id = a_build("r", outcome="failed")
     assert outcomes() == [("night", "log", "sent")]

@@ -66,7 +66,7 @@ def _read(path: Path, name: str, contract: Contract, expected_rows: int, batch_r
 
 
 def _of_nothing(file_format: str, contract: Contract, expected_rows: int) -> Reading:
-    """A file of 0 bytes: lawful when the manifest announces 0 rows (Exchange rule 14)."""
+    """A file of 0 bytes: valid when the manifest announces 0 rows (Exchange rule 14)."""
     if expected_rows != 0:
         raise SliceRejected("HEADER", f"the file holds nothing, {expected_rows} rows are announced")
     return Reading(file_format, Dialect(), batches=frames((), contract, 1))

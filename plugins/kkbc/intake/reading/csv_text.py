@@ -21,7 +21,7 @@ from kkbc.intake.reading.quoting import ESCAPE, Inner, Splitter
 from kkbc.intake.reading.text import MAX_LINE, Text
 
 DELIMITERS = ";,|\t "
-"""In the order in which they are tried: tabs and blanks last, for they may stand beside the others."""
+"""In the order in which they are tried: tabs and blanks last, for they may stand next to the others."""
 
 _QUOTES = "\"'"
 

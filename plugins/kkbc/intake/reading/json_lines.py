@@ -40,7 +40,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_floa
 def read_json_lines(
     text: Text, file_format: str, contract: Contract, batch_rows: int, *, expected_rows: int
 ) -> Reading:
-    """Rows of JSON lines (Exchange rule 19). There is no header, so blank lines alone are as lawful as no bytes at all.
+    """Rows of JSON lines (Exchange rule 19). There is no header, so blank lines alone are as valid as no bytes at all.
 
     While the batches are consumed SliceRejected may come: UNREADABLE for a line that is no JSON, HEADER for a known key
     twice in one object or more than MAX_COLUMNS keys, and at the end HEADER for a required column that no line has.

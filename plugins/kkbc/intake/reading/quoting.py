@@ -1,4 +1,4 @@
-"""Rows whose quotes take a closer look than the csv module's: blanks beside delimiters, quotes in the middle of a cell.
+"""Rows whose quotes need more than the csv module: blanks next to delimiters, quotes in the middle of a cell.
 
 A quoted cell is one whose first character, blanks aside, is a quote; it ends at a quote that, blanks aside, a delimiter
 or the line end follows (RFC 4180, and Exchange rule 36). A quote anywhere else is text, unless two of them could as

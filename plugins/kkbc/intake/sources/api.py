@@ -28,7 +28,7 @@ _PASSING = (408, 425, 429)
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a visit bears with a branch, and how often it tries."""
+    """How patient a visit is with a branch, and how often it tries."""
 
     connect_seconds: float = 10
     read_seconds: float = 60
@@ -155,13 +155,13 @@ class Api:
             raise self._failure(error) from None
         except (zlib.error, EOFError):
             raise _Again(Unintelligible("the API answers with damaged gzip", b"")) from None
-        self._heed(response)
+        self._check_status(response)
         try:
             return parse(content)
         except (ValueError, RecursionError):
             raise _Again(Unintelligible("the API answers with what is no such JSON", content)) from None
 
-    def _heed(self, response: httpx.Response) -> None:
+    def _check_status(self, response: httpx.Response) -> None:
         """Raises what the status says, unless it is that all went well."""
         status = response.status_code
         if response.is_success:

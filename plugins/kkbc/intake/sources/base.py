@@ -20,7 +20,7 @@ class OneUnavailable(BranchUnavailable):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a visit looks for. Ways that list what is there heed `until` only; those that ask day by day, all of it.
+    """What a visit looks for. Ways that list what is there use `until` only; those that ask day by day, all of it.
 
     `skip` are settled days that were asked for a short while ago.
     """

@@ -14,7 +14,7 @@ from kkbc.core.disk import NotKept, make_room
 from kkbc.core.errors import BranchTimeout, SliceRejected
 from kkbc.core.settings import get_settings
 
-# Folders of days, and files of one day, that are looked at. What goes beyond is told.
+# Folders of days, and files of one day, that are looked at. What goes beyond is reported.
 MOST_DAYS = 20_000
 MOST_FILES = 10_000
 # How much is written before the disk is looked at again.

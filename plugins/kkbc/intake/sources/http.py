@@ -69,7 +69,7 @@ class HttpSource:
         API does not know, UNREADABLE for answers that are none, ROW_COUNT when twice `total` is not what came.
         """
         if entry.rows < 0:
-            raise SliceRejected("UNREADABLE", "the manifest gives no lawful rows or revision for it")
+            raise SliceRejected("UNREADABLE", "the manifest gives no valid rows or revision for it")
         is_second = False
         for _ in range(self.patience.starts):
             try:

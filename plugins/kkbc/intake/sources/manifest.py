@@ -157,7 +157,7 @@ def _twice(listed: list[dict[str, Any]], revision: int, each_its_own: bool) -> s
 
 
 def _written(value: object) -> str:
-    """A value as it is told from others: 1, true and "1" are three."""
+    """A value as it is distinguished from others: 1, true and "1" are three."""
     return repr(_scalar(value))
 
 
@@ -192,7 +192,7 @@ def _once(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
 
 def _entry(item: dict[str, Any], zone: ZoneInfo, each_its_own: bool) -> Entry:
-    """What the manifest says, with None for what it does not say in the lawful form: such a slice is UNREADABLE."""
+    """What the manifest says, with None for what it does not say in the valid form: such a slice is UNREADABLE."""
     feed, said_rows = str(item["feed"]), item.get("rows")
     rows = said_rows if _is_whole(said_rows) else -1
     if each_its_own:
@@ -223,7 +223,7 @@ def _revision(value: object) -> int | None:
 
 
 def _may_be_taken(revision: object) -> bool:
-    """Whether a revision is lawful, or left out (Exchange rule 33)."""
+    """Whether a revision is valid, or left out (Exchange rule 33)."""
     return revision is None or _revision(revision) is not None
 
 

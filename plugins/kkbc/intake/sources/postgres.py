@@ -41,7 +41,7 @@ _ROW_BYTES = 256 << 10
 _MOST_ANNOUNCED = 60_000
 _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
-# What only a person can mend, in the words of servers and of libpq: while connecting there are no codes to go by.
+# What only a person can fix, in the words of servers and of libpq: while connecting there are no codes to go by.
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
@@ -55,7 +55,7 @@ _REFUSALS = (
 )
 
 # As JSON, so that a time out of any calendar, or a number that is none, is judged here and not by the driver.
-# What is longer than anything lawful stays where it is.
+# What is longer than anything valid stays where it is.
 _PENGIRIMAN = """
     select tgl_data::date, case when octet_length(revisi::text) <= 40 then to_json(revisi) else '"?"' end,
         json_build_object(
@@ -146,7 +146,7 @@ class PostgresSource:
         if self._read_last != (slice_.business_date, slice_.revision):
             raise ValueError(f"{slice_} is not of the delivery that was read last")
         if entry.rows < 0:
-            raise SliceRejected("UNREADABLE", "pengiriman gives no lawful jumlah_baris for it")
+            raise SliceRejected("UNREADABLE", "pengiriman gives no valid jumlah_baris for it")
         # In a savepoint, so that what fails leaves the snapshot to the other slices.
         with self._answering() as session, session.transaction():
             try:
@@ -207,13 +207,13 @@ class PostgresSource:
             if not keep:
                 session.rollback()
         for day, revision, row in reversed(found):
-            is_lawful = isinstance(revision, int) and not isinstance(revision, bool) and 1 <= revision <= MAX_REVISION
-            announced.setdefault((day, revision if is_lawful else None), []).append(row)
+            is_valid = isinstance(revision, int) and not isinstance(revision, bool) and 1 <= revision <= MAX_REVISION
+            announced.setdefault((day, revision if is_valid else None), []).append(row)
         return announced
 
     @contextmanager
     def _answering(self) -> Iterator["_Session"]:
-        """A session for the block; what becomes of the connection in it is told in words of ours."""
+        """A session for the block; what becomes of the connection in it is reported in words of ours."""
         self.bounds.deadline.check(self.place)
         if self._session is None:
             self._session = self._connect()

@@ -184,13 +184,13 @@ class S3Tree:
 
     @contextmanager
     def _as_branch_errors(self) -> Iterator[None]:
-        mend = f"mend Airflow connection {self.connection.conn_id!r}, or have the branch permit listing and reading"
+        remedy = f"fix Airflow connection {self.connection.conn_id!r}, or have the branch permit listing and reading"
         try:
             yield
         except ClientError as error:
-            raise self._refusal(error, mend) from error
+            raise self._refusal(error, remedy) from error
         except SSLError as error:
-            raise BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend) from error
+            raise BranchRefused(f"{self.place} cannot be entered ({_code(error)})", remedy) from error
         except (ConnectTimeoutError, ReadTimeoutError) as error:
             self.deadline.check(self.place)
             raise BranchTimeout(f"{self.place} does not answer in time") from error
@@ -199,21 +199,21 @@ class S3Tree:
             EndpointProviderError,
             ValueError,
         ) as error:  # an address or a bucket's name that cannot be one
-            raise BranchRefused(f"{self.place} cannot be asked for ({_code(error)})", mend) from error
+            raise BranchRefused(f"{self.place} cannot be asked for ({_code(error)})", remedy) from error
         except (BotoCoreError, ResponseParserError, OSError) as error:
             raise BranchUnavailable(f"{self.place} cannot be read ({_code(error)})") from error
 
-    def _refusal(self, error: ClientError, mend: str) -> BranchRefused | BranchTimeout | BranchUnavailable:
+    def _refusal(self, error: ClientError, remedy: str) -> BranchRefused | BranchTimeout | BranchUnavailable:
         """What an answer means that is not the one asked for: whether asking again would help."""
         match _status(error):
             case 404:
-                return BranchRefused(f"{self.place} does not exist", mend)
+                return BranchRefused(f"{self.place} does not exist", remedy)
             case 401 | 403:
-                return BranchRefused(f"{self.place} cannot be entered ({_code(error)})", mend)
+                return BranchRefused(f"{self.place} cannot be entered ({_code(error)})", remedy)
             case 400 if _code(error) == "RequestTimeout":
                 return BranchTimeout(f"{self.place} does not answer in time")
             case status if 300 <= status < 500 and status not in (408, 429):
-                return BranchRefused(f"{self.place} rejects the request ({_code(error)})", mend)
+                return BranchRefused(f"{self.place} rejects the request ({_code(error)})", remedy)
         return BranchUnavailable(f"{self.place} cannot be read ({_code(error)})")
 
 

@@ -25,7 +25,7 @@ from kkbc.exchange.registry import Branch
 from kkbc.intake.sources.bounds import MOST_DAYS, MOST_FILES, Bounds, Deadline, connect
 from kkbc.intake.sources.tree import BLOCK, CONNECT_SECONDS, READ_SECONDS, FileForbidden, FileGone, Hidden, Item
 
-# Every failure is told by the error that it becomes; the library logs it too, with its traceback.
+# Every failure is reported by the error that it becomes; the library logs it too, with its traceback.
 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
 
 # What every server must be able to answer at once, and what we ask for of those that say that they can answer more.
@@ -42,7 +42,7 @@ _LOGIN_STEPS = 3
 # Days whose files are listed together; with them the memory for crowded ones is bounded: of each the library holds one
 # answer of four megabytes at most, and what it makes of MOST_FILES names.
 _DAYS_AT_ONCE = 32
-# Of a name in a listing; no lawful one is longer.
+# Of a name in a listing; no valid one is longer.
 _NAME_BYTES = 255
 # Of host keys, in the order in which they are asked for when we know none of them.
 _HOST_KEY_ALGORITHMS = (
@@ -81,7 +81,7 @@ class SftpTree:
         self.folder = f"{self.root.rstrip('/')}/{branch.branch_id}"
         self.port = connection.port or 22
         self.place = f"SFTP server {connection.host}:{self.port} of branch {branch.branch_id}"
-        self.mend = f"mend Airflow connection {connection.conn_id!r}"
+        self.remedy = f"fix Airflow connection {connection.conn_id!r}"
         self._runner = asyncio.Runner()
         self._conn: asyncssh.SSHClientConnection | None = None
         self._opened: asyncssh.SFTPClient | None = None
@@ -93,10 +93,10 @@ class SftpTree:
             found = self._run(self._days(self.folder, until))
             if isinstance(found, FileGone):
                 if not isinstance(self._run(self._days(self.root, until)), list):
-                    raise BranchRefused(f"{self.place} has no folder {self.root} that may be read", self.mend)
+                    raise BranchRefused(f"{self.place} has no folder {self.root} that may be read", self.remedy)
                 return
             if isinstance(found, Hidden):
-                raise BranchRefused(f"{self.place} does not let {self.folder} be read", self.mend)
+                raise BranchRefused(f"{self.place} does not let {self.folder} be read", self.remedy)
         for start in range(0, len(found), _DAYS_AT_ONCE):
             days = found[start : start + _DAYS_AT_ONCE]
             with self._as_branch_errors():
@@ -135,7 +135,7 @@ class SftpTree:
         return self._opened
 
     def _open(self) -> asyncssh.SFTPClient:
-        known = _parse_host_keys(str(self.connection.extra["host_key"]), self.mend)
+        known = _parse_host_keys(str(self.connection.extra["host_key"]), self.remedy)
         key = self._private_key()
         seconds = self.deadline.within(self.connect_seconds)
         sock = connect(self.connection.host, self.port, seconds)
@@ -233,7 +233,7 @@ class SftpTree:
                 "ask the branch for its host key by another way, and only if it did change put it in extra.host_key",
             ) from error
         except asyncssh.PermissionDenied as error:
-            raise BranchRefused(f"{self.place} refuses the login", self.mend) from error
+            raise BranchRefused(f"{self.place} refuses the login", self.remedy) from error
         except TimeoutError as error:
             self.deadline.check(self.place)
             raise BranchTimeout(f"{self.place} does not answer in time") from error
@@ -244,7 +244,7 @@ class SftpTree:
     # --- folders and files ---
 
     async def _days(self, folder: str, until: date) -> list[date] | Hidden | FileGone:
-        """The latest days up to `until` that have a folder in `folder`, in order, or why that cannot be told."""
+        """The latest days up to `until` that have a folder in `folder`, in order, or why that cannot be known."""
         days: list[date] = []
 
         def keep(name: str, _: asyncssh.SFTPAttrs) -> None:
@@ -255,7 +255,7 @@ class SftpTree:
         return sorted(set(days)) if isinstance(listing, list) else listing
 
     async def _files(self, folders: list[str]) -> list[Listing]:
-        """The files in each of `folders`, or why they cannot be told."""
+        """The files in each of `folders`, or why they cannot be known."""
 
         def keep(name: str, attrs: asyncssh.SFTPAttrs) -> Item | None:
             return Item(name, f"{attrs.size}:{attrs.mtime}") if _may_be_file(attrs) else None
@@ -377,7 +377,7 @@ def _may_be_file(attrs: asyncssh.SFTPAttrs) -> bool:
     return not attrs.permissions or stat.S_ISREG(attrs.permissions)
 
 
-def _parse_host_keys(text: str, mend: str) -> list[asyncssh.SSHKey]:
+def _parse_host_keys(text: str, remedy: str) -> list[asyncssh.SSHKey]:
     """The keys in `text`, one a line as in a known_hosts file, with or without the names in front."""
     keys = []
     for line in filter(None, map(str.strip, text.splitlines())):
@@ -388,7 +388,7 @@ def _parse_host_keys(text: str, mend: str) -> list[asyncssh.SSHKey]:
                 raise ValueError
             keys.append(asyncssh.import_public_key(" ".join(words[at : at + 2])))
         except ValueError as error:
-            raise BranchRefused("extra.host_key is no host key", f"{mend}: ssh-ed25519 AAAA...") from error
+            raise BranchRefused("extra.host_key is no host key", f"{remedy}: ssh-ed25519 AAAA...") from error
     return keys
 
 

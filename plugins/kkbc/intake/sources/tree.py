@@ -61,7 +61,7 @@ class Tree(Protocol):
     def days(self, until: date) -> Iterable[tuple[date, list[Item] | Hidden]]:
         """The days up to `until` that have a folder, in order, with its files: the latest MOST_DAYS of them.
 
-        Of names that are longer than any lawful one the beginning will do.
+        Of names that are longer than any valid one the beginning will do.
         """
         ...
 
@@ -89,7 +89,7 @@ class TreeSource:
         self._parsed: dict[Item, Delivery] = {}
 
     def manifests(self, wanted: Wanted) -> Iterator[Manifest]:
-        """See Source. Days that may not be read are told at the end, so that the others are not held up."""
+        """See Source. Days that may not be read are reported at the end, so that the others are not held up."""
         hidden: list[tuple[date, Hidden]] = []
         for day, items in self.tree.days(wanted.until):
             if isinstance(items, Hidden):
@@ -114,7 +114,7 @@ class TreeSource:
         Of a file that is longer than announced one byte more is fetched, and no further (Exchange rule 35).
         """
         if entry.name is None or entry.bytes is None or entry.sha256 is None or entry.rows < 0:
-            raise SliceRejected("UNREADABLE", "the manifest gives no lawful name, rows, bytes or sha256 for it")
+            raise SliceRejected("UNREADABLE", "the manifest gives no valid name, rows, bytes or sha256 for it")
         if not _is_plain(entry.name):
             raise SliceRejected("FILE_MISSING", "the manifest's file name is no plain name")
         self.bounds.check_announced(entry.bytes)

@@ -40,19 +40,19 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(0)
     except Refused as error:
-        _tell({"type": "refused", "detail": str(error)})
+        _send({"type": "refused", "detail": str(error)})
     except MemoryError:
-        _tell({"type": "refused", "detail": "the workbook takes more memory than one may"})
+        _send({"type": "refused", "detail": "the workbook takes more memory than one may"})
     except Exception as error:
-        _tell({"type": "refused", "detail": f"the workbook is damaged or cut off ({type(error).__name__})"})
+        _send({"type": "refused", "detail": f"the workbook is damaged or cut off ({type(error).__name__})"})
     os._exit(0)
 
 
 def _read(workbook: Workbook, budget: Budget, top: int, orders: "_Orders") -> None:
     for sheet in workbook.sheets:
         first = list(islice(rows(workbook, sheet, budget), top))
-        _tell({"type": "sheet", "name": sheet.name, "hidden": sheet.hidden, "top": first})
-    _tell({"type": "sheets", "date1904": workbook.date1904})
+        _send({"type": "sheet", "name": sheet.name, "hidden": sheet.hidden, "top": first})
+    _send({"type": "sheets", "date1904": workbook.date1904})
     chosen = workbook.sheets.pop(orders.wait())
     ready: list[Row] = []
     size = 0
@@ -60,14 +60,14 @@ def _read(workbook: Workbook, budget: Budget, top: int, orders: "_Orders") -> No
         ready.append((line, cells))
         size += sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
         if size > _FRAME:
-            _tell({"type": "rows", "rows": ready})
+            _send({"type": "rows", "rows": ready})
             ready, size = [], 0
-    _tell({"type": "rows", "rows": ready})
+    _send({"type": "rows", "rows": ready})
     # What a workbook unfolds to counts as a whole, so the others are looked through as well.
     for sheet in workbook.sheets:
         for _ in rows(workbook, sheet, budget):
             pass
-    _tell({"type": "end"})
+    _send({"type": "end"})
 
 
 class _Orders:
@@ -75,12 +75,12 @@ class _Orders:
 
     def __init__(self) -> None:
         self._sheet = 0
-        self._told = threading.Event()
+        self._received = threading.Event()
         threading.Thread(target=self._follow, daemon=True).start()
 
     def wait(self) -> int:
         """The number of the sheet."""
-        self._told.wait()
+        self._received.wait()
         return self._sheet
 
     def _follow(self) -> None:
@@ -89,11 +89,11 @@ class _Orders:
             line += part
             if line.endswith(b"\n"):
                 self._sheet = int(line)
-                self._told.set()
+                self._received.set()
         os._exit(0)
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _send(message: dict[str, Any]) -> None:
     left = memoryview(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
     while left:
         left = left[os.write(_STDOUT, left) :]

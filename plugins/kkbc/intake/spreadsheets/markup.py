@@ -6,7 +6,7 @@ from xml.parsers import expat
 
 CHUNK = 2**16
 MAX_TOKEN = 2**20
-"""Bytes of a tag with its attributes, of a comment. What is not complete is looked at anew with every chunk."""
+"""Bytes of a tag with its attributes, of a comment. What is not complete is looked at again with every chunk."""
 
 Attributes = list[str]
 """Names and values in turn, as the parser gives them."""

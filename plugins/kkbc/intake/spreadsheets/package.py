@@ -50,7 +50,7 @@ class Package:
         self._members = {_normal(member.filename): member for member in self._archive.infolist()}
         self._budget = Budget(size)
 
-    def holds(self, name: str) -> bool:
+    def has_part(self, name: str) -> bool:
         """Whether there is such a part."""
         return _normal(name) in self._members
 
@@ -69,7 +69,7 @@ class Package:
         """Where the part `name` ("" for the package) points: by id, the kind of the target and its name."""
         folder, base = posixpath.split(name)
         source = posixpath.join(folder, "_rels", f"{base}.rels")
-        if not self.holds(source):
+        if not self.has_part(source):
             return {}
         relations = _Relations(folder)
         for _ in relations.feed(self.open(source)):

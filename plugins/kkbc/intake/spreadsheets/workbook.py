@@ -53,7 +53,7 @@ def open_workbook(stream: IO[bytes], size: int) -> Workbook:
     """Raises Refused, or whatever the standard library raises, for what is damaged or unfolds beyond its bounds."""
     package = Package(stream, size)
     place = next((target for kind, target in package.relations("").values() if kind == "officeDocument"), _USUAL_PLACE)
-    if not package.holds(place):
+    if not package.has_part(place):
         raise Refused("a zip archive, but not an .xlsx workbook")
     relations = package.relations(place)
     contents = _Contents()
@@ -69,9 +69,9 @@ def open_workbook(stream: IO[bytes], size: int) -> Workbook:
             sheets.append(Sheet(name, target, hidden))
     parts = dict(relations.values())
     strings, styles = _SharedStrings(), _Styles()
-    if package.holds(parts.get("sharedStrings", "")):
+    if package.has_part(parts.get("sharedStrings", "")):
         strings.read(package, parts["sharedStrings"])
-    if package.holds(parts.get("styles", "")):
+    if package.has_part(parts.get("styles", "")):
         styles.read(package, parts["styles"])
     return Workbook(
         package, sorted(sheets, key=lambda sheet: sheet.hidden), strings.found, styles.dates(), contents.date1904

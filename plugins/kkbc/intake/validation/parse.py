@@ -1,7 +1,7 @@
 """Text of a delivery to typed values, as Polars expressions (exchange, "What files look like"; Exchange rules 15-18,
 25, 32).
 
-Spellings that the exchange does not list are not guessed at: a quarantined row is mended by its branch, a misread one
+Spellings that the exchange does not list are not guessed at: a quarantined row is fixed by its branch, a misread one
 is noticed by nobody.
 """
 
@@ -55,7 +55,7 @@ ZONES = {"Z": "+00:00", "WIB": "+07:00", "WITA": "+08:00", "WIT": "+09:00"}
 """Offsets from UTC of what may stand behind a time instead of one (Exchange rules 15, 32)."""
 
 LARGEST = 10**12
-"""No number is further from 0 (Exchange rule 16), so that sums over any number of rows can be told."""
+"""No number is further from 0 (Exchange rule 16), so that sums over any number of rows can be known."""
 
 _BLANK = r"[\p{Zs}\t]"
 _YEAR = "(?:19[0-9]{2}|20[0-9]{2}|2100)"  # the calendar date as written, whatever the offset (Exchange rule 25)
@@ -127,7 +127,7 @@ def steps(column: Column, zone: str) -> list[pl.Expr]:
 
 def _present(text: pl.Expr, column: Column) -> pl.Expr:
     """The text, of codes in upper case; null where it says that there is no value."""
-    tokens = "|".join(token for token in MISSING if token not in column.lawful)
+    tokens = "|".join(token for token in MISSING if token not in column.not_missing)
     present = pl.when(~text.str.contains(f"(?i)^(?:{tokens})?$")).then(text)
     return present.str.to_uppercase() if column.type == "code" else present
 

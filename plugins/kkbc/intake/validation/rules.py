@@ -102,7 +102,7 @@ def _range(column: str, min: int | None = None, max: int | None = None) -> Verdi
 
 @rule("usual")
 def _usual(column: str, values: Collection[int]) -> Verdict:
-    """A lawful number, but not one of the usual ones."""
+    """A valid number, but not one of the usual ones."""
     return Verdict(column, ~pl.col(column).is_in(values))
 
 
@@ -130,15 +130,15 @@ def _phone(column: str, country: str, trunk: str, pattern: str) -> Verdict:
     """Not a mobile number; stored as E.164, else not at all (Exchange rule 12)."""
     prefixes = "|".join(prefix.replace("+", r"\+") for prefix in (country, country.removeprefix("+"), trunk))
     number = pl.col(column).str.replace_all(r"[\s.()\[\]-]+", "").str.replace(f"^(?:{prefixes})", "")
-    lawful = number.str.contains(pattern)
-    return Verdict(column, ~lawful, pl.when(lawful).then(pl.concat_str(pl.lit(country), number)))
+    valid = number.str.contains(pattern)
+    return Verdict(column, ~valid, pl.when(valid).then(pl.concat_str(pl.lit(country), number)))
 
 
 @rule("email")
 def _email(column: str, pattern: str) -> Verdict:
     """Not an e-mail address; then not stored (Exchange rule 12)."""
-    lawful = pl.col(column).str.contains(pattern)
-    return Verdict(column, ~lawful, pl.when(lawful).then(pl.col(column)))
+    valid = pl.col(column).str.contains(pattern)
+    return Verdict(column, ~valid, pl.when(valid).then(pl.col(column)))
 
 
 @rule("nik_format")
@@ -198,7 +198,7 @@ def _not_before(start: str, end: str) -> Verdict:
 @rule("sum")
 def _sum(total: str, parts: list[str]) -> Verdict:
     """`total` is not the sum of `parts`."""
-    # In 128 bits: amounts that are each lawful may overflow 64 when added.
+    # In 128 bits: amounts that are each valid may overflow 64 when added.
     added = pl.sum_horizontal([pl.col(part).cast(pl.Int128) for part in parts], ignore_nulls=False)
     return Verdict(total, pl.col(total).cast(pl.Int128) != added)
 

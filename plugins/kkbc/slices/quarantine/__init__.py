@@ -1,7 +1,7 @@
-"""Quarantine: what was kept out of the marts, and its ways back. A row is judged anew, resolved, or replaced whole.
+"""Quarantine: what was kept out of the marts, and its ways back. A row is judged again, resolved, or replaced whole.
 
-`Selection` says which rows. `list_groups`, `show` and `extract` let people see them; `retry` judges them anew and loads
-those that pass; `resolve` leaves them be for good. A new revision of a slice closes what is open of the earlier ones,
+`Selection` says which rows. `list_groups`, `show` and `extract` let people see them; `retry` judges them again and
+loads what passes; `resolve` leaves them be for good. A new revision of a slice closes what is open of the earlier ones,
 which is the loader's work.
 """
 

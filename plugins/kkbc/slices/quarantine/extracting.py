@@ -1,7 +1,7 @@
 """Extracting: quarantined rows with their cells as sent, as one file for whoever must work on them.
 
 The cells come from the landed files. Without `persons` there are neither personal columns nor the text of the row, and
-of the others only cells that are certainly no person, for in a bad row a value may have slipped into the column beside
+of the others only cells that are certainly no person, for in a bad row a value may have slipped into the column next to
 its own: codes of closed lists, dates near the business date, numbers too short for a phone, keys that look like codes.
 """
 
@@ -149,7 +149,7 @@ def _sent(column: Column) -> str:
 
 
 def _read(batch: pl.DataFrame, columns: Sequence[Column], zone: str) -> pl.DataFrame:
-    """The batch with its cells read as the contract says, null where they cannot be, beside the cells as sent."""
+    """The batch with its cells read as the contract says, null where they cannot be, next to the cells as sent."""
     sent = batch.with_columns(pl.col(column.name).alias(_sent(column)) for column in columns)
     rows = tidy(sent, columns).lazy()
     for steps in zip_longest(*(parse.steps(column, zone) for column in columns)):

@@ -1,4 +1,4 @@
-"""Retry: quarantined rows of the slices in force are judged anew; those that pass are loaded into their slice.
+"""Retry: quarantined rows of the slices in force are judged again; those that pass are loaded into their slice.
 
 They are judged by the rules, code lists and registry of today, from the landed bytes. Rows that were accepted before
 stay as they are, unless one that passes now has their key and is later (Exchange rule 3).
@@ -39,7 +39,7 @@ ATTEMPTS = 5
 class Retried:
     """What came of the chosen rows of one slice.
 
-    judged: rows judged anew; accepted: now loaded; changed: still quarantined, with other codes; displaced: rows that
+    judged: rows judged again; accepted: now loaded; changed: still quarantined, with other codes; displaced: rows that
     were accepted before and lost their key to one of these.
     """
 
@@ -72,7 +72,7 @@ class RetryReport:
 
 
 def retry(conn: psycopg.Connection, selection: Selection, note: AuditNote, *, dry_run: bool = False) -> RetryReport:
-    """Judges the chosen open rows of the slices in force anew, slice by slice.
+    """Judges the chosen open rows of the slices in force again, slice by slice.
 
     `conn` acts as role loader, in autocommit mode. Each slice is one transaction under the locks of a load, so that a
     build sees all of it or nothing, and retrying again changes nothing. The next build covers the slices that changed.
@@ -256,7 +256,7 @@ class _Transaction:
 
 
 def _open_lines(conn: psycopg.Connection, slice_: Slice, selection: Selection) -> pl.Series:
-    """The lines to judge anew, ascending: as many as the slice has, so they come packed."""
+    """The lines to judge again, ascending: as many as the slice has, so they come packed."""
     text = io.BytesIO()
     query = (
         "copy (select q.line from ops.quarantine q where q.feed = %(of_feed)s and q.branch_id = %(of_branch_id)s"  # noqa: S608 (a constant)

@@ -1,6 +1,6 @@
 """Documents: what a reader of the figures needs, as static pages that ask nothing of any network.
 
-dbt's own site, a data dictionary in Indonesian, and the mart beside public counts of participants by province.
+dbt's own site, a data dictionary in Indonesian, and the mart next to public counts of participants by province.
 """
 
 import json

@@ -39,8 +39,8 @@ def indonesian(column: dict[str, Any], docs: dict[str, Any]) -> str | None:
     It is the column's own (`description_id` in its meta), else that of the doc block which its English text comes from:
     of the block `aktif` it is the block `aktif__id`. None when it has neither. `docs`: the manifest's doc blocks.
     """
-    if told := column["meta"].get("description_id"):
-        return str(told)
+    if text := column["meta"].get("description_id"):
+        return str(text)
     blocks = [docs.get(f"{block}__id") for block in column["doc_blocks"]]
     return str(blocks[0]["block_contents"]) if len(blocks) == 1 and blocks[0] else None
 
@@ -48,20 +48,20 @@ def indonesian(column: dict[str, Any], docs: dict[str, Any]) -> str | None:
 def _section(model: dict[str, Any], docs: dict[str, Any]) -> str:
     meta, name = model["meta"], model["name"]
     key = meta["primary_key"]
-    told = escape(meta.get("description_id", "")) or _english(model["description"].partition("```")[0].strip())
+    description = escape(meta.get("description_id", "")) or _english(model["description"].partition("```")[0].strip())
     where = "; ".join(SCHEMAS[schema] for schema in meta["publish"])
     columns = model["columns"].values()
     return (
-        f'<h2 id="{name}">{escape(meta["label_id"])} <code>{name}</code></h2>\n<p>{told}</p>\n'
+        f'<h2 id="{name}">{escape(meta["label_id"])} <code>{name}</code></h2>\n<p>{description}</p>\n'
         f"<p>{where}. Satu baris per <code>{', '.join(key)}</code>.</p>\n"
         + table(HEADS, [_row(column, key, docs) for column in columns])
     )
 
 
 def _row(column: dict[str, Any], key: list[str], docs: dict[str, Any]) -> list[str]:
-    name, told = column["name"], indonesian(column, docs)
+    name, description = column["name"], indonesian(column, docs)
     english, _, rest = column["description"].partition("; null ")
-    meaning, _, empty = (told or "").rstrip(".").partition("; kosong ")
+    meaning, _, empty = (description or "").rstrip(".").partition("; kosong ")
     filled = name in key or any(
         constraint["type"] in ("not_null", "primary_key") for constraint in column["constraints"]
     )

@@ -48,10 +48,10 @@ def reconciliation_page(conn: psycopg.Connection) -> str:
     names = {row["province_code"]: row["province_name"] for row in _seed("bpjstk_participants_by_province_2023")}
     lines = []
     for code in sorted({*public, *mart.aktif}):
-        told, found = share(public, code), share(mart.aktif, code)
-        cells = [code, names.get(code, "–"), _number(public.get(code, 0)), _percent(told)]
+        public_share, found = share(public, code), share(mart.aktif, code)
+        cells = [code, names.get(code, "–"), _number(public.get(code, 0)), _percent(public_share)]
         cells += [_number(other.get(code, 0)), _percent(share(other, code))]
-        cells += [_number(mart.aktif.get(code, 0)), _percent(found), _points(told, found)]
+        cells += [_number(mart.aktif.get(code, 0)), _percent(found), _points(public_share, found)]
         lines.append([escape(cell) for cell in cells])
     sums = [_number(sum(counts.values())) for counts in (public, other, mart.aktif)]
     lines.append(["", "Indonesia", sums[0], "", sums[1], "", sums[2], "", ""])

@@ -32,7 +32,7 @@ def logs(policy: Policy, dry_run: bool) -> dict[str, int]:
 
 
 def documents(policy: Policy, dry_run: bool) -> dict[str, int]:
-    """Writes the documents of the warehouse anew. Nothing before the first publication."""
+    """Writes the documents of the warehouse again. Nothing before the first publication."""
     from kkbc.upkeep.documents import write_documents
     from kkbc.warehouse import connect
 

@@ -41,7 +41,7 @@ def add_branch(
     """Appends the line of a new office to the registry of the settings; comments and order of the file stay.
 
     The seat is the first regency unless given; the clock is that of the seat's province. Raises UserError, with nothing
-    written, when the branch is there already, or the line would make the registry unlawful.
+    written, when the branch is there already, or the line would make the registry invalid.
     """
     path, registry = get_settings().registry, load_registry()
     if branch_id == HEAD_OFFICE or branch_id in {branch.branch_id for branch in registry.branches}:
@@ -101,7 +101,7 @@ def _timezone(code: str) -> str:
 
 
 def _checked(given: Mapping[str, object], registry: Registry) -> Branch:
-    """The entry, lawful by itself and beside the others; raises UserError that names what is not."""
+    """The entry, valid by itself and next to the others; raises UserError that names what is not."""
     try:
         branch = Branch.model_validate(given)
         whole = Registry(branches=(*registry.branches, branch))

@@ -124,7 +124,7 @@ def _sample(folder: Path, contract: Contract, columns: list[NewColumn], day: dat
 
 
 def _cell(column: NewColumn, branch_id: str, day: date, number: int) -> str:
-    """A lawful value of the column in row `number` of the sample."""
+    """A valid value of the column in row `number` of the sample."""
     if column.kind == "branch" and branch_id == HEAD_OFFICE:
         return load_registry().offices[0].branch_id
     values = {

@@ -62,7 +62,7 @@ KINDS: dict[str, Kind] = {
     "nik": Kind(
         "text", "identifier", "National identity number, 16 digits, of the person that the row is about.", _NIK_RULES
     ),
-    "name": Kind("text", "personal", "Name of a person.", custom=(("lawful", ["nan"]),)),
+    "name": Kind("text", "personal", "Name of a person.", custom=(("not_missing", ["nan"]),)),
     "birth_date": Kind("date", "personal", "Date of birth."),
     "phone": Kind(
         "text",

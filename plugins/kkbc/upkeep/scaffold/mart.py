@@ -65,7 +65,7 @@ def add_mart(
     """Writes the folder of a mart and returns its three files.
 
     `grain`: columns of the fact, and business_date or month for the day of its events (KPI rule 1). Raises UserError,
-    with nothing written, when the name is taken or not lawful, or the grain has a column that it cannot have.
+    with nothing written, when the name is taken or not valid, or the grain has a column that it cannot have.
     """
     folder = _new_folder(name)
     source = _fact(fact)
@@ -151,12 +151,12 @@ def _part(column: str, fact: Fact, mart: str) -> Part:
         sql = f"{{{{ month_start('{fact.day}') }}}} as month"
         return Part(column, sql, "{{ doc('month') }}", "Bulan", "date", None, fact.day, MONTH)
     found = fact.columns.get(column)
-    lawful = [n for n, c in fact.columns.items() if n not in PERSONS and c["data_type"] in ("text", "boolean")]
-    if found is None or column not in lawful:
+    allowed = [n for n, c in fact.columns.items() if n not in PERSONS and c["data_type"] in ("text", "boolean")]
+    if found is None or column not in allowed:
         why = (
             f"{fact.name} has no column {column!r}" if found is None else f"{column!r} can be no key of a mart for all"
         )
-        raise UserError(why, f"choose from: business_date, month, {', '.join(lawful)}")
+        raise UserError(why, f"choose from: business_date, month, {', '.join(allowed)}")
     filled = "not_null" in {c["type"] for c in found.get("constraints", [])} or column == "branch_id"
     text, text_id = _texts(found, mart, filled)
     to, to_column = fact.dimensions.get(column, (None, None)) if filled else (None, None)
@@ -179,11 +179,11 @@ def _texts(column: dict[str, Any], mart: str, filled: bool) -> tuple[str, str | 
 
     No text may stand in two places, so that one which is no doc block is made the mart's own.
     """
-    told = column["description"]
-    block = _DOC.fullmatch(told)
+    description = column["description"]
+    block = _DOC.fullmatch(description)
     if block and filled:
-        return told, None
-    text, text_id = told, column["config"]["meta"].get("description_id", "")
+        return description, None
+    text, text_id = description, column["config"]["meta"].get("description_id", "")
     if block:
         text, text_id = _block(block[1]), text_id or _block(f"{block[1]}__id")
     text, text_id = (re.split(r"; (?:null|kosong) ", each)[0].rstrip(".") for each in (text, text_id))
@@ -200,7 +200,7 @@ def _block(name: str) -> str:
 
 
 def _values(name: str, fact: Fact, parts: list[Part], day_name: str | None) -> dict[str, Any]:
-    """What the templates are told."""
+    """What the templates are given."""
     names = [part.name for part in parts]
     head = ", ".join(names[:-1])
     counted_id = fact.label_id.removeprefix("Fakta ").capitalize()

@@ -241,7 +241,7 @@ def _page(request: Request, template: str, status: int = 200, **values: Any) -> 
 
 
 def _cannot(request: Request, error: Exception) -> Response:
-    """A mistake that a person can mend, in its own words; anything else is Airflow's to report."""
+    """A mistake that a person can fix, in its own words; anything else is Airflow's to report."""
     known = explained(error) if isinstance(error, psycopg.Error) else error
     if known is None:
         raise error

@@ -41,9 +41,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UserError(f"{path} is no JSON", "mend or remove it") from error
+        raise UserError(f"{path} is no JSON", "fix or remove it") from error
     if not isinstance(document, dict):
-        raise UserError(f"{path} is no JSON object", "mend or remove it")
+        raise UserError(f"{path} is no JSON object", "fix or remove it")
     return document
 
 
