@@ -10,8 +10,8 @@ select
     mart.realisation_active,
     mart.realisation_idr,
     mart.attainment_new,
-    mart.rank,
-    (select count(*) from next.dim_branch) as branches,
+    -- By how much the rank is below 1, or above the number of branches.
+    greatest(1 - mart.rank, mart.rank - (select count(*) from next.dim_branch)) as rank_out_of_range,
     case when mart.month >= build.first_business_date then coalesce(daily.acquisitions, 0) end as daily_new,
     case when mart.month >= build.first_business_date then coalesce(daily.idr, 0) end as daily_idr,
     coalesce(daily.aktif, 0) as daily_active

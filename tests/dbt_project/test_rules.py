@@ -29,7 +29,7 @@ UNIT_TESTS: dict[int, list[str]] = {
         "slices_are_judged",
         "a_feed_is_missing_from_the_day_that_it_is_owed",
         "every_branch_has_every_day_and_is_expected_while_active",
-        "a_slice_is_judged_by_its_earliest_lawful_revision",
+        "a_slice_is_judged_by_its_earliest_valid_revision",
         "slices_after_as_of_are_not_judged_yet",
     ],
     4: [
