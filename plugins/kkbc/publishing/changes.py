@@ -12,7 +12,7 @@ from psycopg import sql
 
 from kkbc.marts.models import PublishedModel
 from kkbc.publishing.record import Table
-from kkbc.publishing.work import Work, name
+from kkbc.publishing.work import Work, name, names_of
 
 
 def take_noted(work: Work, models: Iterable[PublishedModel], live: int | None) -> dict[Table, sql.Identifier]:
@@ -86,7 +86,7 @@ def _keys_of(work: Work, model: PublishedModel) -> sql.Identifier:
         " from pg_temp.noted n cross join lateral jsonb_populate_record(null::{source}, n.key) r"
         " where n.source = {literal}::regclass",
         made=sql.Identifier(relation),
-        key=sql.SQL(", ").join(sql.Identifier("r", column) for column in model.primary_key),
+        key=names_of("r", model.primary_key),
         source=name(*model.source),
         literal=sql.Literal(name(*model.source).as_string()),
     )

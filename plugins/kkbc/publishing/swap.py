@@ -16,7 +16,7 @@ from kkbc.core.settings import get_settings
 from kkbc.marts.models import PublishedModel
 from kkbc.publishing.sessions import ending_blockers
 from kkbc.publishing.undo import SCHEMA, Kept, forget, keep, put_in_place, set_aside
-from kkbc.publishing.work import Work, name, names, same_key
+from kkbc.publishing.work import Work, name, names, names_of, same_key
 
 # An attempt to get a table for itself, and the pause after one that failed.
 ATTEMPT = "60ms"
@@ -66,11 +66,14 @@ def switch(
     """Brings a table that keeps its shape to the state of its source, and keeps what takes that back.
 
     before: its state when that is known, else it is measured. keys: a table of all keys whose rows can differ; without
-    it all rows are compared.
+    it all rows are compared. Raises UserError for a row that lacks a part of its key.
     """
     if work.dry:
         return _foreseen(work, model)
     state = before or measure(work, model.schema, model.name)
+    keys = keys or _differing(work, model)
+    if not work.conn.execute(sql.SQL("select 1 from {} limit 1").format(keys)).fetchone():
+        return Change(0, 0, state)
     kept = keep(work, publication_id, model.schema, model.name, "rows", model.primary_key)
     old, new = (_rows(model, name(*table), keys) for table in ((model.schema, model.name), model.source))
     except_ = sql.SQL("{} except {}")
@@ -93,10 +96,53 @@ def take_back(work: Work, done: Kept, publication_id: int) -> tuple[int, int]:
     return gone.rows, come.rows
 
 
-def _rows(model: PublishedModel, relation: sql.Identifier, keys: sql.Identifier | None) -> sql.Composed:
-    """The rows of a relation, or those of its keys only."""
-    if keys is None:
-        return sql.SQL("table {}").format(relation)
+def _differing(work: Work, model: PublishedModel) -> sql.Identifier:
+    """Makes a table of the keys whose rows differ, for the rest of the transaction: reads both tables once.
+
+    Raises UserError for a row that lacks a part of its key.
+    """
+    source, target = name(*model.source), name(model.schema, model.name)
+    relation = f"differing_{model.schema}_{model.name}"
+    keys, columns, first = sql.Identifier("pg_temp", relation), _columns(work, target), model.primary_key[0]
+    work.do(
+        "create temporary table {made} on commit drop as select {key} from {source} s full join {target} t on {match}"
+        " where {of_source} is null or {of_target} is null or ({new}) is distinct from ({old})",
+        made=sql.Identifier(relation),
+        key=sql.SQL(", ").join(
+            sql.SQL("coalesce({}, {}) as {}").format(
+                sql.Identifier("s", column), sql.Identifier("t", column), sql.Identifier(column)
+            )
+            for column in model.primary_key
+        ),
+        source=source,
+        target=target,
+        match=same_key(model.primary_key, "s", "t"),
+        of_source=sql.Identifier("s", first),
+        of_target=sql.Identifier("t", first),
+        new=names_of("s", columns),
+        old=names_of("t", columns),
+    )
+    work.do("analyze {keys}", keys=keys)
+    lacking = sql.SQL("select 1 from {} where num_nulls({}) > 0 limit 1").format(keys, names(model.primary_key))
+    if work.conn.execute(lacking).fetchone():
+        raise UserError(
+            f"rows of {'.'.join(model.source)} lack a part of their key ({', '.join(model.primary_key)})",
+            "fix the model; nothing was published",
+        )
+    return keys
+
+
+def _columns(work: Work, table: sql.Identifier) -> list[str]:
+    rows = work.rows(
+        "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+        " order by attnum",
+        [table.as_string()],
+    )
+    return [column for (column,) in rows]
+
+
+def _rows(model: PublishedModel, relation: sql.Identifier, keys: sql.Identifier) -> sql.Composed:
+    """The rows of a relation that have one of the keys."""
     return sql.SQL("select r.* from {} r join {} k on {}").format(relation, keys, same_key(model.primary_key, "r", "k"))
 
 
@@ -113,11 +159,7 @@ def _exchange(work: Work, kept: Kept, rows_to_go: sql.Composed, rows_to_come: sq
     work.do("create table {came} as select {key} from {coming}", came=came, key=names(kept.primary_key), coming=coming)
     # A key that comes twice is found here: an update would take either row.
     work.do("alter table {came} add primary key ({key})", came=came, key=names(kept.primary_key))
-    columns = work.rows(
-        "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
-        " order by attnum",
-        [target.as_string()],
-    )
+    columns = _columns(work, target)
     parts = {"target": target, "gone": gone, "came": came, "coming": coming}
     work.do(
         "delete from {target} t using {gone} g where {match} and not exists (select from {came} c where {stays})",
@@ -127,8 +169,8 @@ def _exchange(work: Work, kept: Kept, rows_to_go: sql.Composed, rows_to_come: sq
     )
     work.do(
         "update {target} t set ({columns}) = row({values}) from {coming} c join {gone} g on {stays} where {match}",
-        columns=names(column for (column,) in columns),
-        values=sql.SQL(", ").join(sql.Identifier("c", column) for (column,) in columns),
+        columns=names(columns),
+        values=names_of("c", columns),
         stays=same_key(kept.primary_key, "c", "g"),
         match=same_key(kept.primary_key, "t", "c"),
         **parts,
