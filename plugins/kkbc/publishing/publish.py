@@ -5,17 +5,20 @@ out and see all of the old or all of the new. They carry what the contracts of t
 comments; and the grants and row policies of their schema.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.marts import models
 from kkbc.marts.models import HIDDEN, SLICES, PublishedModel
 from kkbc.publishing import totals
+from kkbc.publishing.changes import pairs, take_noted
 from kkbc.publishing.foreign_keys import check, drop_keys, make_missing
 from kkbc.publishing.grants import protect
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
@@ -70,8 +73,8 @@ def publish_marts(conn: psycopg.Connection, *, build_id: int, as_of: date) -> Pu
     )
     prune(work, get_settings().publications_kept)
     totals.store(work, publication_id, totals.foreseen(work, HIDDEN))
-    changes, _ = _switch_all(work, made, publication_id, known)
-    return Publication(publication_id, record(work, publication_id, changes, before))
+    changes, _ = _switch_all(work, made, publication_id, known, take_noted(work, made, before))
+    return Publication(publication_id, record(work, publication_id, changes, before, pairs(work, made)))
 
 
 def foresee(conn: psycopg.Connection) -> Foreseen:
@@ -93,7 +96,8 @@ def foresee(conn: psycopg.Connection) -> Foreseen:
         raise UserError(f"build {build_id} is under way, or broke off", "wait for it, or run the night again")
     differing = totals.foreseen(work, HIDDEN)
     made = [*models.published_models(), SLICES]
-    changes, shapes = _switch_all(work, made, 0, states(work, live(work)))
+    # What was noted is not gone by: a preview compares all, and takes nothing from the publication.
+    changes, shapes = _switch_all(work, made, 0, states(work, live(work)), {})
     return Foreseen(
         {"build_id": build_id, "as_of": as_of, "outcome": outcome},
         work.statements,
@@ -104,9 +108,16 @@ def foresee(conn: psycopg.Connection) -> Foreseen:
 
 
 def _switch_all(
-    work: Work, made: list[PublishedModel], publication_id: int, known: dict[Table, State]
+    work: Work,
+    made: list[PublishedModel],
+    publication_id: int,
+    known: dict[Table, State],
+    noted: Mapping[Table, sql.Identifier],
 ) -> tuple[dict[Table, Change], list[str]]:
-    """Every table, in the order in which readers feel least; returns what became of each, and which were replaced."""
+    """Every table, in the order in which readers feel least; returns what became of each, and which were replaced.
+
+    noted: by table, where the keys are whose rows can differ; all rows of another table can.
+    """
     changes: dict[Table, Change] = {}
     new = []
     for model in made:
@@ -115,7 +126,7 @@ def _switch_all(
             # First, for a table whose rows wait to be checked cannot be altered.
             protect(work, model.schema, model.name)
             copy_comments(work, model)
-            changes[table] = switch(work, model, publication_id, known.get(table))
+            changes[table] = switch(work, model, publication_id, known.get(table), noted.get(table))
         else:
             aside = make_aside(work, model)
             if not work.dry:

@@ -1,6 +1,8 @@
 """What is on record of publications: which one is live, and what each table held after it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
@@ -51,17 +53,22 @@ def states(work: Work, publication_id: int | None) -> dict[Table, State]:
 
 
 def record(
-    work: Work, publication_id: int, changes: dict[Table, Change], before: int | None
+    work: Work,
+    publication_id: int,
+    changes: dict[Table, Change],
+    before: int | None,
+    pairs: Mapping[Table, str | None] = MappingProxyType({}),
 ) -> dict[str, dict[str, int]]:
     """Records what became of each table; returns the rows deleted and inserted by table.
 
     Stamps each table with the publication that last changed it: this one, or that of the publication `before`.
+    pairs: of the tables that are now what the hidden ones are, see kkbc.publishing.changes.
     """
     with work.conn.cursor() as cursor:
         cursor.executemany(
             "insert into ops.publication_table"
-            " (publication_id, table_schema, table_name, rows, deleted, inserted, digest, changed_in)"
-            " select %(id)s, %(schema)s, %(table)s, %(rows)s, %(deleted)s, %(inserted)s, %(digest)s,"
+            " (publication_id, table_schema, table_name, rows, deleted, inserted, digest, pair, changed_in)"
+            " select %(id)s, %(schema)s, %(table)s, %(rows)s, %(deleted)s, %(inserted)s, %(digest)s, %(pair)s,"
             " case when %(changed)s then %(id)s else coalesce((select changed_in from ops.publication_table"
             " where publication_id = %(before)s and table_schema = %(schema)s and table_name = %(table)s), %(id)s) end",
             [
@@ -71,6 +78,7 @@ def record(
                     "table": table,
                     "rows": change.state.rows,
                     "digest": change.state.digest,
+                    "pair": pairs.get((schema, table)),
                     **change.counts,
                     "changed": bool(change.deleted or change.inserted),
                     "before": before,

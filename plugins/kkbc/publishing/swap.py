@@ -16,7 +16,7 @@ from kkbc.core.settings import get_settings
 from kkbc.marts.models import PublishedModel
 from kkbc.publishing.sessions import ending_blockers
 from kkbc.publishing.undo import SCHEMA, Kept, forget, keep, put_in_place, set_aside
-from kkbc.publishing.work import Work, name, names, same_key
+from kkbc.publishing.work import Work, name, names, names_of, same_key
 
 # An attempt to get a table for itself, and the pause after one that failed.
 ATTEMPT = "60ms"
@@ -60,25 +60,28 @@ def same_shape(work: Work, model: PublishedModel) -> bool:
     return _shape(work, model.source, model.primary_key) == _shape(work, (model.schema, model.name), model.primary_key)
 
 
-def switch(work: Work, model: PublishedModel, publication_id: int, before: State | None) -> Change:
+def switch(
+    work: Work, model: PublishedModel, publication_id: int, before: State | None, keys: sql.Identifier | None = None
+) -> Change:
     """Brings a table that keeps its shape to the state of its source, and keeps what takes that back.
 
-    before: its state when that is known, else it is measured.
+    before: its state when that is known, else it is measured. keys: a table of all keys whose rows can differ; without
+    it all rows are compared. Raises UserError for a row that lacks a part of its key.
     """
-    source, target = name(*model.source), name(model.schema, model.name)
     if work.dry:
         return _foreseen(work, model)
     state = before or measure(work, model.schema, model.name)
+    keys = keys or _differing(work, model)
+    if not work.conn.execute(sql.SQL("select 1 from {} limit 1").format(keys)).fetchone():
+        return Change(0, 0, state)
     kept = keep(work, publication_id, model.schema, model.name, "rows", model.primary_key)
-    gone, came, key = kept.relation("gone"), kept.relation("came"), names(model.primary_key)
-    work.do("create table {gone} as (table {target} except table {source})", gone=gone, target=target, source=source)
-    work.do("create table {came} as select {key} from {target} with no data", came=came, key=key, target=target)
-    deleted, digest_gone = _delete(work, model, gone)
-    inserted, digest_came = _insert(work, model, sql.SQL("table {} except table {}").format(source, target), came)
-    if not deleted and not inserted:
+    old, new = (_rows(model, name(*table), keys) for table in ((model.schema, model.name), model.source))
+    except_ = sql.SQL("{} except {}")
+    gone, come = _exchange(work, kept, except_.format(old, new), except_.format(new, old))
+    if not gone.rows and not come.rows:
         forget(work, [kept.difference_id])
-    after = State(state.rows - deleted + inserted, state.digest - digest_gone + digest_came)
-    return Change(deleted, inserted, after)
+    after = State(state.rows - gone.rows + come.rows, state.digest - gone.digest + come.digest)
+    return Change(gone.rows, come.rows, after)
 
 
 def take_back(work: Work, done: Kept, publication_id: int) -> tuple[int, int]:
@@ -86,48 +89,100 @@ def take_back(work: Work, done: Kept, publication_id: int) -> tuple[int, int]:
 
     The caller sees to it that the table holds in the end what it should.
     """
-    model = PublishedModel(done.table, done.schema, done.primary_key)
     kept = keep(work, publication_id, done.schema, done.table, "rows", done.primary_key)
-    target, gone, came = name(done.schema, done.table), kept.relation("gone"), kept.relation("came")
+    model = PublishedModel(done.table, done.schema, done.primary_key)
+    put_in = _rows(model, name(done.schema, done.table), done.relation("came"))
+    gone, come = _exchange(work, kept, put_in, sql.SQL("table {}").format(done.relation("gone")))
+    return gone.rows, come.rows
+
+
+def _differing(work: Work, model: PublishedModel) -> sql.Identifier:
+    """Makes a table of the keys whose rows differ, for the rest of the transaction: reads both tables once.
+
+    Raises UserError for a row that lacks a part of its key.
+    """
+    source, target = name(*model.source), name(model.schema, model.name)
+    relation = f"differing_{model.schema}_{model.name}"
+    keys, columns, first = sql.Identifier("pg_temp", relation), _columns(work, target), model.primary_key[0]
     work.do(
-        "create table {gone} as select t.* from {target} t join {came} c on {match}",
-        gone=gone,
+        "create temporary table {made} on commit drop as select {key} from {source} s full join {target} t on {match}"
+        " where {of_source} is null or {of_target} is null or ({new}) is distinct from ({old})",
+        made=sql.Identifier(relation),
+        key=sql.SQL(", ").join(
+            sql.SQL("coalesce({}, {}) as {}").format(
+                sql.Identifier("s", column), sql.Identifier("t", column), sql.Identifier(column)
+            )
+            for column in model.primary_key
+        ),
+        source=source,
         target=target,
-        came=done.relation("came"),
-        match=same_key(done.primary_key, "t", "c"),
+        match=same_key(model.primary_key, "s", "t"),
+        of_source=sql.Identifier("s", first),
+        of_target=sql.Identifier("t", first),
+        new=names_of("s", columns),
+        old=names_of("t", columns),
+    )
+    work.do("analyze {keys}", keys=keys)
+    lacking = sql.SQL("select 1 from {} where num_nulls({}) > 0 limit 1").format(keys, names(model.primary_key))
+    if work.conn.execute(lacking).fetchone():
+        raise UserError(
+            f"rows of {'.'.join(model.source)} lack a part of their key ({', '.join(model.primary_key)})",
+            "fix the model; nothing was published",
+        )
+    return keys
+
+
+def _columns(work: Work, table: sql.Identifier) -> list[str]:
+    rows = work.rows(
+        "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+        " order by attnum",
+        [table.as_string()],
+    )
+    return [column for (column,) in rows]
+
+
+def _rows(model: PublishedModel, relation: sql.Identifier, keys: sql.Identifier) -> sql.Composed:
+    """The rows of a relation that have one of the keys."""
+    return sql.SQL("select r.* from {} r join {} k on {}").format(relation, keys, same_key(model.primary_key, "r", "k"))
+
+
+def _exchange(work: Work, kept: Kept, rows_to_go: sql.Composed, rows_to_come: sql.Composed) -> tuple[State, State]:
+    """Takes rows out of a table and puts others in, and keeps both as `kept`; returns what went and what came.
+
+    A row whose key stays is updated: it is no new row to the foreign keys from and to it, which are then checked only
+    where their own columns change.
+    """
+    target, gone, came = name(kept.schema, kept.table), kept.relation("gone"), kept.relation("came")
+    coming = sql.Identifier("pg_temp", "coming")
+    work.do("create table {gone} as {rows}", gone=gone, rows=rows_to_go)
+    work.do("create temporary table coming as {rows}", rows=rows_to_come)
+    work.do("create table {came} as select {key} from {coming}", came=came, key=names(kept.primary_key), coming=coming)
+    # A key that comes twice is found here: an update would take either row.
+    work.do("alter table {came} add primary key ({key})", came=came, key=names(kept.primary_key))
+    columns = _columns(work, target)
+    parts = {"target": target, "gone": gone, "came": came, "coming": coming}
+    work.do(
+        "delete from {target} t using {gone} g where {match} and not exists (select from {came} c where {stays})",
+        match=same_key(kept.primary_key, "t", "g"),
+        stays=same_key(kept.primary_key, "c", "g"),
+        **parts,
     )
     work.do(
-        "create table {came} as select {key} from {target} with no data",
-        came=came,
-        key=names(done.primary_key),
-        target=target,
+        "update {target} t set ({columns}) = row({values}) from {coming} c join {gone} g on {stays} where {match}",
+        columns=names(columns),
+        values=names_of("c", columns),
+        stays=same_key(kept.primary_key, "c", "g"),
+        match=same_key(kept.primary_key, "t", "c"),
+        **parts,
     )
-    deleted, _ = _delete(work, model, gone)
-    inserted, _ = _insert(work, model, sql.SQL("table {}").format(done.relation("gone")), came)
-    return deleted, inserted
-
-
-def _delete(work: Work, model: PublishedModel, gone: sql.Identifier) -> tuple[int, int]:
-    ((rows, digest),) = work.conn.execute(
-        sql.SQL(
-            "with out as (delete from {target} t using {gone} g where {match} returning hashtextextended(t::text, 0) h)"
-            " select count(*), coalesce(sum(h), 0) from out"
-        ).format(target=name(model.schema, model.name), gone=gone, match=same_key(model.primary_key, "t", "g"))
-    ).fetchall()
-    return int(rows), int(digest)
-
-
-def _insert(work: Work, model: PublishedModel, rows_to_come: sql.Composable, came: sql.Identifier) -> tuple[int, int]:
-    """Inserts, and notes the keys in `came`; returns rows and the sum of their hashes."""
-    key = names(model.primary_key)
-    ((rows, digest),) = work.conn.execute(
-        sql.SQL(
-            "with come as (insert into {target} as t {rows} returning {key}, hashtextextended(t::text, 0) as h$),"
-            " noted as (insert into {came} select {key} from come)"
-            " select count(*), coalesce(sum(h$), 0) from come"
-        ).format(target=name(model.schema, model.name), rows=rows_to_come, key=key, came=came)
-    ).fetchall()
-    return int(rows), int(digest)
+    work.do(
+        "insert into {target} select c.* from {coming} c where not exists (select from {gone} g where {stays})",
+        stays=same_key(kept.primary_key, "c", "g"),
+        **parts,
+    )
+    states = measure(work, SCHEMA, kept.part("gone")), measure(work, "pg_temp", "coming")
+    work.do("drop table {coming}", coming=coming)
+    return states
 
 
 def _foreseen(work: Work, model: PublishedModel) -> Change:

@@ -38,6 +38,11 @@ def names(columns: Iterable[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
+def names_of(relation: str, columns: Iterable[str]) -> sql.Composed:
+    """Columns of a relation in a statement."""
+    return sql.SQL(", ").join(sql.Identifier(relation, column) for column in columns)
+
+
 def same_key(columns: Iterable[str], left: str, right: str) -> sql.Composed:
     """The condition that two rows have one key."""
     part = sql.SQL("{}.{} = {}.{}")
