@@ -1,20 +1,50 @@
 {#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
     a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
-    `touched`, where there is one. -#}
-{% macro latest_states(delivered, key, touched=none) %}
+    `touched`, where there is one, and the slices of `feed`. -#}
+{% macro latest_states(delivered, key, touched=none, feed=none) %}
     select *
     from (
         select
-            delivered.*,
+            candidates.*,
             row_number() over (
-                partition by delivered.branch_id, delivered.{{ key }}
-                order by delivered.updated_at desc, delivered.business_date desc, delivered.line desc
+                partition by candidates.branch_id, candidates.{{ key }}
+                order by candidates.updated_at desc, candidates.business_date desc, candidates.line desc
             ) as recency
-        from {{ ref(delivered) }} as delivered
-        {{ of_touched_keys('delivered', key, touched) if touched }}
+        from {{ states_touched(delivered, key, touched, feed) if touched else ref(delivered) }} as candidates
     ) as ranked
     where recency = 1
 {% endmacro %}
+
+{#- The rows of `delivered` that may be the latest of a key in `touched`; all rows when everything is rebuilt. They are those
+    of the touched slices and the row in force, which is the latest of all others; only where that one lay in a touched
+    slice itself, any other may be the latest now. A row that is found twice is ranked twice, and does no harm. -#}
+{% macro states_touched(delivered, key, touched, feed) -%}
+    {%- if not execute or (var('built_as_of', none) and is_incremental()) -%}
+    (
+        select delivered.*
+        from {{ ref('int_slices_touched') }} as slices
+        inner join {{ ref(delivered) }} as delivered
+            on slices.branch_id = delivered.branch_id and slices.business_date = delivered.business_date
+        where slices.feed = '{{ feed }}'
+        union all
+        select delivered.*
+        from {{ ref(touched) }} as touched
+        inner join {{ ref(delivered) }} as delivered
+            on
+                touched.branch_id = delivered.branch_id
+                and touched.{{ key }} = delivered.{{ key }}
+                and touched.business_date_before = delivered.business_date
+        union all
+        select delivered.*
+        from {{ ref(touched) }} as touched
+        inner join {{ ref(delivered) }} as delivered
+            on touched.branch_id = delivered.branch_id and touched.{{ key }} = delivered.{{ key }}
+        where touched.is_displaced
+    )
+    {%- else -%}
+    {{ ref(delivered) }}
+    {%- endif -%}
+{%- endmacro %}
 
 {#- Restricts `rows` to the keys in the model `touched`, where a model is brought up to date and not rebuilt. -#}
 {% macro of_touched_keys(rows, key, touched) -%}
@@ -61,16 +91,22 @@ touched as (
 select
     touched.branch_id,
     touched.{{ key }},
-    in_force.participant_token as participant_before
+    in_force.participant_token as participant_before,
+    in_force.business_date as business_date_before,
+    slices.branch_id is not null as is_displaced
 from touched
 left join in_force
     on touched.branch_id = in_force.branch_id and touched.{{ key }} = in_force.{{ key }}
+left join slices
+    on in_force.branch_id = slices.branch_id and in_force.business_date = slices.business_date
 {%- else -%}
 touched as (
     select
         delivered.branch_id,
         delivered.{{ key }},
-        delivered.participant_token as participant_before
+        delivered.participant_token as participant_before,
+        delivered.business_date as business_date_before,
+        false as is_displaced
     from slices
     inner join delivered
         on slices.branch_id = delivered.branch_id and slices.business_date = delivered.business_date

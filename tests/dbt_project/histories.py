@@ -19,8 +19,10 @@ from tests.dbt_project.raw import JAKARTA, TABLES, Row, World, days
 BRANCHES = ["KC001", "KC002", "KC030"]
 CHANNELS = ["KANTOR", "PASAR", "RADIO"]
 OCCUPATIONS = ["NELAYAN", "DUKUN"]
+REGISTERED = "insert into ops.branch (branch_id, kind, timezone, tier) values (%s, 'file', 'Asia/Jakarta', 2)"
 KEYS = {"pendaftaran": "registration_no", "iuran": "payment_id", "kegiatan": "activity_code"}
 POLARS = {"date": pl.Date, "month": pl.Date, "timestamp": pl.Datetime("us", "UTC"), "int": pl.Int64, "idr": pl.Int64}
+CODES = (["NIK_DATE"], ["NEGATIVE"], ["NEGATIVE", "NIK_DATE"])
 RUN = "history"
 
 
@@ -39,10 +41,8 @@ class History:
         """The registry, and the run that everything is loaded by."""
         conn.execute("insert into ops.run (run_id, as_of, mode) values (%s, %s, 'plain')", [RUN, self.last])
         for branch in BRANCHES:
-            conn.execute(
-                "insert into ops.branch (branch_id, kind, timezone, tier) values (%s, 'file', 'Asia/Jakarta', 2)",
-                [branch],
-            )
+            conn.execute(REGISTERED, [branch])
+        conn.execute("update ops.feed set expected_from = null")
         conn.commit()
 
     def night(self, conn: psycopg.Connection, as_of: date) -> None:
@@ -78,6 +78,15 @@ class History:
             conn.execute(
                 "update ops.branch set active_from = %s where branch_id = %s",
                 [self.chance.choice([None, *days(self.first, self.last)]), self.chance.choice(BRANCHES)],
+            )
+        if self.chance.random() < 0.2:
+            branch = self.chance.choice(BRANCHES)
+            if not conn.execute("delete from ops.branch where branch_id = %s", [branch]).rowcount:
+                conn.execute(REGISTERED, [branch])
+        if self.chance.random() < 0.2:
+            conn.execute(
+                "update ops.feed set expected_from = %s where feed = %s",
+                [self.chance.choice([None, *days(self.first, self.last)]), self.chance.choice(sorted(KEYS))],
             )
         conn.commit()
 
@@ -121,9 +130,11 @@ class History:
         rows = list({row[key]: row for row in rows}.values()) if key else rows
         frame = _frame(load_contract(feed), rows)
         nik = len(rows) if feed in ("pendaftaran", "iuran") else None
-        counts = Counts(len(rows), 0, 0, nik, len(rows) if feed == "pendaftaran" else None)
+        found = [self.chance.choice(CODES) for _ in range(self.chance.choice([0, 0, 1, 3]))]
+        counts = Counts(len(rows), len(found), 0, nik, len(rows) if feed == "pendaftaran" else None)
         quarantined = pl.DataFrame(
-            schema={"_line": pl.Int64, **dict.fromkeys(("_errors", "_warnings", "_fields"), pl.List(pl.String))}
+            [{"_line": 500 + n, "_errors": codes, "_warnings": [], "_fields": []} for n, codes in enumerate(found)],
+            schema={"_line": pl.Int64, **dict.fromkeys(("_errors", "_warnings", "_fields"), pl.List(pl.String))},
         )
         record = self._record(feed, branch, on, revision)
         outcome = load(conn, load_contract(feed), record, SliceRows([frame], [quarantined], counts))
@@ -152,6 +163,11 @@ class History:
         frame = _frame(contract, [row]).with_columns(pl.lit(900 + next(self.numbers)).alias("_line"))
         copy_rows(conn, contract, self._record(feed, branch, on, found[0]), [frame], 1)
         conn.execute(
+            "update ops.quarantine set closed_at = now(), closed_as = 'accepted', closed_why = 'retried'"
+            " where (feed, branch_id, business_date, revision) = (%s, %s, %s, %s) and line = 500 and closed_at is null",
+            [feed, branch, on, found[0]],
+        )
+        conn.execute(
             "update ops.slice set build_id = null"
             " where feed = %s and branch_id = %s and business_date = %s and status = 'loaded'",
             [feed, branch, on],
@@ -173,6 +189,13 @@ def loaded_world(conn: psycopg.Connection) -> World:
     for row in _rows(conn, "select * from ops.branch order by branch_id"):
         world.branches.append(row["branch_id"])
         world.inactive[row["branch_id"]] = (row["active_from"], row["active_to"])
+    # What the registry has dropped and delivered once still counts, and nothing is expected of it.
+    for branch in sorted({row["branch_id"] for row in world.slices if row["feed"] in KEYS} - set(world.branches)):
+        world.branches.append(branch)
+        world.inactive[branch] = (date.max, None)
+    world.quarantine = _rows(conn, "select * from ops.quarantine")
+    for row in _rows(conn, "select feed, expected_from from ops.feed where expected_from is not null"):
+        world.owed_from[row["feed"]] = row["expected_from"]
     return world
 
 

@@ -29,13 +29,17 @@ def day(text: str | date) -> date:
 
 @dataclass
 class World:
-    """Rows by feed, slices and quarantined rows. A slice that a row needs and nobody described came on time, whole."""
+    """Rows by feed, slices and quarantined rows. A slice that a row needs and nobody described came on time, whole.
+
+    inactive: first and last active day of branches; owed_from: since when a feed is owed that was not always.
+    """
 
     branches: list[str]
     inactive: dict[str, tuple[date | None, date | None]] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=lambda: {feed: [] for feed in TABLES})
     slices: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
+    owed_from: dict[str, date] = field(default_factory=dict)
 
     def registration(self, branch: str, number: str, token: str, at: str | datetime, **rest: Any) -> None:
         """One delivered state of a registration; delivered on its day unless `on` says otherwise."""

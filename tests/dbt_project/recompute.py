@@ -261,7 +261,8 @@ class Recomputed:
         mart: Mart = {}
         for branch, feed, day in product(self.world.branches, FEEDS, self.days):
             seen = self.slices.get((branch, feed, day), [])
-            if not seen and not self._expected(branch, day):
+            owed = self.world.owed_from.get(feed, day) <= day
+            if not seen and not (owed and self._expected(branch, day)):
                 continue
             taken = [s for s in seen if s["status"] != "rejected"]
             loaded = next((s for s in seen if s["status"] == "loaded"), None)

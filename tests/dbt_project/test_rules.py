@@ -158,7 +158,9 @@ OF_NO_KPI_RULE = {
     "the_latest_state_of_a_registration_is_in_force",
     "a_void_is_no_payment",
     "stock_changes_by_status_and_branch",
+    "cells_change_by_what_the_touched_participants_count_for",
     "cells_follow_the_touched_participants",
+    "touched_days_go_on_from_the_day_before",
     "branches_stand_where_their_last_whole_day_is",
 }
 

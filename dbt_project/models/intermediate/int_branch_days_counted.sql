@@ -1,35 +1,67 @@
 -- Everything that the daily marts say of a branch and day as counts, with the two sides of each rate kept apart,
 -- so that the national figures come from the same numbers.
-with branch_days as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['branch_id', 'business_date'],
+    on_schema_change='fail',
+    indexes=[{'columns': ['branch_id', 'business_date'], 'unique': true}],
+    meta={'touched_by': 'int_branch_days_touched'},
+    pre_hook=loops_allowed()
+) }}
+with spread as (
     select * from {{ ref('int_branch_days_spread') }}
 ),
 
+branch_days as (
+    select spread.*
+    from spread
+    {{ of_touched_keys('spread', 'business_date', 'int_branch_days_touched') }}
+),
+
+first_days as (
+    select
+        branch_id,
+        min(business_date) as first_day
+    from branch_days
+    group by branch_id
+),
+
+-- The day before the first one to count, which stocks and the month to date go on from.
+days_before as (
+    {{ days_before('first_days') }}
+),
+
 events as (
-    select * from {{ ref('int_cells_counted') }}
-    where measure in ('registrations', 'repeat_registrations', 'acquisitions', 'reactivations', 'contributions_idr')
+    {{ cells_since('first_days', [
+        'registrations', 'repeat_registrations', 'acquisitions', 'reactivations', 'contributions_idr'
+    ]) }}
 ),
 
 acquisitions as (
-    select * from {{ ref('int_cells_counted') }}
-    where measure = 'acquisitions'
+    {{ cells_since('first_days', ['acquisitions']) }}
 ),
 
 stock_changes as (
-    select * from {{ ref('int_cells_counted') }}
-    where measure in ('aktif', 'menunggak', 'non_aktif', 'belum_aktif')
+    {{ cells_since('first_days', ['aktif', 'menunggak', 'non_aktif', 'belum_aktif']) }}
 ),
 
 first_registrations as (
-    select * from {{ ref('int_cells_counted') }}
-    where measure in ('first_registrations', 'first_registrations_activated')
+    {{ cells_since('first_days', ['first_registrations', 'first_registrations_activated']) }}
 ),
 
 activities as (
     select * from {{ ref('int_activities_deduplicated') }}
 ),
 
-slices as (
+judged as (
     select * from {{ ref('int_slices_judged') }}
+),
+
+slices as (
+    select judged.*
+    from judged
+    {{ of_touched_keys('judged', 'business_date', 'int_branch_days_touched') }}
 ),
 
 targets as (
@@ -88,14 +120,7 @@ due as (
 ),
 
 held as (
-    select
-        branch_id,
-        started_on as business_date,
-        count(*) as activities,
-        sum(contacts) as contacts,
-        sum(cost) as activity_cost_idr
-    from activities
-    group by branch_id, started_on
+    {{ activities_held('activities') }}
 ),
 
 delivered as (
@@ -117,14 +142,18 @@ select
     coalesce(counted.registrations, 0) as registrations,
     coalesce(counted.acquisitions, 0) as acquisitions,
     coalesce(counted.reactivations, 0) as reactivations,
-    coalesce(sum(stock_changed.aktif) over history, 0) as aktif,
-    coalesce(sum(stock_changed.menunggak) over history, 0) as menunggak,
-    coalesce(sum(stock_changed.non_aktif) over history, 0) as non_aktif,
-    coalesce(sum(stock_changed.belum_aktif) over history, 0) as belum_aktif,
+    coalesce(days_before.aktif, 0) + coalesce(sum(stock_changed.aktif) over history, 0) as aktif,
+    coalesce(days_before.menunggak, 0) + coalesce(sum(stock_changed.menunggak) over history, 0) as menunggak,
+    coalesce(days_before.non_aktif, 0) + coalesce(sum(stock_changed.non_aktif) over history, 0) as non_aktif,
+    coalesce(days_before.belum_aktif, 0) + coalesce(sum(stock_changed.belum_aktif) over history, 0) as belum_aktif,
     coalesce(counted.contributions_idr, 0) as contributions_idr,
     coalesce(due.registrations_30d_due, 0) as registrations_30d_due,
     coalesce(due.activated_30d, 0) as activated_30d,
-    coalesce(sum(acquired.acquisitions_of_month) over month_to_date, 0) as acquisitions_mtd,
+    case
+        when {{ month_start('days_before.business_date') }} = {{ month_start('branch_days.business_date') }}
+            then days_before.acquisitions_mtd
+        else 0
+    end + coalesce(sum(acquired.acquisitions_of_month) over month_to_date, 0) as acquisitions_mtd,
     targets.target_new,
     coalesce(held.activities, 0) as activities,
     coalesce(held.contacts, 0) as contacts,
@@ -133,6 +162,8 @@ select
     coalesce(delivered.quarantined, 0) as quarantined,
     coalesce(delivered.slices_late, 0) as slices_late
 from branch_days
+left join days_before
+    on branch_days.branch_id = days_before.branch_id
 left join counted
     on branch_days.branch_id = counted.branch_id and branch_days.business_date = counted.business_date
 left join acquired

@@ -13,7 +13,9 @@
     pre_hook=loops_allowed()
 ) }}
 with latest as (
-    {{ latest_states('stg_contributions', 'payment_id', touched='int_contribution_keys_touched') }}
+    {{ latest_states(
+        'stg_contributions', 'payment_id', touched='int_contribution_keys_touched', feed='iuran'
+    ) }}
 )
 
 select

@@ -13,7 +13,9 @@
     pre_hook=loops_allowed()
 ) }}
 with latest as (
-    {{ latest_states('stg_registrations', 'registration_no', touched='int_registration_keys_touched') }}
+    {{ latest_states(
+        'stg_registrations', 'registration_no', touched='int_registration_keys_touched', feed='pendaftaran'
+    ) }}
 )
 
 select

@@ -1,6 +1,21 @@
 -- The status of each expected slice, and of each that came unexpected (KPI rule 3).
-with branch_days as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['branch_id', 'business_date'],
+    on_schema_change='fail',
+    indexes=[{'columns': ['branch_id', 'business_date']}],
+    meta={'touched_by': 'int_deliveries_touched'},
+    pre_hook=loops_allowed()
+) }}
+with spread as (
     select * from {{ ref('int_branch_days_spread') }}
+),
+
+branch_days as (
+    select spread.*
+    from spread
+    {{ of_touched_keys('spread', 'business_date', 'int_deliveries_touched') }}
 ),
 
 feeds as (
@@ -8,8 +23,14 @@ feeds as (
     where sender = 'branch'
 ),
 
-slices as (
+delivered_slices as (
     select * from {{ ref('stg_slices') }}
+),
+
+slices as (
+    select delivered_slices.*
+    from delivered_slices
+    {{ of_touched_keys('delivered_slices', 'business_date', 'int_deliveries_touched') }}
 ),
 
 revisions as (

@@ -93,10 +93,14 @@ def build(
                 return []
             _note_seeds(conn, None)  # for some will be of another digest than the rest until all are built
         variables, project = days(as_of, first_business_date), state.project_digest(DBT_PROJECT)
-        before = state.standing(conn)
+        before, registry = state.standing(conn), state.registry_digest(conn)
         if layer == "models":
             if before is not None and not full_refresh and state.goes_on(before, as_of, first_business_date, project):
-                variables |= {"built_as_of": before.as_of.isoformat(), "build_id": build_id}
+                variables |= {
+                    "built_as_of": before.as_of.isoformat(),
+                    "build_id": build_id,
+                    "registry_changed": before.registry != registry,
+                }
             state.begin(conn)
         results = [_name_rows(conn, result) for result in invoke(conn, layer, variables)]
         _record(conn, build_id, layer, results)
@@ -104,7 +108,8 @@ def build(
         if layer == "seeds":
             _note_seeds(conn, digest)
         else:
-            state.complete(conn, as_of, first_business_date, project, build_id)
+            # Read before the models were built: what changes meanwhile is for the next build.
+            state.complete(conn, as_of, first_business_date, project, build_id, registry)
     return results
 
 

@@ -42,8 +42,8 @@ def standing(conn: psycopg.Connection) -> Built | None:
 def goes_on(built: Built | None, as_of: date, first_business_date: date, project: str) -> bool:
     """Whether a build up to `as_of`, by the dbt project of digest `project`, may leave alone what no slice touched.
 
-    Not after a step back, from another first day, or with other code or seeds. The registry does not matter: what
-    depends on it is small and rebuilt each time.
+    Not after a step back, from another first day, or with other code or seeds. With another registry it may: the build is
+    told by the variable registry_changed, and makes anew what counts by branch and day.
     """
     return (
         built is not None
@@ -68,15 +68,20 @@ def refresh_due(conn: psycopg.Connection) -> bool:
 
 
 def complete(
-    conn: psycopg.Connection, as_of: date, first_business_date: date, project: str, build_id: int | None
+    conn: psycopg.Connection,
+    as_of: date,
+    first_business_date: date,
+    project: str,
+    build_id: int | None,
+    registry: str | None = None,
 ) -> None:
-    """Notes what the marts stand at from now on."""
+    """Notes what the marts stand at from now on. `registry` None: they were built by the registry as it is now."""
     conn.execute(
         "insert into ops.built (complete, as_of, first_business_date, project, registry, build_id)"
         " values (true, %s, %s, %s, %s, %s) on conflict (single) do update set complete = true, as_of = excluded.as_of,"
         " first_business_date = excluded.first_business_date, project = excluded.project, registry = excluded.registry,"
         " build_id = excluded.build_id, built_at = excluded.built_at",
-        [as_of, first_business_date, project, registry_digest(conn), build_id],
+        [as_of, first_business_date, project, registry or registry_digest(conn), build_id],
     )
 
 

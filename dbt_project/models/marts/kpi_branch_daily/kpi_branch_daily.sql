@@ -1,5 +1,19 @@
-with branch_days as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['branch_id', 'business_date'],
+    on_schema_change='fail',
+    meta={'touched_by': 'int_branch_days_touched'},
+    pre_hook=loops_allowed()
+) }}
+with counted as (
     select * from {{ ref('int_branch_days_counted') }}
+),
+
+branch_days as (
+    select counted.*
+    from counted
+    {{ of_touched_keys('counted', 'business_date', 'int_branch_days_touched') }}
 )
 
 select

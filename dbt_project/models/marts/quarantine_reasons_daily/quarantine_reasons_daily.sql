@@ -1,7 +1,21 @@
 -- Each quarantined row of a slice in force counts once for each distinct error code that it has (KPI rule 18).
-with quarantine as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['branch_id', 'business_date'],
+    on_schema_change='fail',
+    meta={'touched_by': 'int_deliveries_touched'},
+    pre_hook=loops_allowed()
+) }}
+with stopped as (
     select * from {{ ref('stg_quarantine') }}
     where business_date >= {{ first_business_date() }}
+),
+
+quarantine as (
+    select stopped.*
+    from stopped
+    {{ of_touched_keys('stopped', 'business_date', 'int_deliveries_touched') }}
 ),
 
 slices as (

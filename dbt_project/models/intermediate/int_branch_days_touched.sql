@@ -1,0 +1,107 @@
+-- The days of branches that this build counts again: of each branch all from the first on of which anything is new, for
+-- stocks and months to date run on from day to day. Nothing when everything is rebuilt.
+with branch_days as (
+    select * from {{ ref('int_branch_days_spread') }}
+),
+
+deliveries as (
+    select * from {{ ref('int_deliveries_touched') }}
+),
+
+changes as (
+    select * from {{ ref('int_cells_changed') }}
+),
+
+activities as (
+    select * from {{ ref('int_activities_deduplicated') }}
+),
+
+targets as (
+    select * from {{ ref('int_targets_deduplicated') }}
+),
+
+standing as (
+    {% if var('built_as_of', none) -%}
+    select * from {{ before('int_branch_days_counted') }}
+    {%- else -%}
+    select
+        branch_id,
+        business_date,
+        0 as activities,
+        0 as contacts,
+        0 as activity_cost_idr,
+        0 as target_new
+    from deliveries
+    where 1 = 0
+    {%- endif %}
+),
+
+held as (
+    {{ activities_held('activities') }}
+),
+
+-- Activities and targets are few: what is counted of them is compared with what stands.
+changed as (
+    select
+        branch_id,
+        business_date
+    from deliveries
+    union all
+    select
+        branch_id,
+        {{ day_counted() }} as business_date
+    from changes
+    where
+        measure in (
+            'registrations',
+            'repeat_registrations',
+            'acquisitions',
+            'activation_days',
+            'activation_days_known',
+            'reactivations',
+            'contributions_idr',
+            'first_registrations',
+            'first_registrations_activated',
+            'aktif',
+            'menunggak',
+            'non_aktif',
+            'belum_aktif'
+        )
+    union all
+    select
+        standing.branch_id,
+        standing.business_date
+    from standing
+    left join held
+        on standing.branch_id = held.branch_id and standing.business_date = held.business_date
+    left join targets
+        on standing.branch_id = targets.branch_id and targets.month = {{ month_start('standing.business_date') }}
+    where
+        standing.activities <> coalesce(held.activities, 0)
+        or standing.contacts <> coalesce(held.contacts, 0)
+        or standing.activity_cost_idr <> coalesce(held.activity_cost_idr, 0)
+        or standing.target_new <> targets.target_new
+        or (standing.target_new is null and targets.target_new is not null)
+        or (standing.target_new is not null and targets.target_new is null)
+),
+
+first_days as (
+    select
+        branch_id,
+        min(business_date) as first_day
+    from changed
+    group by branch_id
+)
+
+select
+    branch_days.branch_id,
+    branch_days.business_date
+from branch_days
+inner join first_days
+    on branch_days.branch_id = first_days.branch_id and branch_days.business_date >= first_days.first_day
+union
+-- A branch that left both registry and deliveries has its days there alone.
+select
+    branch_id,
+    business_date
+from deliveries
