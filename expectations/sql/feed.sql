@@ -24,7 +24,7 @@ lying as materialized (
             and loaded.revision = touched.revision
 ),
 
-counted as (
+counted as materialized (
     select
         slice,
         count(*) as rows_lying,
@@ -71,7 +71,7 @@ counted as (
 ),
 
 {% if own is defined %}
-own as (
+own as materialized (
     {% include own %}
 ),
 
