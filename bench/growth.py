@@ -77,6 +77,8 @@ def measure(folder: Path, contributions: int, days: int) -> dict[str, Any]:
     (folder / "branches").mkdir()
     first = NIGHT - timedelta(days=days if contributions else 1)
     measured: dict[str, Any] = {"contributions": contributions}
+    # The branches that `write` writes for are there once a run was opened.
+    open_run(folder, first, first)
     if contributions:
         iuran = max(1, round(contributions / days / BRANCHES))
         measured["rows to raw"] = timed(
@@ -113,12 +115,8 @@ def measure(folder: Path, contributions: int, days: int) -> dict[str, Any]:
 def run(folder: Path, day: date, first: date) -> dict[str, float]:
     """Builds and publishes what was written; returns the seconds of each step."""
     from kkbc import nights
-    from kkbc.nights import RunRequest
 
-    run_id = f"until {day} at {time.time()}"
-    nights.open_run(
-        RunRequest(day, folder / "branches", first_business_date=first, gate="warn"), mode="plain", run_id=run_id
-    )
+    run_id = open_run(folder, day, first)
     build_id = nights.open_build(run_id)
     nights.build_layer(build_id, "seeds")
     return {
@@ -127,6 +125,18 @@ def run(folder: Path, day: date, first: date) -> dict[str, float]:
         "audit of marts": timed(nights.audit_marts, build_id),
         "publication": timed(nights.publish, build_id),
     }
+
+
+def open_run(folder: Path, day: date, first: date) -> str:
+    """Opens a run of nothing to pull; returns its id."""
+    from kkbc import nights
+    from kkbc.nights import RunRequest
+
+    run_id = f"until {day} at {time.time()}"
+    nights.open_run(
+        RunRequest(day, folder / "branches", first_business_date=first, gate="warn"), mode="plain", run_id=run_id
+    )
+    return run_id
 
 
 def write(first: date, last: date, rows: Mapping[str, int]) -> None:

@@ -16,10 +16,15 @@ lying as materialized (
         loaded.*,
         touched.sent_at
     from audit.loaded_{{ table }} as loaded
-    inner join touched using (slice)
+    inner join touched
+        -- The slice, in columns of which the planner knows how many values there are.
+        on
+            loaded._branch_id = touched.branch_id
+            and loaded._business_date = touched.business_date
+            and loaded.revision = touched.revision
 ),
 
-counted as (
+counted as materialized (
     select
         slice,
         count(*) as rows_lying,
@@ -66,7 +71,7 @@ counted as (
 ),
 
 {% if own is defined %}
-own as (
+own as materialized (
     {% include own %}
 ),
 
@@ -95,21 +100,26 @@ listed as (
     where feed = '{{ feed }}'
     {% if closed_lists %}
     union all
-    select
+    select distinct
         slice,
         field,
         audit.code(code) as code,
         cast(null as float8) as code_share
-    from lying
-    cross join
-        lateral (
-            values
-            {% for column in closed_lists %}
-            ('{{ column }}', {{ column }}){% if not loop.last %},{% endif %}
+    from (
+        select distinct
+            slice,
+            field,
+            code
+        from lying
+        cross join
+            lateral (
+                values
+                {% for column in closed_lists %}
+                ('{{ column }}', {{ column }}){% if not loop.last %},{% endif %}
 
-            {% endfor %}
-        ) as fields (field, code)
-    group by slice, field, audit.code(code)
+                {% endfor %}
+            ) as fields (field, code)
+    ) as occurring
     {% endif %}
 )
 

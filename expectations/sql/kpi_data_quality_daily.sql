@@ -46,28 +46,34 @@ whole as (
         'on_time' as status,
         (select count(*) from next.kpi_data_quality_daily) as rows,
         (
-            -- Expected of a branch that was active, or come unexpected.
-            select count(*)
-            from (
-                select feeds.feed, branch.branch_id, cast(day.day as date) as business_date
-                from ops.branch
-                cross join generate_series(since.first_business_date, since.as_of, interval '1 day') as day (day)
-                inner join ops.feed as feeds on feeds.sender = 'branch'
-                where
-                    day.day >= coalesce(feeds.expected_from, day.day)
-                    and day.day >= coalesce(branch.active_from, day.day)
-                    and day.day <= coalesce(branch.active_to, day.day)
-                union
-                select feed, branch_id, business_date
-                from ops.slice
-                where
-                    feed in (
-                        select feed from ops.feed
-                        where sender = 'branch'
-                    )
-                    and business_date between since.first_business_date and since.as_of
-                    and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
-            ) as wanted
+            -- Expected of a branch that was active ...
+            select
+                coalesce(sum(greatest(
+                    least(since.as_of, branch.active_to)
+                    - greatest(since.first_business_date, feeds.expected_from, branch.active_from) + 1,
+                    0
+                )), 0)
+            from ops.branch
+            cross join ops.feed as feeds
+            where feeds.sender = 'branch'
+        ) + (
+            -- ... or come unexpected.
+            select count(distinct (slice.feed, slice.branch_id, slice.business_date))
+            from ops.slice
+            inner join ops.feed as feeds on slice.feed = feeds.feed and feeds.sender = 'branch'
+            left join ops.branch on slice.branch_id = branch.branch_id
+            where
+                slice.business_date between since.first_business_date and since.as_of
+                and (
+                    branch.branch_id is null
+                    or slice.business_date < feeds.expected_from
+                    or slice.business_date < branch.active_from
+                    or slice.business_date > branch.active_to
+                )
+                and (
+                    slice.build_id <= (select audit.build_id())
+                    or slice.load_id <= (select load_id from audit.build)
+                )
         ) as wanted_rows,
         (select max(business_date) from next.kpi_data_quality_daily) as last_day,
         since.as_of

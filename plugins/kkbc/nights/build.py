@@ -22,7 +22,7 @@ from kkbc.marts.runner import NodeResult, build
 from kkbc.nights.request import Gate, RunRequest, read_request
 from kkbc.publishing import publish_marts
 from kkbc.publishing.sessions import end_overlong
-from kkbc.slices import claim, hold
+from kkbc.slices import analyze_changed, claim, hold
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.connection import Role
 from kkbc.warehouse.locks import Lock
@@ -125,6 +125,8 @@ def audit_slices(build_id: int) -> dict[str, Any]:
     """
     request = read_build(build_id)
     with _stopped_by_gate(build_id), _step(request.run_id, "audit_loaded_slices", "auditor"):
+        with connect("loader") as conn:
+            analyze_changed(conn)
         result = audit("loaded_slices", build_id)
         result.raise_if_failed(request.gate)
         with connect("loader", autocommit=True) as conn:

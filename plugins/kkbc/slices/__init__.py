@@ -10,7 +10,7 @@ from kkbc.slices.locks import branch_locked
 from kkbc.slices.mask_stored import mask_stored
 from kkbc.slices.note import AuditNote
 from kkbc.slices.quarantine import resolve, retry
-from kkbc.slices.record import SliceRecord, claim
+from kkbc.slices.record import SliceRecord, analyze_changed, claim
 from kkbc.slices.rereading import Reread, RereadReport, reread
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Reread",
     "RereadReport",
     "SliceRecord",
+    "analyze_changed",
     "branch_locked",
     "claim",
     "hold",
