@@ -2,8 +2,9 @@
 
 260,000 clean rows, 20,000 registrations and 240,000 contributions, once in a slice of each for every branch office
 (244) and once in 2 files, pulled by a few threads of one process into a new home. Beside it, in the same run: COPY of
-the same 244 files into bare text tables, and COPY of the rows that were loaded into the same typed, indexed, partitioned
-tables, emptied, both by one connection. Prints rows a second, and the CPU seconds of the process and of PostgreSQL.
+the same 244 files into bare text tables, and COPY of the rows that were loaded into the same typed, indexed and
+partitioned tables, emptied, both by one connection. Prints rows a second, and the CPU seconds of the process and of
+PostgreSQL.
 """
 
 import argparse
