@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-intake
+.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -107,6 +107,12 @@ lint-yaml: $(VENV)-lint/.ready
 
 bench-night: env ## time one default night through Airflow, with its parts
 	@python bench/night.py
+
+bench-load: env ## rows a second from bytes to committed rows, of many small slices and of few large files, beside COPY
+	@python bench/load.py
+
+bench-growth: env ## time an ordinary night and a late slice on histories of 0, 0.74 and 3 million contributions
+	@python bench/growth.py
 
 bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
 	@python bench/intake.py

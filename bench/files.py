@@ -55,6 +55,12 @@ def make(folder: Path, megabytes: int, file_format: str = "csv") -> Path:
     return root
 
 
+def clean_registrations(count: int) -> pl.DataFrame:
+    """So many registrations of which none is bad, repeats a key or breaks a line, as text."""
+    blocks = [_block(first, spoiled=False) for first in range(0, count, _BLOCK_ROWS)]
+    return pl.concat(blocks).head(count).fill_null("")
+
+
 def _write(path: Path, size: int, *, json_lines: bool) -> int:
     rows = 0
     with path.open("wb") as file:
@@ -69,8 +75,8 @@ def _write(path: Path, size: int, *, json_lines: bool) -> int:
     return rows
 
 
-def _block(first: int) -> pl.DataFrame:
-    """The rows from number `first` on."""
+def _block(first: int, *, spoiled: bool = True) -> pl.DataFrame:
+    """The rows from number `first` on; `spoiled`: some of them as the head of this file says."""
     dice = np.random.default_rng(first)
     n = _BLOCK_ROWS
     number = np.arange(first, first + n)
@@ -79,7 +85,7 @@ def _block(first: int) -> pl.DataFrame:
     districts = pl.read_csv(_SEEDS / "districts.csv", schema_overrides={"code": pl.String})["code"]
     occupations = pl.read_csv(_SEEDS / "occupations.csv")["code"]
     region = districts.gather(dice.integers(0, len(districts), n))
-    repeats = (dice.random(n) < 0.01) & (number > 0)
+    repeats = (dice.random(n) < 0.01 * spoiled) & (number > 0)
     key = np.where(repeats, (number * dice.random(n)).astype(np.int64), number)
     words = [f"Nama{i:03}" for i in range(500)]
     Random(first).shuffle(words)
@@ -107,8 +113,8 @@ def _block(first: int) -> pl.DataFrame:
             "kanal": some(["KANTOR", "KUNJUNGAN", "PASAR", "KOMUNITAS", "RADIO", "PERISAI", "JMO", "MITRA"]),
             "kode_program": some(["JKK_JKM", "JKK_JKM_JHT"]),
             "house": dice.integers(1, 200, n),
-            "break": dice.random(n) < 0.05,
-            "bad": np.where(dice.random(n) < 0.03, dice.integers(1, 6, n), 0),
+            "break": dice.random(n) < 0.05 * spoiled,
+            "bad": np.where(dice.random(n) < 0.03 * spoiled, dice.integers(1, 6, n), 0),
         }
     )
     clock = pl.format("{}:{}", _two(pl.col("minute") // 60), _two(pl.col("minute") % 60))

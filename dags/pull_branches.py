@@ -1,4 +1,4 @@
-"""Hourly through the night: whatever the branches owe is pulled, judged and loaded, one mapped task a branch."""
+"""Hourly through the night: whatever the branches owe is pulled, judged and loaded, a mapped task a group of them."""
 
 import os
 from datetime import timedelta
@@ -13,6 +13,7 @@ from airflow.sdk import (
     RetryRule,
     TriggerRule,
     dag,
+    get_current_context,
     task,
 )
 
@@ -51,18 +52,21 @@ contract, and loads the slices. A late branch is no special case: the next run f
 
 | Task | Does |
 | --- | --- |
-| `open_run` | settles `as_of`, notes the run, lists the branches |
-| `pull_branch` | one branch each: pull, land, read, judge, load |
+| `open_run` | settles `as_of`, notes the run, puts the branches into groups (`KKBC_PULL_GROUPS`, 8) |
+| `pull_group` | the branches of one group, a few at a time: pull, land, read, judge, load; its label names them |
 | `close_pull` | the roll-up: one alert over branches that failed and slices rejected; announces `kkbc.slices` |
 
 ### Triage
-* **A `pull_branch` task is red.** The night goes on without that branch, and the next run visits it again. The last
-  line of its log says what is wrong. `BranchRefused` (login, host key, connection) fails at once and needs a person;
-  `BranchUnavailable` and `BranchTimeout` were tried three times already. After fixing, clear the task, or wait for the
-  next hour. Every attempt is a row of `ops.attempt`; the alert stands in `close_pull`'s log and in `ops.run`.
+* **A `pull_group` task is red.** The branches that its label marks with ✗ failed; the others of the group are pulled.
+  The night goes on without those, and the next run visits them again. The last line of its log says what is wrong.
+  `BranchRefused` (login, host key, connection) is not tried again and needs a person; `BranchUnavailable` and
+  `BranchTimeout` were tried three times already, without visiting the others of the group again. After fixing, clear
+  the task, which visits its whole group, or wait for the next hour. Every attempt is a row of `ops.attempt`; the alert
+  stands in `close_pull`'s log and in `ops.run`.
 * **`close_pull` is green, yet a branch is missing.** It has delivered nothing: see `bi.kpi_data_quality_daily`, status
   `missing`, and call the branch.
-* **`open_run` is red, or every `pull_branch`.** Settings, registry, key, source root or warehouse: run `kkbc doctor`.
+* **`close_pull` is red.** No branch at all could be pulled.
+* **`open_run` is red, or every `pull_group`.** Settings, registry, key, source root or warehouse: run `kkbc doctor`.
 * **No `build_marts` run followed.** Nothing new came and `as_of` did not move, so there was nothing to build.
 
 A **backfill** (`airflow backfill create --dag-id pull_branches`) reads what was landed of its days again, by the
@@ -125,16 +129,22 @@ Runs may be repeated at will: a slice that is loaded already is not loaded twice
 )
 def pull_branches():
     @task
-    def open_run(params=None, dag_run=None) -> list[str]:
+    def open_run(params=None, dag_run=None) -> list[list[str]]:
         from kkbc.nights import tasks
 
         return tasks.open_pull(params, dag_run, SCHEDULE)
 
-    @task(pool="branch_pulls", map_index_template="{{ task.op_kwargs['branch_id'] }}", do_xcom_push=False)
-    def pull_branch(branch_id: str, run_id=None) -> None:
-        from kkbc import nights
+    # A visit ends by itself (KKBC_VISIT_SECONDS), and four in a row are the most that a group comes to.
+    @task(
+        pool="branch_pulls",
+        map_index_template="{{ label | default(task.op_kwargs['branch_ids'] | join(' ')) }}",
+        do_xcom_push=False,
+        execution_timeout=timedelta(minutes=45),
+    )
+    def pull_group(branch_ids: list[str], run_id=None, ti=None) -> None:
+        from kkbc.nights import tasks
 
-        print(nights.pull_branch(run_id, branch_id))
+        tasks.pull_group(run_id, branch_ids, ti, lambda label: get_current_context().update(label=label))
 
     @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[LOADED])
     def close_pull(run_id=None, outlet_events=None) -> dict:
@@ -142,7 +152,9 @@ def pull_branches():
 
         return tasks.close_pull(run_id, lambda extra: outlet_events[LOADED].add(SLICES, extra=extra))
 
-    pull_branch.expand(branch_id=open_run()) >> close_pull()
+    groups = open_run()
+    # A group that failed may have loaded slices all the same: that the run was opened is success enough to close it.
+    [groups, pull_group.expand(branch_ids=groups)] >> close_pull()
 
 
 pull_branches()

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from kkbc import nights
 from kkbc.core import tokens
 from kkbc.core.clock import JAKARTA
 from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import load_registry
 from kkbc.nights import tasks
 from kkbc.warehouse import connect
@@ -79,6 +81,11 @@ def dag_run(run_id: str, run_type: str = "manual", at: datetime | None = None) -
     return SimpleNamespace(run_id=run_id, run_type=run_type, logical_date=at, triggering_user_name="admin")
 
 
+def task_instance(try_number: int = 1, max_tries: int = 2) -> SimpleNamespace:
+    """A try of a mapped task that Airflow tries twice more; a cleared one has its tries anew."""
+    return SimpleNamespace(try_number=try_number, max_tries=max_tries, task=SimpleNamespace(retries=2))
+
+
 def query(statement: str) -> list[Any]:
     with connect() as conn:
         return conn.execute(statement.encode()).fetchall()
@@ -89,8 +96,9 @@ def test_one_branch_can_be_visited_alone(dags: dict[str, DAG], root: Path, asked
     open_run = call(dags, "pull_branches", "open_run")
     given = params(dags, "pull_branches", source_root=str(root), as_of=str(DAY))
     everyone = [branch.branch_id for branch in load_registry().branches]
-    visited = open_run(params=given | {"branches": asked}, dag_run=dag_run("r"))
-    assert visited == [name for name in everyone if name in (asked or everyone)]
+    groups = open_run(params=given | {"branches": asked}, dag_run=dag_run("r"))
+    assert sorted(chain(*groups)) == sorted(name for name in everyone if name in (asked or everyone))
+    assert len(groups) == min(get_settings().pull_groups, len(asked or everyone))
     with pytest.raises(UserError, match="'KC777' is not in the registry"):
         open_run(params=given | {"branches": ["KC777"]}, dag_run=dag_run("other"))
     # A branch that is none is a mistake, before anything is noted.
@@ -116,7 +124,7 @@ def test_folders_that_are_not_pulled_are_named_by_the_roll_up(dags: dict[str, DA
     (root / "KC999").mkdir()
     given = params(dags, "pull_branches", source_root=str(root), as_of=str(DAY), branches=["KC001"])
     call(dags, "pull_branches", "open_run")(params=given, dag_run=dag_run("r"))
-    call(dags, "pull_branches", "pull_branch")("KC001", run_id="r")
+    call(dags, "pull_branches", "pull_group")(["KC001"], run_id="r", ti=task_instance())
     (note,) = tasks.close_pull("r", lambda extra: None)["notes"]
     assert note.startswith("folder 'KC999' has no registry entry")
 
@@ -132,10 +140,10 @@ def test_a_run_of_a_backfill_stands_for_its_day_and_the_first_of_a_day_does_the_
     first, second = (datetime(2023, 12, 12, hour, 35, tzinfo=JAKARTA) for hour in (0, 1))
     with pytest.raises(AirflowSkipException, match="the first run of its day does the work for 2023-12-11"):
         open_run(params=given, dag_run=dag_run("skipped", "backfill", second))
-    assert open_run(params=given | {"gate": "warn"}, dag_run=dag_run("landing", "backfill", first)) == ["KC001"]
+    assert open_run(params=given | {"gate": "warn"}, dag_run=dag_run("landing", "backfill", first)) == [["KC001"]]
     assert open_run(params=given | {"branches": ["KC002"]}, dag_run=dag_run("none", "backfill", first)) == []
     asked = given | {"reread": "branches", "source_root": str(root), "branches": ["KC002"]}
-    assert open_run(params=asked, dag_run=dag_run("branches", "backfill", first)) == ["KC002"]
+    assert open_run(params=asked, dag_run=dag_run("branches", "backfill", first)) == [["KC002"]]
     assert query(
         "select run_id, as_of, gate, reread_since, reread_until, requested_by from ops.run"
         " where run_id in ('landing', 'branches', 'skipped') order by 1"
@@ -143,6 +151,35 @@ def test_a_run_of_a_backfill_stands_for_its_day_and_the_first_of_a_day_does_the_
         ("branches", latest, None, None, None, None),
         ("landing", latest, "warn", DAY, DAY, "airflow admin"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "is_retry"),
+    [(1, 2, False), (2, 2, True), (3, 2, True), (4, 5, False), (5, 5, True), (2, 3, False)],
+)
+def test_airflows_retry_of_a_group_is_told_from_a_task_that_a_person_cleared(
+    monkeypatch: pytest.MonkeyPatch, try_number: int, max_tries: int, is_retry: bool
+) -> None:
+    called: list[dict[str, Any]] = []
+    monkeypatch.setattr(tasks.groups, "pull_group", lambda *arguments, **named: called.append(named))
+    tasks.pull_group("r", ["KC001"], task_instance(try_number, max_tries), print)
+    assert called == [{"is_retry": is_retry, "show_label": print}]
+
+
+def test_a_night_without_any_branch_is_not_built_and_its_alert_is_on_record(dags: dict[str, DAG], root: Path) -> None:
+    given = params(dags, "pull_branches", source_root=str(root), as_of=str(DAY), branches=["KC001", "KC002"])
+    given["ways"] = {"*": "http:nowhere"}
+    (group, other) = call(dags, "pull_branches", "open_run")(params=given, dag_run=dag_run("r"))
+    with pytest.raises(UserError, match="1 of 1 branches not pulled"):
+        tasks.pull_group("r", group, task_instance(), lambda label: None)
+    announced: list[dict[str, Any]] = []
+    with pytest.raises(UserError, match="1 of 1 branches not pulled"):
+        tasks.pull_group("r", other, task_instance(), lambda label: None)
+    with pytest.raises(UserError, match="no branch could be pulled"):
+        tasks.close_pull("r", announced.append)
+    assert announced == []
+    ((alert,),) = query("select alert from ops.run")
+    assert alert.startswith("2 of 2 branches could not be pulled")
 
 
 def test_news_are_announced_and_a_night_without_any_ends_with_its_message(
@@ -161,7 +198,7 @@ def test_news_are_announced_and_a_night_without_any_ends_with_its_message(
     deliver(root, {"pendaftaran": [{}]}, branch_id="KC001", day=DAY)
     given = params(dags, "pull_branches", source_root=str(root), as_of=str(DAY), gate="warn", branches=["KC001"])
     call(dags, "pull_branches", "open_run")(params=given, dag_run=dag_run("r"))
-    call(dags, "pull_branches", "pull_branch")("KC001", run_id="r")
+    call(dags, "pull_branches", "pull_group")(["KC001"], run_id="r", ti=task_instance())
     assert close_pull(run_id="r", outlet_events=Events())["news"]
     # What was asked is not among it: the build reads that in ops.run.
     assert announced == [(SLICES, {"run_id": "r", "as_of": "2023-12-11"})]

@@ -1,25 +1,39 @@
 """How the two main DAGs hang together."""
 
+from datetime import timedelta
+
 import pytest
 from airflow.sdk import DAG, Asset, RetryAction, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 
 from kkbc.core.errors import GateFailed, UserError
+from kkbc.core.settings import Settings
 from kkbc.exchange.registry import load_registry
 from kkbc.marts.runner import LAYERS
+from kkbc.nights import groups
 from kkbc_play.stack import configuration
 
 
-def test_every_branch_is_a_task_of_its_own_in_the_pool_that_up_makes(dags: dict[str, DAG]) -> None:
-    pull = dags["pull_branches"].get_task("pull_branch")
+def test_every_group_of_branches_is_a_task_in_the_pool_that_up_makes(dags: dict[str, DAG]) -> None:
+    pull = dags["pull_branches"].get_task("pull_group")
     assert pull.is_mapped
     assert pull.pool == configuration.PULL_POOL
+    # However small the groups are.
     assert dags["pull_branches"].max_active_tasks >= len(load_registry().branches)
 
 
-def test_a_branch_that_fails_does_not_stop_the_night(dags: dict[str, DAG]) -> None:
+def test_branches_that_fail_in_every_group_do_not_stop_the_night(dags: dict[str, DAG]) -> None:
     close = dags["pull_branches"].get_task("close_pull")
     assert close.trigger_rule == TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+    # The success of open_run is the one: without it, or when it was skipped, nothing is closed.
+    assert close.upstream_task_ids == {"open_run", "pull_group"}
+
+
+def test_a_group_has_the_time_of_all_visits_that_it_makes_in_a_row(dags: dict[str, DAG]) -> None:
+    pull = dags["pull_branches"].get_task("pull_group")
+    visits = timedelta(seconds=Settings.model_fields["visit_seconds"].default) * groups.ROUNDS
+    assert visits + timedelta(minutes=5) < pull.execution_timeout
+    assert pull.retries == 2
 
 
 def test_the_build_waits_for_the_announcement_of_the_pulls(dags: dict[str, DAG]) -> None:
@@ -60,7 +74,7 @@ def test_what_a_person_must_fix_is_not_tried_again(dags: dict[str, DAG]) -> None
 
 
 def test_a_line_that_may_come_back_is_tried_again(dags: dict[str, DAG]) -> None:
-    pull = dags["pull_branches"].get_task("pull_branch")
+    pull = dags["pull_branches"].get_task("pull_group")
     for error in (TimeoutError("timed out"), ConnectionRefusedError("refused")):
         assert pull.retry_policy.evaluate(error, 1, 3).action == RetryAction.RETRY
 

@@ -5,6 +5,8 @@ import re
 import polars as pl
 import psycopg
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from kkbc.core import tokens
 from kkbc.core.errors import BranchUnavailable, UserError
@@ -101,6 +103,34 @@ def test_persons_typed_into_codes_are_marks(key: None, text: str) -> None:
     assert shown == mark(text, KEY)
     (number,) = marked("pendaftaran", "registration_no", text)
     assert re.fullmatch(r"\?[0-9a-f]{32}", number or "")
+
+
+@given(st.from_regex(masking._KEY_CHARACTERS, fullmatch=True))
+@example("KC044-20231211-000123")
+@example("Ani_Budi")
+@example("8123-45678-A")
+@example("A-081234567")
+def test_what_looks_like_a_key_is_no_person(text: str) -> None:
+    """The quick look, which spares nearly all columns the long one, never says more than that does."""
+    frame = pl.DataFrame({"c": [text]})
+    key, personal = frame.select(
+        masking.looks_like_key(pl.col("c")), masking.looks_personal(pl.col("c")).alias("p")
+    ).row(0)
+    assert not (key and personal)
+
+
+@given(st.text(alphabet="AZaz089_- .,@:/+\u0665é", max_size=30))
+def test_no_text_of_any_kind_is_a_key_and_a_person(text: str) -> None:
+    frame = pl.DataFrame({"c": [text]})
+    key, personal = frame.select(
+        masking.looks_like_key(pl.col("c")), masking.looks_personal(pl.col("c")).alias("p")
+    ).row(0)
+    assert not (key and personal)
+
+
+@pytest.mark.parametrize("text", PERSONS)
+def test_no_person_looks_like_a_key(text: str) -> None:
+    assert pl.DataFrame({"c": [text]}).select(masking.looks_like_key(pl.col("c"))).item() is False
 
 
 def test_sixteen_digits_without_a_date_are_no_nik(key: None) -> None:

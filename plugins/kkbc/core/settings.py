@@ -44,7 +44,10 @@ class Settings(BaseSettings):
     history_days: NonNegativeInt = 31
     """Days before the first business date that a branch is asked for whose way cannot list what is there."""
     visit_seconds: PositiveFloat = 480
-    """How long one visit to a branch may take, from connecting to the last byte; Airflow ends a task after 600."""
+    """How long one visit to a branch may take, from connecting to the last byte; Airflow ends a group's task after
+    2700, which four visits in a row must fit into."""
+    pull_groups: PositiveInt = 8
+    """Into how many groups Airflow's pull puts the branches, a task each; measured in docs/performance.md."""
     slice_bytes: PositiveInt = 4 << 30
     """How many bytes one slice may have; a longer one is rejected."""
     disk_reserve: NonNegativeInt = 1 << 30

@@ -47,6 +47,9 @@ _NUMBER_WITHIN = rf"(?:^|[^0-9])(?:{nik.DATED}|(?:0062|62|0)8[0-9]{{8,11}})(?:$|
 _FOREIGN_DIGIT = r"[\p{Nd}--[0-9]]"
 _BLANKS = r"[\s,;]+"
 _LETTERS = r"""(?:^| )[("'`]?\pL[\pL.'’`-]*[)"'`:!?]?(?: |$)"""
+# What is made up of such characters, with a letter and a digit and without a run of ten digits, is no person: it holds
+# no number of one, and no two words.
+_KEY_CHARACTERS = "^(?:[0-9]{0,9}[A-Za-z_-])+[0-9]{0,9}$"
 _CODE = "^[A-Z][A-Z0-9_-]{0,19}$"
 _CODE_DIGITS = 6
 
@@ -78,6 +81,11 @@ def looks_personal(value: pl.Expr) -> pl.Expr:
     )
 
 
+def looks_like_key(value: pl.Expr) -> pl.Expr:
+    """Whether a text is a key as systems write them: then `looks_personal` says no, which takes much longer to find."""
+    return value.str.contains(_KEY_CHARACTERS) & value.str.contains("[A-Za-z]") & value.str.contains("[0-9]")
+
+
 def looks_like_code(value: pl.Expr) -> pl.Expr:
     """Whether a text outside a closed list may be kept as sent."""
     return value.str.contains(_CODE) & (value.str.count_matches("[0-9]") <= _CODE_DIGITS)
@@ -102,8 +110,16 @@ def _suspect(column: Column) -> pl.Expr:
     known = closed_list(column)
     if known is None:
         return looks_personal(value)
-    # What breaks a list of severity error is quarantined: such a list has nothing outside it here.
-    return ~value.is_in(list(known)) & ~looks_like_code(value)
+    # What breaks a list of severity error is quarantined: such a list has nothing outside it here. An Enum carries its
+    # lookup, `is_in` would build one each time.
+    listed = value.cast(pl.Enum(sorted(known)), strict=False).is_not_null()
+    return value.is_not_null() & ~listed & ~looks_like_code(value)
+
+
+def _plain(column: Column) -> pl.Expr:
+    """True where a quick look is enough to know that `_suspect` is not."""
+    value = pl.col(column.name)
+    return looks_like_key(value) if closed_list(column) is None else looks_like_code(value)
 
 
 def marked_columns(contract: Contract) -> tuple[Column, ...]:
@@ -112,12 +128,16 @@ def marked_columns(contract: Contract) -> tuple[Column, ...]:
 
 
 @cache
-def _suspects(contract: Contract, branch_ids: frozenset[str]) -> dict[str, pl.Expr]:
-    """What `_suspect` says of the marked columns: districts alone are thousands, too many to list for each slice.
+def _suspects(contract: Contract, branch_ids: frozenset[str]) -> dict[str, tuple[pl.Expr, pl.Expr]]:
+    """What `_plain` and `_suspect` say of the marked columns: districts alone are thousands, too many to list for each
+    slice.
 
     `branch_ids` are the offices of the registry, one of the closed lists, so that another registry has other lists.
     """
-    return {column.name: _suspect(column).fill_null(False) for column in marked_columns(contract)}
+    return {
+        column.name: (_plain(column).fill_null(True).all().alias(column.name), _suspect(column).fill_null(False))
+        for column in marked_columns(contract)
+    }
 
 
 class Marker:
@@ -137,7 +157,11 @@ class Marker:
     def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows as raw may hold them: every text that may be a person is replaced by its mark."""
         columns = [column for name, column in self._columns.items() if name in rows.columns]
-        found = rows.select(self._suspects[column.name] for column in columns)
+        if not columns:
+            return rows
+        are_plain = rows.select(self._suspects[column.name][0] for column in columns).row(0)
+        columns = [column for column, is_plain in zip(columns, are_plain, strict=True) if not is_plain]
+        found = rows.select(self._suspects[column.name][1] for column in columns)
         return rows.with_columns(
             self._marked(rows[column.name], found[column.name], column)
             for column in columns

@@ -13,7 +13,7 @@ from typing import Any
 from kkbc import publishing
 from kkbc.core import clock
 from kkbc.core.errors import UserError
-from kkbc.nights import backfill, build, run
+from kkbc.nights import backfill, build, groups, run
 from kkbc.nights.notify import notify_operators
 from kkbc.nights.request import RunRequest
 from kkbc.slices import AuditNote, quarantine
@@ -23,37 +23,37 @@ from kkbc.watching import notifying
 
 Params = Mapping[str, Any]
 Announce = Callable[[dict[str, Any]], None]
+ShowLabel = Callable[[str], None]
 
 log = logging.getLogger("kkbc.pull_branches")
 
 
-def open_pull(params: Params, dag_run: Any, schedule: str | None) -> list[str]:
-    """Opens the run that a run of pull_branches asks for; returns the branches to take in.
+def open_pull(params: Params, dag_run: Any, schedule: str | None) -> list[list[str]]:
+    """Opens the run that a run of pull_branches asks for; returns the branches to take in, group by group.
 
     A backfill's run stands for its day, every other one for the moment. Of a backfill's runs for one day the first
     moment of `schedule` does the work; raises AirflowSkipException for the others.
     """
     request = RunRequest.from_params(params)
-    run_id = dag_run.run_id
-    if dag_run.run_type != "backfill":
-        return run.open_run(request, mode="airflow", run_id=run_id).branch_ids
-    day = request.as_of or clock.latest_due(dag_run.logical_date)
-    if not backfill.is_first_of_its_day(schedule, dag_run.logical_date):
-        from airflow.sdk.exceptions import AirflowSkipException
+    return groups.make_groups(dag_run.run_id, _open(request, params["reread"], dag_run, schedule))
 
-        raise AirflowSkipException(f"the first run of its day does the work for {day}")
-    if params["reread"] == "landing":
-        request = replace(request, reread=(day, day), requested_by=_who(dag_run))
-        return backfill.open_backfill(request, mode="airflow", run_id=run_id)
-    request = replace(request, as_of=backfill.latest_as_of(day))
-    return run.open_run(request, mode="airflow", run_id=run_id).branch_ids
+
+def pull_group(run_id: str, branch_ids: list[str], ti: Any, show_label: ShowLabel) -> None:
+    """Takes in the branches of one group; Airflow's own retries take in only what failed, a cleared task all of it."""
+    first_try = ti.max_tries - ti.task.retries + 1
+    groups.pull_group(run_id, branch_ids, is_retry=ti.try_number > first_try, show_label=show_label)
 
 
 def close_pull(run_id: str, announce: Announce) -> dict[str, Any]:
-    """Sums the pulls of a run up, and announces what is to be built; without that the night ends here, and says so."""
+    """Sums the pulls of a run up, and announces what is to be built; without that the night ends here, and says so.
+
+    Raises UserError when branches were visited and none could be pulled: there is no night to build.
+    """
     report = run.close_pull(run_id)
     if report["alert"]:
         log.warning(report["alert"])
+    if report["branches"] and len(report["failed"]) == report["branches"]:
+        raise UserError("no branch could be pulled", "the alert above says why; `kkbc doctor` finds what they share")
     if report["news"]:
         announce(_announcement(report))
     else:
@@ -120,6 +120,23 @@ def check_deadline() -> dict[str, Any]:
         return notifying.check_deadline()
     except UserError as error:
         raise ConnectionError(str(error)) from error
+
+
+def _open(request: RunRequest, reread: str, dag_run: Any, schedule: str | None) -> list[str]:
+    """Opens the run; returns the branches to take in."""
+    run_id = dag_run.run_id
+    if dag_run.run_type != "backfill":
+        return run.open_run(request, mode="airflow", run_id=run_id).branch_ids
+    day = request.as_of or clock.latest_due(dag_run.logical_date)
+    if not backfill.is_first_of_its_day(schedule, dag_run.logical_date):
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        raise AirflowSkipException(f"the first run of its day does the work for {day}")
+    if reread == "landing":
+        request = replace(request, reread=(day, day), requested_by=_who(dag_run))
+        return backfill.open_backfill(request, mode="airflow", run_id=run_id)
+    request = replace(request, as_of=backfill.latest_as_of(day))
+    return run.open_run(request, mode="airflow", run_id=run_id).branch_ids
 
 
 def _announcement(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from filelock import FileLock, Timeout
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.home import make_home
 from kkbc.core.settings import get_settings
+from kkbc.exchange.registry import load_registry
 from kkbc.nights import RunRequest
+from kkbc.warehouse import connect
 from kkbc_play.simulator import World
 from kkbc_play.simulator.world import ways_of_new
 from kkbc_play.stack import branches
@@ -39,7 +41,8 @@ def run_in_airflow(request: RunRequest, progress: Progress = lambda *_: None) ->
     api, progress = Api(up()), _changes_only(progress)
     wanted = {"logical_date": None, "conf": request.as_params()}
     run_id: str = api.post("dags/pull_branches/dagRuns", wanted)["dag_run_id"]
-    _await(api, "pull_branches", run_id, lambda: _show_pull(api, run_id, progress))
+    total = len(request.branch_ids or load_registry().branches)
+    _await(api, "pull_branches", run_id, lambda: _show_pull(run_id, total, progress))
     outcome: dict[str, Any] = _result(api, "pull_branches", run_id, "close_pull")
     outcome["publication_id"] = None
     if outcome["news"]:
@@ -111,11 +114,17 @@ def _changes_only(progress: Progress) -> Progress:
     return show
 
 
-def _show_pull(api: Api, run_id: str, progress: Progress) -> None:
-    branches = f"dags/pull_branches/dagRuns/{run_id}/taskInstances/pull_branch/listMapped"
-    total = (api.get(branches, limit=1) or {"total_entries": 0})["total_entries"]
-    if total > 1:
-        progress("pull", api.get(branches, limit=1, state=ENDED)["total_entries"], total)
+def _show_pull(run_id: str, total: int, progress: Progress) -> None:
+    with connect("auditor") as conn:
+        row = conn.execute(
+            "select count(distinct branch_id) filter (where outcome <> 'running'), count(*) from ops.attempt"
+            " where run_id = %s",
+            [run_id],
+        ).fetchone()
+    assert row is not None
+    done, begun = row
+    if begun:
+        progress("pull", done, total)
 
 
 def _show_build(api: Api, run_id: str, progress: Progress) -> None:

@@ -165,7 +165,7 @@ def test_a_person_looks_at_the_board_and_pulls_a_branch_again(airflow: Airflow, 
         log = board.locator("#KC030 a.log")
         expect(log).to_contain_text("Nihil")
         log.click()
-        page.wait_for_url(re.compile(r"/dags/pull_branches/runs/[^/]+/tasks/pull_branch/mapped/0"))
+        page.wait_for_url(re.compile(r"/dags/pull_branches/runs/[^/]+/tasks/pull_group/mapped/0"))
         expect(page.get_by_text("KC030").first).to_be_visible()
 
         assert seen.complaints == []

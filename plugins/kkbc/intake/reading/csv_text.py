@@ -66,18 +66,13 @@ def _batches(rows: "_Rows", header: Header, contract: Contract, batch_rows: int)
     A line without a quote is a row whose cells the delimiters part, whatever stands around it. Those lines, nearly all
     of a file, are cut up together; the others take the long way through the csv reader.
     """
-    batch = _batch(rows, header, contract, batch_rows)
-    yield batch
-    while batch.height:
-        batch = _batch(rows, header, contract, batch_rows)
-        if batch.height:
-            yield batch
-
-
-def _batch(rows: "_Rows", header: Header, contract: Contract, batch_rows: int) -> pl.DataFrame:
     numbers, lines, quoted = rows.take(batch_rows, header)
-    batch = _cut_up(numbers, lines, rows.delimiter, header, contract)
-    return pl.concat([batch, frame(quoted, contract)]).sort("_line") if quoted else batch
+    while True:
+        batch = _cut_up(numbers, lines, rows.delimiter, header, contract)
+        yield pl.concat([batch, frame(quoted, contract)]).sort("_line") if quoted else batch
+        numbers, lines, quoted = rows.take(batch_rows, header)
+        if not (numbers or quoted):
+            return
 
 
 def _cut_up(numbers: list[int], lines: list[str], delimiter: str, header: Header, contract: Contract) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
@@ -95,18 +95,19 @@ def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
     judged over a whole slice, by `duplicate_lines`.
     Raises UserError when the contract names a check that does not exist.
     """
-    plan = _plan(contract, context.zone.key, context.branch_ids)
-    rows = tidy(batch.filter("_shape_ok"), contract.columns).lazy().with_columns(_scope(context))
+    cells = tidy(batch.filter("_shape_ok"), contract.columns)
+    plan = _plan(contract, context.zone.key, context.branch_ids, parse.plain_columns(cells, contract.columns))
+    rows = cells.lazy().with_columns(_scope(context))
     for stage in plan.stages:
         rows = rows.with_columns(stage)
     frame = rows.collect(optimizations=_SHARED)
-    accepted = frame.filter(~frame[_REFUSED]).select(plan.accepted)
-    quarantined = pl.concat(
-        [
-            frame.filter(frame[_REFUSED]).select(plan.quarantined),
-            batch.filter(~pl.col("_shape_ok")).select(_MISSHAPEN),
-        ]
-    ).sort("_line")
+    refused = frame[_REFUSED]
+    accepted = (frame.filter(~refused) if refused.any() else frame).select(plan.accepted)
+    # Of many files no row is refused, and an empty frame of verdicts is dear to make.
+    quarantined = batch.filter(~pl.col("_shape_ok")).select(_MISSHAPEN)
+    if refused.any():
+        quarantined = pl.concat([frame.filter(refused).select(plan.quarantined), quarantined])
+    quarantined = quarantined.sort("_line")
     assert accepted.height + quarantined.height == batch.height, "a row was lost or judged twice"
     nik_valid = frame.height - int(frame[_NIK_REFUSED].sum()) if contract.has_nik else None
     return Judged(accepted, quarantined, nik_valid)
@@ -114,7 +115,7 @@ def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
 
 def check_contract(contract: Contract, branch_ids: frozenset[str]) -> None:
     """Raises UserError when `contract` names a check, a parameter or a reference that does not exist."""
-    _plan(contract, JAKARTA.key, branch_ids)
+    _plan(contract, JAKARTA.key, branch_ids, frozenset())
 
 
 def key_columns(contract: Contract) -> list[str]:
@@ -146,9 +147,9 @@ def _scope(context: Context) -> list[pl.Expr]:
     ]
 
 
-@cache
-def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
-    """Built once a contract, zone and registry: that takes longer than judging a small slice."""
+@lru_cache(maxsize=128)
+def _plan(contract: Contract, zone: str, branch_ids: frozenset[str], plain: frozenset[str]) -> _Plan:
+    """Built once a contract, zone, registry and set of plain columns: that takes longer than judging a small slice."""
     judged = [
         (check, verdict(check, contract, name, branch_ids))
         for name, checks in [*((column.name, column.checks) for column in contract.columns), (None, contract.checks)]
@@ -159,7 +160,7 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str]) -> _Plan:
     findings = {f"_flag{i}": finding for i, finding in enumerate([*_reading_findings(contract), *_graver_only(found)])}
     flags = [finding.broken.fill_null(False).alias(flag) for flag, finding in findings.items()]
     stored = [result.stored.alias(result.column) for _, result in judged if result.stored is not None]
-    reading = zip_longest(*(parse.steps(column, zone) for column in contract.columns))
+    reading = zip_longest(*(parse.steps(column, zone, plain=column.name in plain) for column in contract.columns))
 
     errors, warnings = (
         {flag: finding for flag, finding in findings.items() if finding.severity == severity}

@@ -38,7 +38,9 @@ from kkbc.watching.board import night
 from kkbc.watching.status import Health, health
 
 PREFIX = "/kkbc"
-DAG_ID, TASK_ID = "pull_branches", "pull_branch"
+DAG_ID = "pull_branches"
+# The tasks whose labels name the branches that they visit; earlier versions had one for each branch.
+TASK_IDS = ("pull_group", "pull_branch")
 
 FOLDER = FilePath(__file__).parent
 POLICY = (
@@ -155,22 +157,22 @@ def show_branch(request: Request, user: GetUserDep, branch_id: BranchId, day: Da
 
 @_behind_login.get("/visits/{attempt_id}/log", name="log")
 def show_log(request: Request, attempt_id: AttemptId, session: SessionDep) -> RedirectResponse:
-    """On to Airflow's page of the task that made a visit."""
+    """On to Airflow's page of the task that made a visit, whose label names the branch."""
     visit = night.visit(attempt_id)
     if visit is None:
         raise HTTPException(404, f"Kunjungan {attempt_id} tidak dibuat oleh Airflow")
     run_id, branch_id = visit
-    task = session.scalar(
-        select(TaskInstance.map_index).where(
+    task = session.execute(
+        select(TaskInstance.task_id, TaskInstance.map_index).where(
             TaskInstance.dag_id == DAG_ID,
-            TaskInstance.task_id == TASK_ID,
+            TaskInstance.task_id.in_(TASK_IDS),
             TaskInstance.run_id == run_id,
-            TaskInstance.rendered_map_index == branch_id,
+            TaskInstance.rendered_map_index.contains(branch_id),
         )
-    )
+    ).first()
     if task is None:
         raise HTTPException(404, f"Airflow tidak lagi menyimpan kunjungan {attempt_id}")
-    return RedirectResponse(f"{_run_url(request, run_id)}/tasks/{TASK_ID}/mapped/{task}", 303)
+    return RedirectResponse(f"{_run_url(request, run_id)}/tasks/{task.task_id}/mapped/{task.map_index}", 303)
 
 
 @_behind_login.post(

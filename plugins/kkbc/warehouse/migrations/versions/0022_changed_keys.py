@@ -1,7 +1,7 @@
 """Which rows of the hidden tables changed since they were published is noted, so that nobody has to look for them.
 
 Revision ID: 0022
-Revises: 0020
+Revises: 0021
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
