@@ -75,16 +75,19 @@ whole as (
             (select count(*) from ops.branch)
             -- ... or delivered once.
             + (
-                select count(distinct branch_id)
+                select count(distinct slice.branch_id)
                 from ops.slice
                 where
-                    branch_id not in (select branch_id from ops.branch)
-                    and feed in (
+                    slice.branch_id not in (select branch_id from ops.branch)
+                    and slice.feed in (
                         select feed from ops.feed
                         where sender = 'branch'
                     )
-                    and business_date <= since.as_of
-                    and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
+                    and slice.business_date <= since.as_of
+                    and (
+                        slice.build_id <= (select audit.build_id())
+                        or slice.load_id <= (select load_id from audit.build)
+                    )
             )
         ) as wanted_rows,
         (select min(business_date) from next.kpi_branch_daily) as first_day,

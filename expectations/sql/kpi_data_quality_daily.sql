@@ -63,17 +63,23 @@ whole as (
             from expected
         ) + (
             -- ... or come unexpected.
-            select count(distinct (slice.feed, slice.branch_id, slice.business_date))
-            from ops.slice
-            inner join ops.feed as feeds on slice.feed = feeds.feed and feeds.sender = 'branch'
-            left join expected on slice.feed = expected.feed and slice.branch_id = expected.branch_id
-            where
-                slice.business_date between since.first_business_date and since.as_of
-                and (slice.business_date between expected.first_day and expected.last_day) is not true
-                and (
-                    slice.build_id <= (select audit.build_id())
-                    or slice.load_id <= (select load_id from audit.build)
-                )
+            select count(*)
+            from (
+                select distinct
+                    slice.feed,
+                    slice.branch_id,
+                    slice.business_date
+                from ops.slice
+                inner join ops.feed as feeds on slice.feed = feeds.feed and feeds.sender = 'branch'
+                left join expected on slice.feed = expected.feed and slice.branch_id = expected.branch_id
+                where
+                    slice.business_date between since.first_business_date and since.as_of
+                    and (slice.business_date between expected.first_day and expected.last_day) is not true
+                    and (
+                        slice.build_id <= (select audit.build_id())
+                        or slice.load_id <= (select load_id from audit.build)
+                    )
+            ) as unexpected
         ) as wanted_rows,
         (select max(business_date) from next.kpi_data_quality_daily) as last_day,
         since.as_of
