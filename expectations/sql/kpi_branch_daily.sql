@@ -71,21 +71,24 @@ whole as (
         'kpi_branch_daily' as slice,
         (select count(*) from next.kpi_branch_daily) as rows,
         (as_of - first_business_date + 1) * (
-            -- Of the registry, or delivered once.
-            select count(*)
-            from (
-                select branch_id from ops.branch
-                union
-                select branch_id
+            -- Of the registry ...
+            (select count(*) from ops.branch)
+            -- ... or delivered once.
+            + (
+                select count(distinct slice.branch_id)
                 from ops.slice
                 where
-                    feed in (
+                    slice.branch_id not in (select branch_id from ops.branch)
+                    and slice.feed in (
                         select feed from ops.feed
                         where sender = 'branch'
                     )
-                    and business_date <= since.as_of
-                    and (build_id <= (select audit.build_id()) or load_id <= (select load_id from audit.build))
-            ) as known
+                    and slice.business_date <= since.as_of
+                    and (
+                        slice.build_id <= (select audit.build_id())
+                        or slice.load_id <= (select load_id from audit.build)
+                    )
+            )
         ) as wanted_rows,
         (select min(business_date) from next.kpi_branch_daily) as first_day,
         (select max(business_date) from next.kpi_branch_daily) as last_day,

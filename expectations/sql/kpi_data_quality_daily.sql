@@ -40,40 +40,46 @@ judged as (
     full join loaded using (feed, branch_id, business_date)
 ),
 
+-- The days that slices of a feed are expected of a branch, on both of which it has one.
+expected as materialized (
+    select
+        feeds.feed,
+        branch.branch_id,
+        greatest(since.first_business_date, feeds.expected_from, branch.active_from) as first_day,
+        least(since.as_of, branch.active_to) as last_day
+    from ops.branch
+    inner join ops.feed as feeds on feeds.sender = 'branch'
+    cross join since
+),
+
 whole as (
     select
         'kpi_data_quality_daily' as slice,
         'on_time' as status,
         (select count(*) from next.kpi_data_quality_daily) as rows,
         (
-            -- Expected of a branch that was active ...
-            select
-                coalesce(sum(greatest(
-                    least(since.as_of, branch.active_to)
-                    - greatest(since.first_business_date, feeds.expected_from, branch.active_from) + 1,
-                    0
-                )), 0)
-            from ops.branch
-            cross join ops.feed as feeds
-            where feeds.sender = 'branch'
+            -- Expected of a branch that was active, ...
+            select coalesce(sum(greatest(last_day - first_day + 1, 0)), 0)
+            from expected
         ) + (
             -- ... or come unexpected.
-            select count(distinct (slice.feed, slice.branch_id, slice.business_date))
-            from ops.slice
-            inner join ops.feed as feeds on slice.feed = feeds.feed and feeds.sender = 'branch'
-            left join ops.branch on slice.branch_id = branch.branch_id
-            where
-                slice.business_date between since.first_business_date and since.as_of
-                and (
-                    branch.branch_id is null
-                    or slice.business_date < feeds.expected_from
-                    or slice.business_date < branch.active_from
-                    or slice.business_date > branch.active_to
-                )
-                and (
-                    slice.build_id <= (select audit.build_id())
-                    or slice.load_id <= (select load_id from audit.build)
-                )
+            select count(*)
+            from (
+                select distinct
+                    slice.feed,
+                    slice.branch_id,
+                    slice.business_date
+                from ops.slice
+                inner join ops.feed as feeds on slice.feed = feeds.feed and feeds.sender = 'branch'
+                left join expected on slice.feed = expected.feed and slice.branch_id = expected.branch_id
+                where
+                    slice.business_date between since.first_business_date and since.as_of
+                    and (slice.business_date between expected.first_day and expected.last_day) is not true
+                    and (
+                        slice.build_id <= (select audit.build_id())
+                        or slice.load_id <= (select load_id from audit.build)
+                    )
+            ) as unexpected
         ) as wanted_rows,
         (select max(business_date) from next.kpi_data_quality_daily) as last_day,
         since.as_of

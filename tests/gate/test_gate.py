@@ -177,6 +177,24 @@ def test_a_quiet_build_passes_and_old_results_go(night: psycopg.Connection, home
     assert sorted(int(path.name) for path in (home / "gx").iterdir()) == [*range(51 - BUILDS_KEPT, 51)]
 
 
+def test_what_comes_unexpected_has_its_row_too(night: psycopg.Connection, home: Path) -> None:
+    """Of a branch that the registry lacks, or of days before it was active: what was delivered, and no more."""
+    night.execute("update ops.branch set active_from = '2023-12-11' where branch_id = 'KC044'")
+    night.execute("delete from ops.branch where branch_id = 'KC001'")
+    unwanted = "(branch_id, feed, business_date) = ('KC044', 'kegiatan', '2023-12-10')"
+
+    assert counted_rows() == [
+        "kpi_data_quality_daily rows, wanted_rows on kpi_data_quality_daily:"
+        " observed rows 12, wanted_rows 11, wanted rows = wanted_rows"
+    ]
+    night.execute(f"delete from next.kpi_data_quality_daily where {unwanted}".encode())
+    assert counted_rows() == []
+
+
+def counted_rows() -> list[str]:
+    return [line for line in lines(audit("built_marts", 1)) if "wanted_rows" in line]
+
+
 def test_every_expectation_on_slices_can_fail(night: psycopg.Connection, home: Path) -> None:
     broken(night, BROKEN_SLICES)
 

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from kkbc.core import tokens
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.masking import mark
-from kkbc.slices import mask_stored
+from kkbc.slices import analyze_changed, mask_stored
 from kkbc.warehouse import connect, migrate, schema
 
 LINEAGE = {"_business_date", "_branch_id", "_revision", "_file", "_line", "_load_id", "_warnings"}
@@ -211,6 +211,20 @@ def test_the_gate_that_holds_can_be_taken_back(warehouse: str) -> None:
             assert conn.execute("select status from ops.slice").fetchall() == [(status,)]
             assert conn.execute("select usual_rows from audit.slices").fetchall() == []
     engine.dispose()
+
+
+def test_tables_that_loads_changed_are_analyzed(warehouse: str) -> None:
+    with connect() as conn:
+        conn.execute("alter table ops.slice set (autovacuum_enabled = off)")
+        conn.execute(
+            "insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256)"
+            " select 'iuran', 'KC001', '2023-12-11', n, 'superseded', 'x' from generate_series(1, 60) as n"
+        )
+        conn.execute("select pg_stat_force_next_flush()")
+    with connect("loader", autocommit=True) as conn:
+        assert analyze_changed(conn) >= 1
+        assert conn.execute("select reltuples from pg_class where oid = 'ops.slice'::regclass").fetchone() == (60,)
+        assert analyze_changed(conn) == 0
 
 
 DISPLACED = """

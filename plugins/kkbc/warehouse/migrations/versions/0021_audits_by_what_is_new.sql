@@ -88,6 +88,22 @@ select distinct branch_id
 from ops.slice
 where build_id is null or build_id > audit.build_id();
 
+-- The month of the earliest of the build's slices is the earliest of their months, which no index offers: asked for the
+-- earliest day, the planner walks through all slices in the order of their days until it meets one of the build.
+create or replace view audit.since as
+select
+    greatest(
+        build.first_business_date,
+        least(
+            date_trunc('month', build.as_of - interval '1 month'),
+            (
+                select min(date_trunc('month', slice.business_date::timestamp)) from ops.slice
+                where slice.build_id = audit.build_id()
+            )
+        )::date
+    ) as day
+from audit.build;
+
 -- What the loads of a night changed, analyzed as autovacuum would a minute later: an audit that comes before it plans on
 -- tables of which nothing is known.
 create function ops.analyze_changed() returns integer

@@ -85,3 +85,17 @@ create or replace view audit.branches_ahead as
 select distinct branch_id
 from ops.slice
 where build_id is null or build_id > (select audit.build_id());
+
+create or replace view audit.since as
+select
+    greatest(
+        build.first_business_date,
+        date_trunc(
+            'month',
+            least(
+                build.as_of - interval '1 month',
+                (select min(slice.business_date) from ops.slice where slice.build_id = build.build_id)
+            )
+        )::date
+    ) as day
+from audit.build;
