@@ -196,6 +196,16 @@ def test_an_owner_who_is_no_superuser_ends_readers_as_well(as_owner: server.Serv
             reader.execute("select 1")
 
 
+def test_an_owner_who_is_no_superuser_has_changes_of_hidden_tables_noted(as_owner: server.Server) -> None:
+    with connect("transformer") as conn:
+        conn.execute("create table next.followed (a int not null)")
+    with connect("publisher") as conn:
+        conn.execute("select ops.follow_changes('next.followed', array['a'])")
+    change("insert into next.followed values (1)")
+    with connect("publisher") as conn:
+        assert conn.execute("select key from bi_kept.changed_key").fetchall() == [({"a": 1},)]
+
+
 def test_readers_cannot_take_the_connections_of_the_pipeline(as_owner: server.Server) -> None:
     with connect() as conn:
         ((most, superusers, kept),) = conn.execute(

@@ -1,8 +1,8 @@
 """Publish: the audited marts become what BI reads, all in one transaction.
 
-Tables in `bi` and `bi_detail` stay; only rows that differ are deleted and inserted, so that readers are never locked
-out and see all of the old or all of the new. They carry what the contracts of the dbt project say: types, keys, checks,
-comments; and the grants and row policies of their schema.
+Tables in `bi` and `bi_detail` stay; only rows that differ are deleted, updated and inserted, so that readers are never
+locked out and see all of the old or all of the new. They carry what the contracts of the dbt project say: types, keys,
+checks, comments; and the grants and row policies of their schema.
 """
 
 from collections.abc import Mapping
