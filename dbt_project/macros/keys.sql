@@ -68,10 +68,6 @@ delivered as (
 ),
 
 {% if var('built_as_of', none) -%}
-in_force as (
-    select * from {{ before(in_force) }}
-),
-
 touched as (
     select
         delivered.branch_id,
@@ -84,7 +80,7 @@ touched as (
         in_force.branch_id,
         in_force.{{ key }}
     from slices
-    inner join in_force
+    inner join {{ before(in_force) }} as in_force
         on slices.branch_id = in_force.branch_id and slices.business_date = in_force.business_date
 )
 
@@ -95,7 +91,7 @@ select
     in_force.business_date as business_date_before,
     slices.branch_id is not null as is_displaced
 from touched
-left join in_force
+left join {{ before(in_force) }} as in_force
     on touched.branch_id = in_force.branch_id and touched.{{ key }} = in_force.{{ key }}
 left join slices
     on in_force.branch_id = slices.branch_id and in_force.business_date = slices.business_date

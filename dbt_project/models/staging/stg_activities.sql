@@ -1,7 +1,3 @@
-with activities as (
-    select * from {{ source('raw', 'activities') }}
-)
-
 select
     branch_id,
     activity_code,
@@ -20,5 +16,5 @@ select
     _file as file_name,
     _line as line,
     _load_id as load_id
-from activities
+from {{ source('raw', 'activities') }}
 where _business_date <= {{ as_of() }}

@@ -1,7 +1,3 @@
-with branches as (
-    select * from {{ source('ops', 'branch') }}
-)
-
 select
     branch_id,
     timezone,
@@ -14,4 +10,4 @@ select
     regency_code,
     lat,
     lng
-from branches
+from {{ source('ops', 'branch') }}

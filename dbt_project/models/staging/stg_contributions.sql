@@ -1,7 +1,3 @@
-with contributions as (
-    select * from {{ source('raw', 'contributions') }}
-)
-
 select
     -- Equal to the row's own branch_id, which is checked, and indexed with the key.
     _branch_id as branch_id,
@@ -23,5 +19,5 @@ select
     _file as file_name,
     _line as line,
     _load_id as load_id
-from contributions
+from {{ source('raw', 'contributions') }}
 where _business_date <= {{ as_of() }}

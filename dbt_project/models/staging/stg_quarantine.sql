@@ -1,9 +1,5 @@
 -- Open rows, and those that a person resolved: neither is loaded. Closed as accepted means loaded by a retry, closed as
 -- superseded that a higher revision is in force.
-with quarantine as (
-    select * from {{ source('ops', 'quarantine') }}
-)
-
 select
     feed,
     branch_id,
@@ -11,7 +7,7 @@ select
     revision,
     line,
     errors
-from quarantine
+from {{ source('ops', 'quarantine') }}
 where
     business_date <= {{ as_of() }}
     and coalesce(closed_as, 'resolved') = 'resolved'

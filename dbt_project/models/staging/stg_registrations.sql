@@ -1,7 +1,3 @@
-with registrations as (
-    select * from {{ source('raw', 'registrations') }}
-)
-
 select
     -- Equal to the row's own branch_id, which is checked, and indexed with the key.
     _branch_id as branch_id,
@@ -25,5 +21,5 @@ select
     _file as file_name,
     _line as line,
     _load_id as load_id
-from registrations
+from {{ source('raw', 'registrations') }}
 where _business_date <= {{ as_of() }}

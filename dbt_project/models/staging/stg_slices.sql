@@ -1,7 +1,3 @@
-with slices as (
-    select * from {{ source('ops', 'slice') }}
-)
-
 select
     feed,
     branch_id,
@@ -16,5 +12,5 @@ select
     rows_nik_valid,
     rows_contactable,
     build_id
-from slices
+from {{ source('ops', 'slice') }}
 where business_date <= {{ as_of() }}

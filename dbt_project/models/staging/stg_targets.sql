@@ -1,7 +1,3 @@
-with targets as (
-    select * from {{ source('raw', 'targets') }}
-)
-
 select
     branch_id,
     month,
@@ -13,5 +9,5 @@ select
     _file as file_name,
     _line as line,
     _load_id as load_id
-from targets
+from {{ source('raw', 'targets') }}
 where _business_date <= {{ as_of() }}

@@ -42,8 +42,8 @@ def standing(conn: psycopg.Connection) -> Built | None:
 def goes_on(built: Built | None, as_of: date, first_business_date: date, project: str) -> bool:
     """Whether a build up to `as_of`, by the dbt project of digest `project`, may leave alone what no slice touched.
 
-    Not after a step back, from another first day, or with other code or seeds. With another registry it may: the build is
-    told by the variable registry_changed, and makes anew what counts by branch and day.
+    Not after a step back, from another first day, or with other code or seeds. With another registry it may: the build
+    is told by the variable registry_changed, and makes anew what counts by branch and day.
     """
     return (
         built is not None

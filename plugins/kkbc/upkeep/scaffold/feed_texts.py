@@ -40,13 +40,9 @@ _SOURCE = {
 }
 
 _STAGING = """\
-with TABLE as (
-    select * from {{ source('raw', 'TABLE') }}
-)
-
 select
 COLUMNS
-from TABLE
+from {{ source('raw', 'TABLE') }}
 where _business_date <= {{ as_of() }}
 """
 
