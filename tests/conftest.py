@@ -16,6 +16,9 @@ LONGEST_FIRST = ("e2e", "play", "dbt_project", "upkeep", "faults")
 # What `make test-fast` leaves out: dbt builds, Great Expectations, a real Airflow, servers of branches, whole nights.
 SLOW = ("e2e", "play", "dbt_project", "faults", "gate", "docs", "marts", "upkeep/scaffold", "intake/sources")
 
+# What `make test-long` runs, and `make test` leaves out: whole nights, kills at every step, a new mart built.
+LONG = ("e2e", "faults", "upkeep/scaffold/test_new_mart.py")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks slow tests, and brings those of the longest folders to the front.
@@ -25,8 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(SLOW):
+        place = item.path.relative_to(here).as_posix()
+        if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if place.startswith(LONG):
+            item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: places.get(item.path.relative_to(here).parts[0], len(places)))
 
 

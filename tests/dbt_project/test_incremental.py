@@ -27,7 +27,7 @@ from tests.dbt_project.test_all_marts import MARTS
 
 FIRST, START, LAST = date(2024, 1, 10), date(2024, 2, 3), date(2024, 4, 30)
 # Seed and nights; the second is the project's run of 20 nights, see docs/performance.md.
-HISTORIES = ((1, 4), (2, 20))
+HISTORIES = (pytest.param(1, 4, id="1-4"), pytest.param(2, 20, id="2-20", marks=pytest.mark.long))
 
 
 class Rebuild:

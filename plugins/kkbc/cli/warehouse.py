@@ -1,4 +1,4 @@
-"""`kkbc migrate`, `kkbc export` and `kkbc verify`."""
+"""`kkbc migrate`, `kkbc export`, `kkbc verify` and `kkbc postgres-settings`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +17,9 @@ def register(app: typer.Typer) -> None:
         verify
     )
     app.command("export", epilog="Example: kkbc export --schema bi --format parquet --out marts")(export)
+    app.command("postgres-settings", epilog="Example: kkbc postgres-settings --memory 64 --cores 16 > kkbc.conf")(
+        postgres_settings
+    )
 
 
 def migrate() -> None:
@@ -42,6 +45,32 @@ def export(
         print_json(written)
     else:
         out.print(f"{len(written)} tables of schema {schema} written to {out_dir}")
+
+
+def postgres_settings(
+    memory: Annotated[
+        float | None, typer.Option(min=0.5, help="Memory of the server in GB; default: this machine's.")
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Cores of the server; default: this machine's.")] = None,
+) -> None:
+    """Writes out, as lines of postgresql.conf, the settings for a PostgreSQL server of the given size.
+
+    The embedded server has them already. For a server of your own, include the lines in its postgresql.conf.
+    """
+    from dataclasses import replace
+
+    from kkbc.warehouse.server import CONFIGURATION
+    from kkbc.warehouse.tuning import GB, Machine, derive
+
+    machine = Machine.here()
+    if memory is not None or cores is not None:
+        # A server of its own: the rest of the platform is elsewhere.
+        given = int(memory * GB) if memory is not None else machine.memory
+        machine = replace(machine, memory=given, cores=cores or machine.cores, shared=False, parallel_memory=GB)
+    everywhere = ("listen_addresses", "unix_socket_permissions")
+    settings = {k: v for k, v in CONFIGURATION.items() if k not in everywhere} | dict(derive(machine))
+    for name, value in sorted(settings.items()):
+        typer.echo(f"{name} = {value}")
 
 
 def verify(

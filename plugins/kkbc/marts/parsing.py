@@ -42,7 +42,7 @@ def parsed(project: Path, arguments: list[str], place: Mapping[str, str]) -> Any
         try:
             manifest = Manifest.from_msgpack(file.read_bytes(), decoder=extended_mashumuro_decoder)
         except Exception as error:  # whatever a damaged file makes msgpack or dbt raise
-            log.warning("parsing the dbt project anew, for %s cannot be read: %s", file, type(error).__name__)
+            log.warning("parsing the dbt project again, for %s cannot be read: %s", file, type(error).__name__)
         else:
             # The one part of it that this format leaves out.
             manifest.build_flat_graph()

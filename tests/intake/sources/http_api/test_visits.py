@@ -11,7 +11,7 @@ from kkbc.intake.sources import open_source
 from kkbc.intake.sources.http import HttpSource
 from tests.deliveries import TEMPLATE, deliver
 from tests.intake.sources.branch_api import TOKEN, Asked, BranchApi
-from tests.intake.sources.http_api.calls import QUICK, manifest
+from tests.intake.sources.http_api.calls import CALM, manifest
 from tests.intake.sources.pulled import (
     DAY,
     KC001,
@@ -53,11 +53,11 @@ def test_a_visit_brings_what_the_same_rows_as_files_bring(
     offer(api)
     api.most_rows = 2
     connection = Connection("api", host=api.address, password=TOKEN)
-    report = pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch)
+    report = pull_by(HttpSource(KC001, connection, CALM), KC001, monkeypatch)
     assert (report.loaded, report.rejected, report.rows) == (3, 0, 8)
     assert loaded() == by_file
     assert len(by_file["raw.registrations"]) == 3
-    again = pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch)
+    again = pull_by(HttpSource(KC001, connection, CALM), KC001, monkeypatch)
     assert (again.outcome, again.notes) == ("nothing_new", [])
     assert loaded() == by_file
 
@@ -67,11 +67,11 @@ def test_a_slice_that_is_restated_replaces_itself_alone(
 ) -> None:
     offer(api)
     connection = Connection("api", host=api.address, password=TOKEN)
-    pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch)
+    pull_by(HttpSource(KC001, connection, CALM), KC001, monkeypatch)
     offer(api, iuran=2)
     api.slices["iuran", "2023-12-11", 2] = as_items("iuran")[:1]
     api.manifests["2023-12-11"]["slices"][1]["rows"] = 1
-    report = pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch)
+    report = pull_by(HttpSource(KC001, connection, CALM), KC001, monkeypatch)
     assert (report.loaded, report.notes) == (1, [])
     after = loaded()
     assert [row[:3] for row in after["ops.slice"]] == [
@@ -96,12 +96,12 @@ def test_a_rejected_slice_leaves_the_others_and_is_taken_when_fixed(
 
     api.misbehave = misbehave
     connection = Connection("api", host=api.address, password=TOKEN)
-    report = pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch)
+    report = pull_by(HttpSource(KC001, connection, CALM), KC001, monkeypatch)
     assert (report.loaded, report.rejected) == (2, 1)
     assert loaded()["ops.slice"][0][:7] == ("iuran", 1, "rejected", "ROW_COUNT", 2, 0, 0)
     assert len(landed("iuran")) == 2
     api.misbehave = None
-    assert pull_by(HttpSource(KC001, connection, QUICK), KC001, monkeypatch).loaded == 1
+    assert pull_by(HttpSource(KC001, connection, CALM), KC001, monkeypatch).loaded == 1
     assert loaded() == by_file
 
 
