@@ -1,7 +1,7 @@
 """What Airflow adds to a pull, by the number of groups that the branches are put into: `python bench/groups.py`.
 
-A default night is pulled in one home, and then again with nothing new to pull, through Airflow with each number of
-groups, and in one process. Prints the wall seconds from the start of the first visit to the end of the last, those of
+A default night is pulled in one home, and then again with nothing new to pull, in one process, and through Airflow with
+each number of groups. Prints the wall seconds from the start of the first visit to the end of the last, those of
 the whole run of pull_branches, and the CPU seconds of all of Airflow's processes and tasks and of PostgreSQL meanwhile.
 """
 
@@ -11,11 +11,15 @@ import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from kkbc.core.settings import get_settings
+from kkbc.nights.request import RunRequest
 
 
 def main() -> None:
@@ -42,47 +46,53 @@ def main() -> None:
 
 
 def _measure(folder: Path, numbers: list[int], repeat: int) -> dict[str, list[list[float]]]:
-    from kkbc import nights
-    from kkbc.nights import RunRequest, plain
     from kkbc.nights.prepare import prepare
     from kkbc_play.simulator import DEFAULT, World
     from kkbc_play.stack import down, up
     from kkbc_play.stack.api import Api
-    from kkbc_play.stack.nights import run_in_airflow
 
     world = World(folder / "world", scale=DEFAULT, truth=False)
     day = world.play_night().business_date
     request = RunRequest(day, world.branches_root, first_business_date=world.first_date)
     measured: dict[str, list[list[float]]] = {}
     try:
-        plain.run_night(request, lambda *_: None)
+        prepare()
+        _in_process(request, "first")
+        measured["one process"] = [_in_process(request, f"plain {count}") for count in range(repeat)]
         for number in numbers:
             os.environ["KKBC_PULL_GROUPS"] = str(number)
             get_settings.cache_clear()
             api = Api(up())
-            for count in range(repeat + 1):
-                before = _cpu()
-                outcome = run_in_airflow(request)
-                assert not outcome["news"]
-                spent = [after - earlier for after, earlier in zip(_cpu(), before, strict=True)]
-                run = api.get(f"dags/pull_branches/dagRuns/{outcome['run_id']}")
-                if count:
-                    measured.setdefault(f"{number}", []).append([_visits(outcome["run_id"]), run["duration"], *spent])
+            # What was pulled is for no build: that would be at work beside the next pull.
+            api._call("PATCH", "dags/build_marts", json={"is_paused": True})
+            measured[f"{number}"] = [_in_airflow(api, request) for _ in range(repeat + 1)][1:]
             down()
-        prepare()
-        for count in range(repeat + 1):
-            before, began, own = _cpu(), time.perf_counter(), time.process_time()
-            run_id = f"plain {count}"
-            opened = nights.open_run(request, mode="plain", run_id=run_id)
-            plain._pull_all(opened, lambda *_: None)
-            nights.close_pull(run_id)
-            seconds, server = time.perf_counter() - began, _cpu()[1] - before[1]
-            if count:
-                row = [_visits(run_id), seconds, time.process_time() - own, server]
-                measured.setdefault("one process", []).append(row)
     finally:
         down()
     return measured
+
+
+def _in_process(request: RunRequest, run_id: str) -> list[float]:
+    from kkbc import nights
+    from kkbc.nights.plain import PULL_THREADS
+
+    before, began, own = _cpu(), time.perf_counter(), time.process_time()
+    run = nights.open_run(request, mode="plain", run_id=run_id)
+    with ThreadPoolExecutor(PULL_THREADS) as pool:
+        list(pool.map(lambda branch_id: nights.pull_branch(run_id, branch_id), run.branch_ids))
+    nights.close_pull(run_id)
+    seconds, server = time.perf_counter() - began, _cpu()[1] - before[1]
+    return [_visits(run_id), seconds, time.process_time() - own, server]
+
+
+def _in_airflow(api: Any, request: RunRequest) -> list[float]:
+    before, began = _cpu(), time.perf_counter()
+    run_id = api.post("dags/pull_branches/dagRuns", {"logical_date": None, "conf": request.as_params()})["dag_run_id"]
+    while (state := api.get(f"dags/pull_branches/dagRuns/{run_id}")["state"]) not in ("success", "failed"):
+        time.sleep(0.5)
+    if state == "failed":
+        raise SystemExit(f"run {run_id} failed")
+    return [_visits(run_id), time.perf_counter() - began, *(b - a for a, b in zip(before, _cpu(), strict=True))]
 
 
 def _visits(run_id: str) -> float:
@@ -111,9 +121,13 @@ def _cpu() -> tuple[float, float]:
 def _tree(pid: int) -> float:
     try:
         root = psutil.Process(pid)
-        times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+        members = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0.0
+    times = []
+    for process in members:
+        with suppress(psutil.NoSuchProcess):  # which its parent counts by now
+            times.append(process.cpu_times())
     return float(sum(t.user + t.system + t.children_user + t.children_system for t in times))
 
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
@@ -165,7 +165,10 @@ def _cpu(pid: int) -> float:
     """CPU seconds of a server and of its processes, also of those that ended."""
     server = psutil.Process(pid)
     own = server.cpu_times()
-    living = [process.cpu_times() for process in server.children()]
+    living = []
+    for process in server.children():
+        with suppress(psutil.NoSuchProcess):  # which the server counts by now
+            living.append(process.cpu_times())
     return float(
         own.user + own.system + own.children_user + own.children_system + sum(t.user + t.system for t in living)
     )

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.airflow
 
 FIRST = date(2023, 12, 11)
 CANARIES = date(2024, 3, 4)  # which no other test plays
+BRANCHES = {"HQ", "KC001", "KC002", "KC030", "KC061"}
 TINY = Scale(registrations=60, contributions=150, opening=300)
 
 
@@ -99,6 +100,24 @@ def test_a_night_from_the_branches_to_bi(running: Path, tmp_path: Path) -> None:
     again = run_in_airflow(RunRequest(night.business_date, world.branches_root))
     assert not again["news"]
     assert again["publication_id"] is None
+
+
+def test_a_branch_that_fails_is_named_by_its_group_and_the_others_are_pulled(running: Path, tmp_path: Path) -> None:
+    airflow = local_airflow.find(get_settings())
+    assert airflow is not None
+    api = Api(airflow)
+    # A connection that nobody made is for a person: one try, and none by Airflow itself after it.
+    asked = RunRequest(FIRST, tmp_path, {"KC001": "http:nowhere"}).as_params()
+    run_id = api.post("dags/pull_branches/dagRuns", {"logical_date": None, "conf": asked})["dag_run_id"]
+    assert finished(api, "pull_branches", run_id) == "success"
+    path = f"dags/pull_branches/dagRuns/{run_id}/taskInstances/pull_group/listMapped"
+    groups = {task["rendered_map_index"]: task["state"] for task in api.get(path)["task_instances"]}
+    (failed,) = (label for label, state in groups.items() if state == "failed")
+    assert failed.split()[0] == "✗KC001"
+    assert {name.removeprefix("✗") for label in groups for name in label.split()} == BRANCHES
+    with connect("auditor") as conn:
+        visits = conn.execute("select branch_id, outcome from ops.attempt where run_id = %s", [run_id]).fetchall()
+    assert sorted(visits) == [(name, "failed" if name == "KC001" else "nothing_new") for name in sorted(BRANCHES)]
 
 
 def test_nobody_else_can_look_into_the_home_of_a_night(running: Path) -> None:
