@@ -133,8 +133,11 @@ def _named(conn: psycopg.Connection) -> dict[str, str]:
     return {"DBT_HOST": "localhost"} if conn.info.host.startswith("/") else {}
 
 
-# `name as (select * from "database"."schema"."table" ...`: how every model of the project takes its inputs in.
-IMPORT = re.compile(r'(\w+) as (?:not materialized |materialized )?\(\s*select \* from "(\w+)"\."(\w+)"\."(\w+)"')
+# How a model takes its inputs in: `name as (select * from "database"."schema"."table" ...`, or `select
+# t.* from ... as t` for the rows that the build touches; how it narrows one: `name as (select other.* from other ...`.
+_CTE = r"(\w+) as (?:not materialized |materialized )?\(\s*select (?:\w+\.)?\* from "
+IMPORT = re.compile(_CTE + r'"(\w+)"\."(\w+)"\."(\w+)"')
+NARROWED = re.compile(_CTE + r"(\w+)\b")
 
 
 def _see_through(event: Any) -> None:
@@ -143,7 +146,11 @@ def _see_through(event: Any) -> None:
     What stays unknown is left out, for a name that is no dataset tells a reader nothing.
     """
     query = event.job.facets["sql"].query if "sql" in (event.job.facets or {}) else ""
-    tables = {name: f"{database}.{schema}.{table}" for name, database, schema, table in IMPORT.findall(query)}
+    text = " ".join(query.split())
+    tables = {name: f"{database}.{schema}.{table}" for name, database, schema, table in IMPORT.findall(text)}
+    for name, source in NARROWED.findall(text):
+        if source in tables:
+            tables[name] = tables[source]
     for output in event.outputs or []:
         found = (output.facets or {}).get("columnLineage")
         if found is None:

@@ -28,26 +28,29 @@ dated as (
             'first_registrations_activated'
         )
         and day >= {{ first_business_date() }}
-),
-
-counted as (
-    select dated.*
-    from dated
-    {{ of_touched_keys('dated', 'business_date', 'int_branch_days_touched') }}
-    where dated.business_date <= {{ as_of() }}
 )
 
 select
-    branch_id,
-    channel_code,
-    business_date,
-    cast(sum(case when measure = 'registrations' then amount else 0 end) as bigint) as registrations,
-    cast(sum(case when measure = 'acquisitions' then amount else 0 end) as bigint) as acquisitions,
-    cast(sum(case when measure = 'activation_days' then amount else 0 end) as bigint) as activation_days_sum,
-    cast(sum(case when measure = 'activation_days_known' then amount else 0 end) as bigint) as activation_days_count,
-    cast(sum(case when measure = 'first_registrations_activated' then amount else 0 end) as bigint) as activated_30d,
-    cast(sum(case when measure = 'first_registrations' then amount else 0 end) as bigint) as registrations_30d_due
-from counted
-group by branch_id, channel_code, business_date
+    dated.branch_id,
+    dated.channel_code,
+    dated.business_date,
+    cast(sum(case when dated.measure = 'registrations' then dated.amount else 0 end) as bigint) as registrations,
+    cast(sum(case when dated.measure = 'acquisitions' then dated.amount else 0 end) as bigint) as acquisitions,
+    cast(
+        sum(case when dated.measure = 'activation_days' then dated.amount else 0 end) as bigint
+    ) as activation_days_sum,
+    cast(
+        sum(case when dated.measure = 'activation_days_known' then dated.amount else 0 end) as bigint
+    ) as activation_days_count,
+    cast(
+        sum(case when dated.measure = 'first_registrations_activated' then dated.amount else 0 end) as bigint
+    ) as activated_30d,
+    cast(
+        sum(case when dated.measure = 'first_registrations' then dated.amount else 0 end) as bigint
+    ) as registrations_30d_due
+from dated
+{{ of_touched_keys('dated', 'business_date', 'int_branch_days_touched') }}
+where dated.business_date <= {{ as_of() }}
+group by dated.branch_id, dated.channel_code, dated.business_date
 -- No amount is negative: a cell that fell to 0 leaves no row.
-having sum(amount) > 0
+having sum(dated.amount) > 0
