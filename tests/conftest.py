@@ -14,7 +14,10 @@ from tests.databases import TEMPLATE, database
 # Folders with the longest files. Two workers end together when these are handed out first.
 LONGEST_FIRST = ("e2e", "play", "dbt_project", "upkeep", "faults")
 # What `make test-fast` leaves out: dbt builds, Great Expectations, a real Airflow, servers of branches, whole nights.
-SLOW = ("e2e", "play", "dbt_project", "faults", "gate", "docs", "marts", "upkeep/scaffold", "intake/sources")
+SLOW = (
+    *("e2e", "play", "dbt_project", "faults", "gate", "docs", "marts", "upkeep/scaffold", "intake/sources"),
+    *("publishing/test_changes.py", "publishing/test_concurrency.py", "slices/quarantine/test_running.py"),
+)
 
 # What `make test-long` runs, and `make test` leaves out: whole nights, kills at every step, a new mart built.
 LONG = ("e2e", "faults", "upkeep/scaffold/test_new_mart.py")
