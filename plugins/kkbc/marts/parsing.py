@@ -6,14 +6,13 @@ night.
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from kkbc.core.errors import UserError
+from kkbc.core.files import replacing
 from kkbc.core.settings import get_settings
 from kkbc.exchange.masking import without_values
 from kkbc.marts import state
@@ -79,10 +78,8 @@ def _digest(project: Path, place: Mapping[str, str]) -> str:
 def _keep(file: Path, content: bytes) -> None:
     """Writes the file whole or not at all, and removes the oldest ones."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent)
-    with os.fdopen(handle, "wb") as out:
-        out.write(content)
-    Path(name).replace(file)
+    with replacing(file, private=True) as made:
+        made.write_bytes(content)
     kept = sorted(file.parent.glob("*.msgpack"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in kept[KEPT:]:
         path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from kkbc.core.errors import UserError
@@ -18,23 +17,11 @@ from kkbc_play.stack import branches
 from kkbc_play.stack import processes as home_processes
 from tests.play.simulator.clients import postgres
 from tests.play.simulator.served import KKBC, SMALL, Served
+from tests.play.traces import traces
 
 
 def environment(settings: Settings) -> dict[str, str]:
     return os.environ | {"KKBC_HOME": str(settings.home)}
-
-
-def traces(folder: Path) -> list[str]:
-    """Every other process that has something of `folder` in its arguments, working folder or open files."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            texts = [*process.cmdline(), process.cwd(), *(file.path for file in process.open_files())]
-        except psutil.Error:
-            continue
-        if process.pid != os.getpid() and any(str(folder) in text for text in texts):
-            found.append(" ".join(process.cmdline()))
-    return found
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:

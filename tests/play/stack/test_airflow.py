@@ -32,6 +32,7 @@ from kkbc_play.stack.lifecycle import DAGS
 from kkbc_play.stack.nights import run_in_airflow
 from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
 from tests.play.stack.conftest import REGISTRY, at
+from tests.play.traces import traces
 
 pytestmark = pytest.mark.airflow
 
@@ -45,19 +46,6 @@ TINY = Scale(registrations=60, contributions=150, opening=300)
 def current(running: Path) -> Iterator[None]:
     with at(running):
         yield
-
-
-def traces(home: Path) -> list[str]:
-    """Every process that has something of `home` in its arguments, working folder or open files."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            texts = [*process.cmdline(), process.cwd(), *(file.path for file in process.open_files())]
-        except psutil.Error:
-            continue
-        if process.pid != os.getpid() and any(str(home) in text for text in texts):
-            found.append(" ".join(process.cmdline()))
-    return found
 
 
 def test_all_parts_run_and_the_doctor_agrees() -> None:
