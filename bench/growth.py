@@ -33,13 +33,13 @@ def main() -> None:
         "--contributions", type=int, nargs="+", default=[0, 740_000, 3_000_000], help="sizes of history"
     )
     parser.add_argument("--days", type=int, default=730, help="days of history (default 730)")
-    parser.add_argument("--home", type=Path, help="keep the last installation there, to look at it")
+    parser.add_argument("--home", type=Path, help="keep the installations there, one a size")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     measured = []
     for contributions in arguments.contributions:
         with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as folder:
-            os.environ["KKBC_HOME"] = str(arguments.home or Path(folder) / "home")
+            os.environ["KKBC_HOME"] = str((arguments.home or Path(folder)) / f"home-{contributions}")
             os.environ["GX_ANALYTICS_ENABLED"] = "false"
             get_settings.cache_clear()
             from kkbc_play.stack import down
