@@ -1,7 +1,7 @@
 {#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
     a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
-    `touched`, where there is one, and the slices of `feed`. -#}
-{% macro latest_states(delivered, key, touched=none, feed=none) %}
+    `touched`, where there is one, and the slices of `feed`; one that is rebuilt, only at keys of the relation `among`. -#}
+{% macro latest_states(delivered, key, touched=none, feed=none, among=none) %}
     select *
     from (
         select
@@ -11,6 +11,12 @@
                 order by candidates.updated_at desc, candidates.business_date desc, candidates.line desc
             ) as recency
         from {{ states_touched(delivered, key, touched, feed) if touched else ref(delivered) }} as candidates
+        {%- if among and not (var('built_as_of', none) and is_incremental()) %}
+        where exists (
+            select 1 from {{ among }}
+            where {{ among }}.branch_id = candidates.branch_id and {{ among }}.{{ key }} = candidates.{{ key }}
+        )
+        {%- endif %}
     ) as ranked
     where recency = 1
 {% endmacro %}

@@ -155,6 +155,7 @@ PYTESTS: dict[int, list[str]] = {
 # Of what happens between builds, of exchange rules, or of a mart that the rules do not know.
 OF_NO_KPI_RULE = {
     "the_latest_state_of_a_key_is_in_force",
+    "a_void_stays_known",
     "the_latest_state_of_a_registration_is_in_force",
     "a_void_is_no_payment",
     "stock_changes_by_status_and_branch",

@@ -101,12 +101,12 @@ values
 ('KC044', 'kegiatan', '2023-12-11', 'missing', null, 0, 0, 0, 0, null, null);
 
 insert into next.int_registrations_in_force
-select _branch_id, registration_no, record_status, updated_at, _business_date, _line from raw.registrations;
+select _branch_id, registration_no, updated_at, _business_date, _line from raw.registrations;
 
 insert into next.int_contributions_in_force
 values
-('KC001', 'P1', 'BATAL', '2023-12-11 03:00Z', '2023-12-11', 2),
-('KC001', 'P2', 'BARU', '2023-12-11 04:00Z', '2023-12-11', 3);
+('KC001', 'P1', '2023-12-11 03:00Z', '2023-12-11', 2),
+('KC001', 'P2', '2023-12-11 04:00Z', '2023-12-11', 3);
 
 insert into next.fct_registration (branch_id, registration_no, participant_token, registered_on, business_date, line)
 select _branch_id, registration_no, participant_token, _business_date, _business_date, _line from raw.registrations;
@@ -167,7 +167,7 @@ def make_marts(conn: psycopg.Connection) -> None:
         conn.execute(f"create table next.{name} ({columns}, primary key ({key}))".encode())
     for table, key in (("int_registrations_in_force", "registration_no"), ("int_contributions_in_force", "payment_id")):
         conn.execute(
-            f"create table next.{table} (branch_id text, {key} text, record_status text, updated_at timestamptz,"
+            f"create table next.{table} (branch_id text, {key} text, updated_at timestamptz,"
             " business_date date, line bigint)".encode()
         )
 

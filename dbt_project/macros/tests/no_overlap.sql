@@ -1,5 +1,6 @@
-{#- Spells [valid_from, valid_to) of one entity that are empty or reach into the next one; valid_to null is for good. -#}
-{% test no_overlap(model, entity, valid_from, valid_to) %}
+{#- Spells [valid_from, valid_to) of one entity that are empty or reach into the next one; valid_to null is for good. Of
+    `participants` alone, as of_participants says. -#}
+{% test no_overlap(model, entity, valid_from, valid_to, participants=none) %}
     with spells as (
         select
             {{ entity }} as entity,
@@ -7,6 +8,7 @@
             {{ valid_to }} as valid_to,
             lead({{ valid_from }}) over (partition by {{ entity }} order by {{ valid_from }}) as next_from
         from {{ model }}
+        {{ of_participants(participants) }}
     )
 
     select *

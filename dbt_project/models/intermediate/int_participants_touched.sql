@@ -13,8 +13,14 @@ contribution_keys as (
     select * from {{ ref('int_contribution_keys_touched') }}
 ),
 
+-- Rows as they were delivered: the payments in force change only when what participants counted for has been read.
 contributions as (
-    select * from {{ ref('int_contributions_in_force') }}
+    select * from {{ ref('stg_contributions') }}
+),
+
+slices as (
+    select * from {{ ref('int_slices_touched') }}
+    where feed = 'iuran'
 )
 
 select participant_before as participant_token from registration_keys
@@ -31,9 +37,15 @@ inner join registrations
         and registration_keys.registration_no = registrations.registration_no
 union
 select contributions.participant_token
+from slices
+inner join contributions
+    on slices.branch_id = contributions.branch_id and slices.business_date = contributions.business_date
+union
+select contributions.participant_token
 from contribution_keys
 inner join contributions
     on contribution_keys.branch_id = contributions.branch_id and contribution_keys.payment_id = contributions.payment_id
+where contribution_keys.is_displaced
 {% if var('built_as_of', none) -%}
 union
 select participant_token

@@ -1,20 +1,22 @@
+-- Exchange rule 1: the latest state of a payment is in force. One that voids it is none (int_contributions_voided).
+{{ waits_for('int_cells_withdrawn') }}
 {{ config(
     materialized='incremental',
     incremental_strategy='touched',
     unique_key=['branch_id', 'payment_id'],
     on_schema_change='fail',
-    indexes=[{'columns': ['paid_on']}],
+    indexes=[
+        {'columns': ['branch_id', 'business_date']},
+        {'columns': ['participant_token']},
+        {'columns': ['paid_on']},
+    ],
     meta={'touched_by': 'int_contribution_keys_touched'},
     pre_hook=loops_allowed()
 ) }}
-with payments as (
-    select * from {{ ref('int_contributions_deduplicated') }}
-),
-
-contributions as (
-    select payments.*
-    from payments
-    {{ of_touched_keys('payments', 'payment_id', 'int_contribution_keys_touched') }}
+with latest as (
+    {{ latest_states(
+        'stg_contributions', 'payment_id', touched='int_contribution_keys_touched', feed='iuran'
+    ) }}
 )
 
 select
@@ -22,7 +24,7 @@ select
     payment_id,
     participant_token,
     paid_at,
-    paid_on,
+    {{ jakarta_day('paid_at') }} as paid_on,
     payment_channel,
     coverage_start,
     months_covered,
@@ -35,4 +37,5 @@ select
     business_date,
     revision,
     line
-from contributions
+from latest
+where record_status <> 'BATAL'
