@@ -13,21 +13,46 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- The incremental strategy `touched`: rows whose `unique_key` is in the scope go, those just computed come, in one
-    transaction. So what is computed to nothing is gone too. The scope is the model named by meta.touched_by, which has
-    the columns of the key; without it the computed rows themselves. Without `built_as_of` all rows go. -#}
+{#- The incremental strategy `touched`: rows whose `unique_key` is in the scope become those just computed, in one
+    transaction. What is computed to nothing is gone too; a row that is computed as it stands is left alone, so that
+    neither its indexes nor a publication hear of it. The scope is the model named by meta.touched_by, which has the
+    columns of the key. Without `built_as_of` all rows go. Rows of a model are all different. -#}
 {% macro get_incremental_touched_sql(arg_dict) -%}
     {%- set scope = config.get('meta', {}).get('touched_by') -%}
     {%- set key = [arg_dict['unique_key']] if arg_dict['unique_key'] is string else arg_dict['unique_key'] -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='name') | list -%}
+    {%- set goes_on = var('built_as_of', none) -%}
     {{ loops_allowed() }};
     delete from {{ arg_dict['target_relation'] }} as standing
-    {%- if var('built_as_of', none) %}
-    where exists (
-        select 1 from {{ before(scope) if scope else arg_dict['temp_relation'] }} as scope
-        where {% for column in key %}scope.{{ column }} = standing.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
-    )
+    {%- if goes_on %}
+    where
+        exists (
+            select 1 from {{ before(scope) }} as scope
+            where {% for column in key %}scope.{{ column }} = standing.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+        )
+        and not exists (
+            select 1 from {{ arg_dict['temp_relation'] }} as computed
+            where {{ same_row('computed', 'standing', key, columns) }}
+        )
     {%- endif %};
-    {{ get_insert_into_sql(arg_dict['target_relation'], arg_dict['temp_relation'], arg_dict['dest_columns']) }}
+    insert into {{ arg_dict['target_relation'] }} ({{ columns | join(', ') }})
+    select {{ columns | join(', ') }}
+    from {{ arg_dict['temp_relation'] }} as computed
+    {%- if goes_on %}
+    where not exists (
+        select 1 from {{ arg_dict['target_relation'] }} as standing
+        where {{ same_row('computed', 'standing', key, columns) }}
+    )
+    {%- endif %}
+{%- endmacro %}
+
+{#- Whether rows of two relations have the same `key`, which is never null, and the same in all other `columns`. -#}
+{% macro same_row(some, others, key, columns) -%}
+    {%- for column in key -%}
+        {{ some }}.{{ column }} = {{ others }}.{{ column }}{{ ' and ' if not loop.last }}
+    {%- endfor -%}
+    {%- for column in columns if column not in key %} and {{ some }}.{{ column }} is not distinct from {{ others }}.{{ column }}
+    {%- endfor -%}
 {%- endmacro %}
 
 {#- Makes this model wait for the model `name`, which it does not read: that one reads what this one is about to change. -#}

@@ -1,7 +1,8 @@
 {#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
     a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
-    `touched`, where there is one, and the slices of `feed`; one that is rebuilt, only at keys of the relation `among`. -#}
-{% macro latest_states(delivered, key, touched=none, feed=none, among=none) %}
+    `touched`, where there is one, and the slices of `feed`; one that is rebuilt, at those of which
+    some row has the `status`, where that is given. -#}
+{% macro latest_states(delivered, key, touched=none, feed=none, status=none) %}
     select *
     from (
         select
@@ -11,10 +12,13 @@
                 order by candidates.updated_at desc, candidates.business_date desc, candidates.line desc
             ) as recency
         from {{ states_touched(delivered, key, touched, feed) if touched else ref(delivered) }} as candidates
-        {%- if among and not (var('built_as_of', none) and is_incremental()) %}
+        {%- if status and not (var('built_as_of', none) and is_incremental()) %}
         where exists (
-            select 1 from {{ among }}
-            where {{ among }}.branch_id = candidates.branch_id and {{ among }}.{{ key }} = candidates.{{ key }}
+            select 1 from {{ ref(delivered) }} as others
+            where
+                others.branch_id = candidates.branch_id
+                and others.{{ key }} = candidates.{{ key }}
+                and others.record_status = '{{ status }}'
         )
         {%- endif %}
     ) as ranked
@@ -62,8 +66,9 @@
 
 {#- Keys of `feed` whose row in force a build may have to change: those that lie in the touched slices now, and those
     whose row in force lay in one of them, with the participant of that row. A slice that is revised may leave either
-    out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. -#}
-{% macro keys_touched(feed, delivered, in_force, key) %}
+    out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. `participants`: whether
+    rows are of participants. -#}
+{% macro keys_touched(feed, delivered, in_force, key, participants=true) %}
 with slices as (
     select * from {{ ref('int_slices_touched') }}
     where feed = '{{ feed }}'
@@ -93,7 +98,9 @@ touched as (
 select
     touched.branch_id,
     touched.{{ key }},
+    {%- if participants %}
     in_force.participant_token as participant_before,
+    {%- endif %}
     in_force.business_date as business_date_before,
     slices.branch_id is not null as is_displaced
 from touched
@@ -106,7 +113,9 @@ touched as (
     select
         delivered.branch_id,
         delivered.{{ key }},
+        {%- if participants %}
         delivered.participant_token as participant_before,
+        {%- endif %}
         delivered.business_date as business_date_before,
         false as is_displaced
     from slices

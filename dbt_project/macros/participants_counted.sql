@@ -35,7 +35,7 @@ with
 ),
 
 {% endfor -%}
-events as (
+cells as (
     {{ registrations_counted() }}
     union all
     {{ acquisitions_counted() }}
@@ -46,8 +46,10 @@ events as (
     union all
     {{ stocks_counted() }}
     union all
+    {% call summed() -%}
     select 'contributions_idr' as measure, branch_id, paid_on as day, '' as code, total_amount as amount
     from contributions
+    {%- endcall %}
 )
 
 select
@@ -55,26 +57,47 @@ select
     branch_id,
     day,
     code,
-    cast(sum(amount) as numeric(38, 0)) as amount
-from events
-group by measure, branch_id, day, code
-having sum(amount) <> 0
+    cast(amount as numeric(38, 0)) as amount
+from cells
+where amount <> 0
 {% endmacro %}
 
-{#- Events of the relations registrations and acquisitions: what counts by the day of a registration. KPI rule 8: coverage
+{#- The sums of events by measure, branch, day and code. No two measures share a call, so that each is summed by itself: all
+    together have more groups than memory holds. -#}
+{% macro summed() %}
+    select
+        measure,
+        branch_id,
+        day,
+        code,
+        sum(amount) as amount
+    from (
+    {{ caller() }}
+    ) as events
+    group by measure, branch_id, day, code
+{% endmacro %}
+
+{#- Of the relations registrations and acquisitions: what counts by the day of a registration. KPI rule 8: coverage
     that started before the registration counts. -#}
 {% macro registrations_counted() %}
+    {% call summed() -%}
     select 'registrations' as measure, branch_id, registered_on as day, channel_code as code, 1 as amount
     from registrations
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select 'repeat_registrations' as measure, branch_id, registered_on as day, channel_code as code, 1 as amount
     from registrations
     where is_repeat
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select 'first_registrations' as measure, branch_id, registered_on as day, channel_code as code, 1 as amount
     from registrations
     where is_first
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select
         'first_registrations_activated' as measure,
         registrations.branch_id,
@@ -84,11 +107,15 @@ having sum(amount) <> 0
     from registrations
     inner join acquisitions on registrations.participant_token = acquisitions.participant_token
     where registrations.is_first and acquisitions.activated_on <= {{ add_days('registrations.registered_on', 30) }}
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select 'registrations_of_activity' as measure, branch_id, registered_on as day, activity_code as code, 1 as amount
     from registrations
     where activity_code is not null
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select
         'registrations_of_occupation' as measure,
         branch_id,
@@ -96,22 +123,32 @@ having sum(amount) <> 0
         known_occupation_code as code,
         1 as amount
     from registrations
+    {%- endcall %}
 {% endmacro %}
 
-{#- Events of the relation acquisitions: what counts by the day of activation. -#}
+{#- Of the relation acquisitions: what counts by the day of activation. -#}
 {% macro acquisitions_counted() %}
+    {% call summed() -%}
     select 'acquisitions' as measure, branch_id, activated_on as day, channel_code as code, 1 as amount
     from acquisitions
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select 'activation_days' as measure, branch_id, activated_on as day, channel_code as code, activation_days as amount
     from acquisitions where activation_days is not null
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select 'activation_days_known' as measure, branch_id, activated_on as day, channel_code as code, 1 as amount
     from acquisitions where activation_days is not null
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select 'acquisitions_of_activity' as measure, branch_id, activated_on as day, activity_code as code, 1 as amount
     from acquisitions where activity_code is not null
+    {%- endcall %}
     union all
+    {% call summed() -%}
     select
         'acquisitions_of_occupation' as measure,
         branch_id,
@@ -119,11 +156,13 @@ having sum(amount) <> 0
         known_occupation_code as code,
         1 as amount
     from acquisitions
+    {%- endcall %}
 {% endmacro %}
 
-{#- Events of the relations acquisitions and coverage: who is covered on activated_on + n months, clipped to the month's
+{#- Of the relations acquisitions and coverage: who is covered on activated_on + n months, clipped to the month's
     end (KPI rule 14). -#}
 {% macro retention_counted() %}
+    {% call summed() -%}
     select
         ages.measure,
         acquisitions.branch_id,
@@ -139,11 +178,13 @@ having sum(amount) <> 0
             acquisitions.participant_token = coverage.participant_token
             and {{ add_months('acquisitions.activated_on', 'ages.month_n') }} >= coverage.coverage_start
             and {{ add_months('acquisitions.activated_on', 'ages.month_n') }} < coverage.coverage_end
+    {%- endcall %}
 {% endmacro %}
 
-{#- Events of the relations coverage and attributions: a return belongs to the branch that the participant's status
+{#- Of the relations coverage and attributions: a return belongs to the branch that the participant's status
     counts for on that day (KPI rule 6). -#}
 {% macro returns_counted() %}
+    {% call summed() -%}
     select
         'reactivations' as measure,
         attributions.branch_id,
@@ -157,11 +198,13 @@ having sum(amount) <> 0
             and coverage.coverage_start >= attributions.valid_from
             and (attributions.valid_to is null or coverage.coverage_start < attributions.valid_to)
     where coverage.is_reactivation
+    {%- endcall %}
 {% endmacro %}
 
-{#- Events of the relations statuses and attributions: who enters and who leaves a stock at the start of a day. No mart
+{#- Of the relations statuses and attributions: who enters and who leaves a stock at the start of a day. No mart
     splits other statuses than aktif by occupation. -#}
 {% macro stocks_counted() %}
+    {% call summed() -%}
     select
         statuses.status as measure,
         attributions.branch_id,
@@ -185,6 +228,7 @@ having sum(amount) <> 0
     from statuses
     inner join attributions on {{ spells_meet('statuses', 'attributions') }}
     where statuses.valid_to is not null or attributions.valid_to is not null
+    {%- endcall %}
 {% endmacro %}
 
 {#- Whether spells [valid_from, valid_to) of a participant in two relations have a day in common. -#}

@@ -157,6 +157,7 @@ OF_NO_KPI_RULE = {
     "the_latest_state_of_a_key_is_in_force",
     "a_void_stays_known",
     "the_latest_state_of_a_registration_is_in_force",
+    "the_latest_state_of_an_activity_is_in_force",
     "a_void_is_no_payment",
     "stock_changes_by_status_and_branch",
     "cells_change_by_what_the_touched_participants_count_for",

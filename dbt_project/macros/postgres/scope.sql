@@ -1,7 +1,24 @@
-{#- PostgreSQL only. Whether `column` is among those of a small table: one walk through an index on `column`, whatever
-    the planner thinks of loops. Elsewhere: column in (select ...). -#}
+{#- PostgreSQL only. Whether `column`, a participant, is among those of a table of participants. Of few it is one walk
+    through an index on `column`, which the planner would not choose, for it does not know how few they are; of many, one
+    reading of the whole. Elsewhere: column in (select ...). -#}
 {% macro in_set(column, relation, name) -%}
-    {{ column }} = any(array(select touched.{{ name }} from {{ relation }} as touched))
+    {%- if few_participants(relation) -%}
+        {{ column }} = any(array(select touched.{{ name }} from {{ relation }} as touched))
+    {%- else -%}
+        {{ column }} in (select touched.{{ name }} from {{ relation }} as touched)
+    {%- endif -%}
+{%- endmacro %}
+
+{#- PostgreSQL only. Whether a table of participants holds few of all: less than one in ten. -#}
+{% macro few_participants(relation) -%}
+    {%- if not execute or flags.WHICH != 'build' -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {%- set counted = run_query(
+        "select 10 * (select count(*) from " ~ relation ~ ") < coalesce((select reltuples from pg_class"
+        ~ " where oid = to_regclass('" ~ target.schema ~ ".int_participants_attributed')), 0)"
+    ) -%}
+    {{ return(counted.rows[0][0]) }}
 {%- endmacro %}
 
 {#- PostgreSQL only. Lets a model that looks few keys up in a large table do so by its index; other models may not

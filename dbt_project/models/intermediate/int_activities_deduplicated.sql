@@ -1,8 +1,5 @@
--- Exchange rule 1: the latest state of a key is in force, and is no activity when it voids the key.
-with latest as (
-    {{ latest_states('stg_activities', 'activity_code') }}
-)
-
+-- Activities in force, with their days. A void is none.
+{{ config(materialized='view') }}
 select
     branch_id,
     activity_code,
@@ -20,5 +17,5 @@ select
     business_date,
     revision,
     line
-from latest
+from {{ ref('int_activities_in_force') }}
 where record_status <> 'BATAL'

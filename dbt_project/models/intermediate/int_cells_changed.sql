@@ -11,19 +11,30 @@ counted as (
     ) }}
 )
 
+changes as (
+    select
+        coalesce(counted.measure, withdrawn.measure) as measure,
+        coalesce(counted.branch_id, withdrawn.branch_id) as branch_id,
+        coalesce(counted.day, withdrawn.day) as day,
+        coalesce(counted.code, withdrawn.code) as code,
+        coalesce(counted.amount, 0) - coalesce(withdrawn.amount, 0) as amount
+    from counted
+    full join withdrawn
+        on
+            counted.measure = withdrawn.measure
+            and counted.branch_id = withdrawn.branch_id
+            and counted.day = withdrawn.day
+            and counted.code = withdrawn.code
+)
+
 select
     measure,
     branch_id,
     day,
     code,
-    cast(sum(amount) as numeric(38, 0)) as amount
-from (
-    select measure, branch_id, day, code, amount from counted
-    union all
-    select measure, branch_id, day, code, -amount as amount from withdrawn
-) as changes
-group by measure, branch_id, day, code
-having sum(amount) <> 0
+    cast(amount as numeric(38, 0)) as amount
+from changes
+where amount <> 0
 {%- else %}
 
 select measure, branch_id, day, code, amount from withdrawn

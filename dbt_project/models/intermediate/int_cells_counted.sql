@@ -2,7 +2,7 @@
 -- nothing is lost on the way; cells that fell to 0 stay.
 {{ config(
     materialized='incremental',
-    incremental_strategy='touched',
+    incremental_strategy='merge',
     unique_key=['measure', 'branch_id', 'day', 'code'],
     on_schema_change='fail',
     indexes=[{'columns': ['measure', 'branch_id', 'day', 'code'], 'unique': true}],

@@ -1,4 +1,4 @@
--- Payments that their latest state voids (exchange rule 1). They stay known, for a revision may take the void away again.
+-- Payments that their latest state voids (exchange rule 1). They stay known, for a revision may take the void away.
 {{ waits_for('int_cells_withdrawn') }}
 {{ config(
     materialized='incremental',
@@ -12,17 +12,9 @@
     meta={'touched_by': 'int_contribution_keys_touched'},
     pre_hook=loops_allowed()
 ) }}
-with voids as (
-    select
-        branch_id,
-        payment_id
-    from {{ ref('stg_contributions') }}
-    where record_status = 'BATAL'
-),
-
-latest as (
+with latest as (
     {{ latest_states(
-        'stg_contributions', 'payment_id', touched='int_contribution_keys_touched', feed='iuran', among='voids'
+        'stg_contributions', 'payment_id', touched='int_contribution_keys_touched', feed='iuran', status='BATAL'
     ) }}
 )
 

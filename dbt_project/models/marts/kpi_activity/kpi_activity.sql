@@ -1,5 +1,19 @@
-with activities as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['branch_id', 'activity_code'],
+    on_schema_change='fail',
+    meta={'touched_by': 'int_activities_touched'},
+    pre_hook=loops_allowed()
+) }}
+with in_force as (
     select * from {{ ref('int_activities_deduplicated') }}
+),
+
+activities as (
+    select in_force.*
+    from in_force
+    {{ of_touched_keys('in_force', 'activity_code', 'int_activities_touched') }}
 ),
 
 registrations as (
@@ -14,11 +28,13 @@ acquisitions as (
 
 registered as (
     select
-        branch_id,
-        code as activity_code,
-        sum(amount) as registrations
-    from registrations
-    group by branch_id, code
+        activities.branch_id,
+        activities.activity_code,
+        sum(registrations.amount) as registrations
+    from activities
+    inner join registrations
+        on activities.branch_id = registrations.branch_id and activities.activity_code = registrations.code
+    group by activities.branch_id, activities.activity_code
 ),
 
 acquired as (
