@@ -3,7 +3,7 @@
 A history is written straight into raw: `--days` days before the night, 122 branches, a registration for every five
 contributions. It is built and published whole. Then an ordinary night (82 contributions and 16 registrations of each
 branch) is audited, built, audited and published, and after it one late slice of 82 rows. Prints the seconds of each
-part on each history, and the ratio to the first one.
+part on each history, and the ratio to the first one; `--plot growth.svg` draws them.
 """
 
 import argparse
@@ -35,20 +35,39 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=730, help="days of history (default 730)")
     parser.add_argument("--home", type=Path, help="keep the installations there, one a size")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", type=Path, help="draw the curves there, as the ending says (.svg, .png)")
+    parser.add_argument("--from-json", type=Path, nargs="+", help="measure nothing; read what --json printed before")
     arguments = parser.parse_args()
+    if arguments.from_json:
+        measured = [row for path in arguments.from_json for row in json.loads(path.read_text(encoding="utf-8"))]
+    else:
+        measured = measure_all(arguments.contributions, arguments.days, arguments.home)
+    measured.sort(key=lambda row: row["contributions"])
+    if arguments.plot:
+        draw(measured, arguments.plot)
+    report(measured, as_json=arguments.json)
+
+
+def measure_all(sizes: list[int], days: int, home: Path | None) -> list[dict[str, Any]]:
+    """Measures each size in an installation of its own."""
     measured = []
-    for contributions in arguments.contributions:
+    for contributions in sizes:
         with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as folder:
-            os.environ["KKBC_HOME"] = str((arguments.home or Path(folder)) / f"home-{contributions}")
+            os.environ["KKBC_HOME"] = str((home or Path(folder)) / f"home-{contributions}")
             os.environ["GX_ANALYTICS_ENABLED"] = "false"
             get_settings.cache_clear()
             from kkbc_play.stack import down
 
             try:
-                measured.append(measure(Path(folder), contributions, arguments.days))
+                measured.append(measure(Path(folder), contributions, days))
             finally:
                 down()
-    if arguments.json:
+    return measured
+
+
+def report(measured: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Prints what was measured, a column a size."""
+    if as_json:
         print(json.dumps(measured, indent=2))
         return
     print(" ".join([f"{'':<34}", *(f"{row['contributions']:>12,}" for row in measured)]))
@@ -64,6 +83,26 @@ def main() -> None:
             ]
         )
     )
+
+
+def draw(measured: list[dict[str, Any]], path: Path) -> None:
+    """The seconds of a night and of a late slice, and of their parts, over the size of the history."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["svg.hashsalt"] = "kkbc"  # the same picture from the same figures
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="contributions in the history, million", ylabel="seconds", title="A night of 12,200 rows on its history"
+    )
+    sizes = [row["contributions"] / 1e6 for row in measured]
+    axes.plot(sizes, [row["ordinary night"] for row in measured], marker="o", linewidth=2.5, label="ordinary night")
+    for step in STEPS:
+        axes.plot(sizes, [row[f"ordinary night: {step}"] for row in measured], marker=".", label=f"– {step}")
+    axes.plot(sizes, [row["late slice"] for row in measured], marker="o", linestyle="--", label="a late slice")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def measure(folder: Path, contributions: int, days: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ counted as (
     {{ participants_counted(
         which='where ' ~ in_set('participant_token', ref('int_participants_touched'), 'participant_token')
     ) }}
-)
+),
 
 changes as (
     select
