@@ -1,8 +1,9 @@
 {#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
     a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
-    `touched`, where there is one, and the slices of `feed`; one that is rebuilt, at those of which
-    some row has the `status`, where that is given. -#}
+    `touched`, where there is one, and the slices of `feed`. With `status`, only keys of which some
+    of these rows has it. -#}
 {% macro latest_states(delivered, key, touched=none, feed=none, status=none) %}
+    {%- set states = states_touched(delivered, key, touched, feed) if touched else ref(delivered) %}
     select *
     from (
         select
@@ -11,10 +12,10 @@
                 partition by candidates.branch_id, candidates.{{ key }}
                 order by candidates.updated_at desc, candidates.business_date desc, candidates.line desc
             ) as recency
-        from {{ states_touched(delivered, key, touched, feed) if touched else ref(delivered) }} as candidates
-        {%- if status and not (var('built_as_of', none) and is_incremental()) %}
+        from {{ states }} as candidates
+        {%- if status %}
         where exists (
-            select 1 from {{ ref(delivered) }} as others
+            select 1 from {{ states }} as others
             where
                 others.branch_id = candidates.branch_id
                 and others.{{ key }} = candidates.{{ key }}

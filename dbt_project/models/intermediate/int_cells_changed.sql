@@ -1,5 +1,6 @@
 -- By how much this build changes the cells: what the touched participants count for now, less what they counted for
 -- before. Nothing when everything is rebuilt.
+{{ config(pre_hook=hash_joins()) }}
 with withdrawn as (
     select * from {{ ref('int_cells_withdrawn') }}
 )
