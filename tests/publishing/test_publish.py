@@ -1,6 +1,7 @@
 """Publication: all marts or none, rows that did not change stay untouched, and exports of what is live."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -268,3 +269,25 @@ def test_the_migration_goes_down_and_up_again_over_what_is_published(marts: None
     publish()
     undo()
     assert read("bi", "select distinct aktif from bi.kpi_x order by 1") == [(5,), (6,), (7,)]
+
+
+def indexed(table: str) -> set[str]:
+    """The columns of each index of a table, as the server writes them."""
+    rows = read(None, f"select substring(indexdef from '\\((.*)\\)$') from pg_indexes where indexname like '%{table}%'")
+    return {columns for (columns,) in rows}
+
+
+def test_published_tables_have_the_indexes_that_their_readers_need(
+    marts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kpi, facts = MODELS
+    publish()
+    assert indexed("fct_y") == {"token"}
+    publishes(monkeypatch, kpi, replace(facts, read_by=(("amount",), ("amount", "token"))))
+    publish()  # a table that keeps its shape
+    assert indexed("fct_y") == {"token", "amount", "amount, token"}
+    change("alter table next.fct_y add column note text")
+    publish()  # one that is made aside
+    assert indexed("fct_y") == {"token", "amount", "amount, token"}
+    assert publish().tables["bi_detail.fct_y"] == {"deleted": 0, "inserted": 0}
+    assert len(read(None, "select from pg_indexes where tablename = 'fct_y' and schemaname = 'bi_detail'")) == 3

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from kkbc.core.errors import UserError
 from kkbc.marts.models import ForeignKey, PublishedModel
+from kkbc.publishing.indexes import make_indexes
 from kkbc.publishing.swap import keep_readers_out
 from kkbc.publishing.work import Work, name, names
 from kkbc.warehouse import connect
@@ -51,7 +52,7 @@ def check(work: Work, remedy: str) -> None:
 
 
 def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) -> None:
-    """Makes the declared foreign keys that are not there, each of which is checked by one join.
+    """Makes the declared indexes and foreign keys that are not there; each key is checked by one join.
 
     A key that the tables have not the columns for is left out: a rolled back table may be of a time before it.
     Raises UserError, with this remedy, when rows name rows that are not there.
@@ -64,6 +65,7 @@ def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) ->
     )
     with _as_user_errors(remedy):
         for model in models:
+            make_indexes(work, model)
             for key in model.foreign_keys:
                 missing = (model.schema, model.name, key.name) not in there
                 if missing and (work.dry or _possible(work, model, key)):
@@ -84,8 +86,6 @@ def _as_user_errors(remedy: str) -> Iterator[None]:
 
 def _make(work: Work, model: PublishedModel, key: ForeignKey) -> None:
     table = name(model.schema, model.name)
-    if key.index:
-        work.do("create index on {table} ({columns})", table=table, columns=names(key.columns))
     work.do(
         "alter table {table} add constraint {key} foreign key ({columns}) references {to} ({to_columns})"
         " deferrable initially deferred",

@@ -21,6 +21,7 @@ from kkbc.publishing import totals
 from kkbc.publishing.changes import pairs, take_noted
 from kkbc.publishing.foreign_keys import check, drop_keys, make_missing
 from kkbc.publishing.grants import protect
+from kkbc.publishing.indexes import make_indexes
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.swap import (
     Change,
@@ -125,10 +126,12 @@ def _switch_all(
         if same_shape(work, model):
             # First, for a table whose rows wait to be checked cannot be altered.
             protect(work, model.schema, model.name)
+            make_indexes(work, model)
             copy_comments(work, model)
             changes[table] = switch(work, model, publication_id, known.get(table), noted.get(table))
         else:
             aside = make_aside(work, model)
+            make_indexes(work, model, aside.relation)
             if not work.dry:
                 copy_comments(work, model, aside.relation)
             protect(work, model.schema, model.name, aside.relation)
