@@ -139,6 +139,7 @@ def _switch_all(
     ended = _ended(made, known)
     if not work.dry:
         check(work, REMEDY)
+    make_missing(work, made, REMEDY, {(a.model.schema, a.model.name): a.relation for a in new})
     # From here on readers of what was replaced or ended wait.
     if not work.dry:
         keep_readers_out(work, [*((a.model.schema, a.model.name) for a in new), *ended])
@@ -148,7 +149,6 @@ def _switch_all(
     for schema, name in ended:
         kept = keep(work, publication_id, schema, name, "retired", primary_key(work, schema, name))
         set_aside(work, schema, name, kept)
-    make_missing(work, made, REMEDY)
     return changes, [*(aside.model.table for aside in new), *(f"{schema}.{name}" for schema, name in ended)]
 
 
