@@ -97,7 +97,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def make(days: int, facts: int) -> None:
     """Branches, their marts and facts in the hidden schema."""
     change(
-        "create table next.dim_b as select 'KC' || lpad(b::text, 3, '0') as branch_id, b from generate_series(1, 122) b",
+        "create table next.dim_b as select 'KC' || lpad(b::text, 3, '0') as branch_id, b as tier"
+        " from generate_series(1, 122) b",
         "alter table next.dim_b alter branch_id set not null",
     )
     for mart in MARTS:
