@@ -31,6 +31,7 @@ def main() -> None:
     """Measures builds and visits in homes of their own, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contributions", type=int, default=300_000, help="rows of history; 0 leaves the builds out")
+    parser.add_argument("--in-one", action="store_true", help="all builds in one process; none by steps")
     parser.add_argument("--megabytes", type=int, nargs="*", default=[10, 200])
     parser.add_argument("--workbook", type=int, default=100_000, help="rows of a workbook; 0 leaves it out")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "kkbc-bench")
@@ -43,7 +44,7 @@ def main() -> None:
     measured: list[dict[str, Any]] = []
     say(f"{'MB at most':<58}{'process':>9}{'children':>10}")
     if arguments.contributions:
-        measured += _in_a_home(lambda folder: _builds(folder, arguments.contributions))
+        measured += _in_a_home(lambda folder: _builds(folder, arguments.contributions, arguments.in_one))
     for megabytes in arguments.megabytes:
         root = make(arguments.cache, megabytes)
         measured += _in_a_home(lambda folder, root=root, size=megabytes: [_visit(f"visit, {size} MB", root)])
@@ -73,7 +74,7 @@ def _in_a_home(measure: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str
             down()
 
 
-def _builds(folder: Path, contributions: int) -> list[dict[str, Any]]:
+def _builds(folder: Path, contributions: int, in_one: bool) -> list[dict[str, Any]]:
     """A history and two nights after it."""
     (folder / "branches").mkdir()
     first = growth.NIGHT - timedelta(days=HISTORY_DAYS)
@@ -81,20 +82,21 @@ def _builds(folder: Path, contributions: int) -> list[dict[str, Any]]:
     iuran = max(1, round(contributions / HISTORY_DAYS / growth.BRANCHES))
     rows = {"pendaftaran": max(1, iuran // 5), "iuran": iuran, "kegiatan": 1}
     growth.write(first, growth.NIGHT - timedelta(days=1), rows)
-    measured = _by_steps(
-        folder, growth.NIGHT - timedelta(days=1), first, f"{contributions:,} contributions built whole"
-    )
-    growth.write(growth.NIGHT, growth.NIGHT, growth.ORDINARY)
-    measured += _by_steps(folder, growth.NIGHT, first, "ordinary night")
-    day = growth.NIGHT + timedelta(days=1)
-    growth.write(day, day, growth.ORDINARY)
-    measured.append(_process("ordinary night: all steps in one process", "steps", _opened(folder, day, first), *STEPS))
+    steps = _in_one if in_one else _by_steps
+    measured = steps(folder, growth.NIGHT - timedelta(days=1), first, f"{contributions:,} contributions built whole")
+    for day, again in ((growth.NIGHT, steps), (growth.NIGHT + timedelta(days=1), _in_one)):
+        growth.write(day, day, growth.ORDINARY)
+        measured += again(folder, day, first, "ordinary night")
     return measured
 
 
 def _by_steps(folder: Path, day: date, first: date, what: str) -> list[dict[str, Any]]:
     build_id = _opened(folder, day, first)
     return [_process(f"{what}: {step}", "steps", build_id, step) for step in STEPS]
+
+
+def _in_one(folder: Path, day: date, first: date, what: str) -> list[dict[str, Any]]:
+    return [_process(f"{what}: all steps in one process", "steps", _opened(folder, day, first), *STEPS)]
 
 
 def _opened(folder: Path, day: date, first: date) -> str:
