@@ -13,6 +13,8 @@ from sqlalchemy import create_engine
 
 from kkbc.core.errors import UserError
 from kkbc.publishing import ForeignKey, PublishedModel
+from kkbc.publishing.swap import keep_readers_out
+from kkbc.publishing.work import Work
 from kkbc.upkeep.export import export
 from kkbc.warehouse import connect, schema
 
@@ -141,6 +143,29 @@ def test_a_dimension_of_a_new_shape_keeps_the_keys_that_point_to_it(keyed: None)
     publish()
     with pytest.raises(psycopg.errors.ForeignKeyViolation), connect("publisher") as conn:
         conn.execute("insert into bi.kpi_x values ('KC009', '2023-12-11', 1, null)")
+
+
+@pytest.mark.parametrize(("table", "joined"), [("dim_b", "bi.kpi_x"), ("kpi_x", "bi_kept.made_bi_kpi_x")])
+def test_the_keys_of_a_new_shape_are_checked_before_readers_have_to_wait(
+    keyed: None, monkeypatch: pytest.MonkeyPatch, table: str, joined: str
+) -> None:
+    publish()
+    there = []
+
+    def spy(work: Work, tables: list[tuple[str, str]]) -> None:
+        there.append(
+            work.rows(
+                "select conname::text from pg_constraint where conrelid = to_regclass(%s)"
+                " and contype = 'f' and convalidated",
+                [joined],
+            )
+        )
+        keep_readers_out(work, tables)
+
+    monkeypatch.setattr("kkbc.publishing.publish.keep_readers_out", spy)
+    change(f"alter table next.{table} add column x text")
+    publish()
+    assert there == [[("branch_id_of_dim_b",)]]
 
 
 @pytest.mark.parametrize("table", ["dim_b", "kpi_x"])
