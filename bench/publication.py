@@ -23,12 +23,18 @@ from typing import Any
 from kkbc.core.settings import get_settings
 from kkbc.marts import models
 from kkbc.nights.prepare import prepare
-from kkbc.publishing import PublishedModel, publish_marts, roll_back
+from kkbc.publishing import ForeignKey, PublishedModel, publish_marts, roll_back
 from kkbc.warehouse import connect
 
-MARTS = [PublishedModel(f"kpi_{letter}", "bi", ("branch_id", "n")) for letter in "abcdefgh"]
+BRANCHES = PublishedModel("dim_b", "bi", ("branch_id",))
+OF_BRANCH = ForeignKey(("branch_id",), BRANCHES.name, BRANCHES.primary_key)
+MARTS = [PublishedModel(f"kpi_{letter}", "bi", ("branch_id", "n"), (OF_BRANCH,)) for letter in "abcdefgh"]
 FACTS = PublishedModel("fct_y", "bi_detail", ("token",))
-LOOK = " union all ".join(f"(select stamp from {mart.table} where branch_id = 'KC044' and n = 7)" for mart in MARTS)
+# A row of each mart with that of the branch.
+LOOK = " union all ".join(
+    f"(select stamp from {mart.table} join bi.dim_b using (branch_id) where branch_id = 'KC044' and n = 7)"
+    for mart in MARTS
+)
 DAY = date(2023, 12, 11)
 
 
@@ -60,7 +66,7 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All figures by name; times in seconds, waits in milliseconds."""
-    models.published_models = lambda: [*MARTS, FACTS]
+    models.published_models = lambda: [BRANCHES, *MARTS, FACTS]
     make(arguments.days, arguments.facts)
     found: dict[str, Any] = {"rows": sum(len(MARTS) * [122 * arguments.days]) + arguments.facts}
     found["first publication, s"] = timed(publish)
@@ -77,18 +83,24 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     found |= figures("next to publications", readers)
     found["rollback of one, s"] = timed(undo)
     found["rollback of ten, s"] = timed(lambda: undo(arguments.publications - 8))
-    with Readers(arguments.readers) as readers:
-        seconds = []
-        for number in range(5):
-            change(f"alter table next.kpi_b add column x{number} int")
-            seconds.append(timed(publish))
-    found["publication of a new shape next to readers, s"] = round(median(seconds), 2)
-    found |= figures("next to new shapes", readers)
+    for shown, table in (("a mart", "kpi_b"), ("a dimension", "dim_b")):
+        with Readers(arguments.readers) as readers:
+            seconds = []
+            for number in range(5):
+                change(f"alter table next.{table} add column x{number} int")
+                seconds.append(timed(publish))
+        found[f"publication of {shown} of a new shape next to readers, s"] = round(median(seconds), 2)
+        found |= figures(f"next to new shapes of {shown}", readers)
     return found
 
 
 def make(days: int, facts: int) -> None:
-    """Marts and facts in the hidden schema."""
+    """Branches, their marts and facts in the hidden schema."""
+    change(
+        "create table next.dim_b as select 'KC' || lpad(b::text, 3, '0') as branch_id, b as tier"
+        " from generate_series(1, 122) b",
+        "alter table next.dim_b alter branch_id set not null",
+    )
     for mart in MARTS:
         change(
             f"create table next.{mart.name} as select 'KC' || lpad(b::text, 3, '0') as branch_id, n, 1 as stamp,"

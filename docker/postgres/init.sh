@@ -18,6 +18,9 @@ revoke connect, temporary on database postgres, template1, airflow from public;
 \c kkbc
 grant usage on language plpgsql to kkbc;
 revoke usage on language plpgsql from public;
+create schema statements authorization kkbc;
+create extension pg_stat_statements schema statements;
+grant execute on function statements.pg_stat_statements_reset(oid, oid, bigint, boolean) to kkbc;
 select format('revoke execute on function pg_catalog.%s from public', oid::regprocedure) from pg_proc
 where pronamespace = 'pg_catalog'::regnamespace
   and proname ~ '^(pg_(try_)?advisory_.*|lo_.*|loread|lowrite|pg_notify|pg_logical_emit_message)$'

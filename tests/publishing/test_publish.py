@@ -1,6 +1,7 @@
 """Publication: all marts or none, rows that did not change stay untouched, and exports of what is live."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,8 @@ from sqlalchemy import create_engine
 
 from kkbc.core.errors import UserError
 from kkbc.publishing import ForeignKey, PublishedModel
+from kkbc.publishing.swap import keep_readers_out
+from kkbc.publishing.work import Work
 from kkbc.upkeep.export import export
 from kkbc.warehouse import connect, schema
 
@@ -142,6 +145,29 @@ def test_a_dimension_of_a_new_shape_keeps_the_keys_that_point_to_it(keyed: None)
         conn.execute("insert into bi.kpi_x values ('KC009', '2023-12-11', 1, null)")
 
 
+@pytest.mark.parametrize(("table", "joined"), [("dim_b", "bi.kpi_x"), ("kpi_x", "bi_kept.made_bi_kpi_x")])
+def test_the_keys_of_a_new_shape_are_checked_before_readers_have_to_wait(
+    keyed: None, monkeypatch: pytest.MonkeyPatch, table: str, joined: str
+) -> None:
+    publish()
+    there = []
+
+    def spy(work: Work, tables: list[tuple[str, str]]) -> None:
+        there.append(
+            work.rows(
+                "select conname::text from pg_constraint where conrelid = to_regclass(%s)"
+                " and contype = 'f' and convalidated",
+                [joined],
+            )
+        )
+        keep_readers_out(work, tables)
+
+    monkeypatch.setattr("kkbc.publishing.publish.keep_readers_out", spy)
+    change(f"alter table next.{table} add column x text")
+    publish()
+    assert there == [[("branch_id_of_dim_b",)]]
+
+
 @pytest.mark.parametrize("table", ["dim_b", "kpi_x"])
 def test_rows_and_shapes_of_what_keys_join_change_at_once(keyed: None, table: str) -> None:
     publish()
@@ -268,3 +294,25 @@ def test_the_migration_goes_down_and_up_again_over_what_is_published(marts: None
     publish()
     undo()
     assert read("bi", "select distinct aktif from bi.kpi_x order by 1") == [(5,), (6,), (7,)]
+
+
+def indexed(table: str) -> set[str]:
+    """The columns of each index of a table, as the server writes them."""
+    rows = read(None, f"select substring(indexdef from '\\((.*)\\)$') from pg_indexes where indexname like '%{table}%'")
+    return {columns for (columns,) in rows}
+
+
+def test_published_tables_have_the_indexes_that_their_readers_need(
+    marts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kpi, facts = MODELS
+    publish()
+    assert indexed("fct_y") == {"token"}
+    publishes(monkeypatch, kpi, replace(facts, read_by=(("amount",), ("amount", "token"))))
+    publish()  # a table that keeps its shape
+    assert indexed("fct_y") == {"token", "amount", "amount, token"}
+    change("alter table next.fct_y add column note text")
+    publish()  # one that is made aside
+    assert indexed("fct_y") == {"token", "amount", "amount, token"}
+    assert publish().tables["bi_detail.fct_y"] == {"deleted": 0, "inserted": 0}
+    assert len(read(None, "select from pg_indexes where tablename = 'fct_y' and schemaname = 'bi_detail'")) == 3

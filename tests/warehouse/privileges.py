@@ -22,6 +22,7 @@ SCHEMAS = (
     "bi_kept",
     "readers",
     "locks",
+    "statements",
     "public",
 )
 LETTERS = {

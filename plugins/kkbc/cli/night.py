@@ -42,6 +42,8 @@ _FirstDay = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], help="First day of the daily marts; kept for later runs. Default: as kept."),
 ]
+# Characters of a statement in the report of slow ones; JSON has more.
+SHOWN = 240
 Gate = Annotated[
     Literal["fail", "warn"] | None,
     typer.Option(help="fail: a failed audit stops publication (default); warn: report and publish."),
@@ -142,11 +144,20 @@ class night_progress:
             say(f"{stage}: {done}/{total}")
 
 
-def show_status(json: Annotated[bool, typer.Option("--json", help="The status as JSON on stdout.")] = False) -> None:
+def show_status(
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Instead: the slowest SQL statements since the last night began.")
+    ] = False,
+    most: Annotated[int, typer.Option("--most", min=1, help="With --slow: number of statements.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="The status as JSON on stdout.")] = False,
+) -> None:
     """Shows the last published night: national figures, best and worst branches, quarantine, what is owed."""
-    from kkbc.watching.status import status
+    from kkbc.watching.status import slow_statements, status
 
-    if json:
+    if slow:
+        found = slow_statements(most)
+        print_json(found) if json else _print_slow(found)
+    elif json:
         print_json(status().as_json())
     else:
         print_status()
@@ -180,6 +191,23 @@ def print_status(run_id: str | None = None) -> None:
     out.print(_branches("Capaian terendah", found.worst))
     out.print(_counts("Karantina menurut alasan", found.quarantined))
     out.print(_owing(found.owing))
+
+
+def _print_slow(rows: list[dict[str, Any]]) -> None:
+    """One line of figures for each statement, then the statement."""
+    if not rows:
+        out.print("No statement has run since the statistics began.")
+        return
+    out.print(f"Statements since {rows[0]['since']}, by total time:", markup=False)
+    for row in rows:
+        place = " ".join(filter(None, (row["part"], row["model"])))
+        out.print(
+            f"\n{row['total_seconds']:9.2f} s in {row['calls']} calls of {row['mean_seconds'] * 1000:.1f} ms,"
+            f" {row['rows']} rows: {place} ({row['role']})",
+            soft_wrap=True,
+            markup=False,
+        )
+        out.print(f"  {row['statement'][:SHOWN]}", soft_wrap=True, markup=False)
 
 
 def _national(row: dict[str, Any]) -> Table:

@@ -39,6 +39,7 @@ class PublishedModel:
     source: where its rows are made, schema and name; as a rule the dbt model in schema next.
     day: the column with the day that a row is of; None for a mart without one.
     columns: data types by name, as the properties have them.
+    read_by: columns of indexes that the queries of readers need, besides those of keys.
     """
 
     name: str
@@ -48,6 +49,12 @@ class PublishedModel:
     made_as: tuple[str, str] | None = None
     day: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    read_by: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def indexes(self) -> tuple[tuple[str, ...], ...]:
+        """Columns of each index of the published table, besides the primary key."""
+        return (*self.read_by, *(key.columns for key in self.foreign_keys if key.index))
 
     @property
     def source(self) -> tuple[str, str]:
@@ -83,9 +90,10 @@ def published_models(project: Path | None = None) -> list[PublishedModel]:
                 raise UserError(f"model {model['name']} is published without a primary key", f"add it in {path}")
             key = tuple(meta["primary_key"])
             keys = _foreign_keys(model)
+            read_by = tuple(tuple(names) for names in meta.get("indexes", []))
             columns = {column["name"]: column.get("data_type", "text") for column in model.get("columns", [])}
             found += [
-                PublishedModel(model["name"], schema, key, keys, day=meta.get("day"), columns=columns)
+                PublishedModel(model["name"], schema, key, keys, day=meta.get("day"), columns=columns, read_by=read_by)
                 for schema in meta["publish"]
             ]
     return found

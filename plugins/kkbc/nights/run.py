@@ -56,6 +56,7 @@ def open_run(request: RunRequest, *, mode: Mode, run_id: str) -> Run:
             keep(conn, "first_business_date", settled.first_business_date.isoformat())
         write_request(conn, run_id, settled, mode=mode, notes=notes)
         _close_killed_runs(conn, run_id, mode)
+        _reset_statements(conn, run_id)
     names = [branch.branch_id for branch in load_registry().branches]
     return Run(run_id, day, [name for name in names if name in (request.branch_ids or names)], notes)
 
@@ -139,6 +140,15 @@ def _close_killed_runs(conn: psycopg.Connection, run_id: str, mode: Mode) -> Non
         " where outcome = 'running' and mode = %s and run_id <> %s and not exists"
         " (select from ops.build b where b.run_id = r.run_id and b.outcome = 'running')",
         [mode, run_id],
+    )
+
+
+def _reset_statements(conn: psycopg.Connection, run_id: str) -> None:
+    """The statistics of statements begin again with the first run of a later business date than any before."""
+    conn.execute(
+        "select ops.reset_statements() from ops.run r where run_id = %s"
+        " and not exists (select from ops.run o where o.as_of >= r.as_of and o.run_id <> r.run_id)",
+        [run_id],
     )
 
 

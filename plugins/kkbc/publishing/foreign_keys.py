@@ -1,17 +1,19 @@
-"""Foreign keys of the published tables: dropped before, checked and made at the end of a publication.
-
-On the way a table may be ahead of the one that it points to.
+"""Foreign keys of the published tables: those of tables that move are dropped before, and made again when all rows are
+there, for on the way a table may be ahead of the one that it points to.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
 
 from kkbc.core.errors import UserError
 from kkbc.marts.models import ForeignKey, PublishedModel
+from kkbc.publishing.record import Table
 from kkbc.publishing.swap import keep_readers_out
+from kkbc.publishing.undo import SCHEMA
 from kkbc.publishing.work import Work, name, names
 from kkbc.warehouse import connect
 
@@ -50,11 +52,14 @@ def check(work: Work, remedy: str) -> None:
         work.do("set constraints all immediate")
 
 
-def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) -> None:
+def make_missing(
+    work: Work, models: Collection[PublishedModel], remedy: str, aside: Mapping[Table, str] = MappingProxyType({})
+) -> None:
     """Makes the declared foreign keys that are not there, each of which is checked by one join.
 
-    A key that the tables have not the columns for is left out: a rolled back table may be of a time before it.
-    Raises UserError, with this remedy, when rows name rows that are not there.
+    aside: names in `bi_kept` of tables that will be put in place: keys from and to them go with them, so that no reader
+    waits for the join. A key that the tables have not the columns for is left out: a rolled back table may be of a
+    time before it. Raises UserError, with this remedy, when rows name rows that are not there.
     """
     there = set(
         work.rows(
@@ -62,47 +67,48 @@ def make_missing(work: Work, models: Collection[PublishedModel], remedy: str) ->
             " join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace where c.contype = 'f'"
         )
     )
-    with _as_user_errors(remedy):
-        for model in models:
-            for key in model.foreign_keys:
-                missing = (model.schema, model.name, key.name) not in there
-                if missing and (work.dry or _possible(work, model, key)):
-                    _make(work, model, key)
+    for model in models:
+        for key in model.foreign_keys:
+            table, to = (
+                (SCHEMA, aside[found]) if found in aside else found
+                for found in ((model.schema, model.name), (model.schema, key.to))
+            )
+            if (*table, key.name) in there or not (work.dry or _possible(work, key, table, to)):
+                continue
+            with _as_user_errors(remedy, model.table):
+                _make(work, key, table, to)
 
 
 @contextmanager
-def _as_user_errors(remedy: str) -> Iterator[None]:
+def _as_user_errors(remedy: str, table: str | None = None) -> Iterator[None]:
+    """table: the one with the rows, where it lies under another name."""
     try:
         yield
     except psycopg.errors.ForeignKeyViolation as error:
         # Its detail would name the row.
         found = error.diag
-        raise UserError(
-            f"{found.schema_name}.{found.table_name} names rows that are not there: {found.constraint_name}", remedy
-        ) from None
+        table = table or f"{found.schema_name}.{found.table_name}"
+        raise UserError(f"{table} names rows that are not there: {found.constraint_name}", remedy) from None
 
 
-def _make(work: Work, model: PublishedModel, key: ForeignKey) -> None:
-    table = name(model.schema, model.name)
-    if key.index:
-        work.do("create index on {table} ({columns})", table=table, columns=names(key.columns))
+def _make(work: Work, key: ForeignKey, table: Table, to: Table) -> None:
     work.do(
         "alter table {table} add constraint {key} foreign key ({columns}) references {to} ({to_columns})"
         " deferrable initially deferred",
-        table=table,
+        table=name(*table),
         key=sql.Identifier(key.name),
         columns=names(key.columns),
-        to=name(model.schema, key.to),
+        to=name(*to),
         to_columns=names(key.to_columns),
     )
 
 
-def _possible(work: Work, model: PublishedModel, key: ForeignKey) -> bool:
-    for table, columns in ((model.name, key.columns), (key.to, key.to_columns)):
+def _possible(work: Work, key: ForeignKey, table: Table, to: Table) -> bool:
+    for place, columns in ((table, key.columns), (to, key.to_columns)):
         rows = work.rows(
             "select a.attname::text from pg_attribute a"
             " where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped",
-            [name(model.schema, table).as_string()],
+            [name(*place).as_string()],
         )
         if not set(columns) <= {column for (column,) in rows}:
             return False

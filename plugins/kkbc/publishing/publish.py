@@ -21,6 +21,7 @@ from kkbc.publishing import totals
 from kkbc.publishing.changes import pairs, take_noted
 from kkbc.publishing.foreign_keys import check, drop_keys, make_missing
 from kkbc.publishing.grants import protect
+from kkbc.publishing.indexes import make_indexes
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.swap import (
     Change,
@@ -125,10 +126,12 @@ def _switch_all(
         if same_shape(work, model):
             # First, for a table whose rows wait to be checked cannot be altered.
             protect(work, model.schema, model.name)
+            make_indexes(work, model)
             copy_comments(work, model)
             changes[table] = switch(work, model, publication_id, known.get(table), noted.get(table))
         else:
             aside = make_aside(work, model)
+            make_indexes(work, model, aside.relation)
             if not work.dry:
                 copy_comments(work, model, aside.relation)
             protect(work, model.schema, model.name, aside.relation)
@@ -136,6 +139,7 @@ def _switch_all(
     ended = _ended(made, known)
     if not work.dry:
         check(work, REMEDY)
+    make_missing(work, made, REMEDY, {(a.model.schema, a.model.name): a.relation for a in new})
     # From here on readers of what was replaced or ended wait.
     if not work.dry:
         keep_readers_out(work, [*((a.model.schema, a.model.name) for a in new), *ended])
@@ -145,7 +149,6 @@ def _switch_all(
     for schema, name in ended:
         kept = keep(work, publication_id, schema, name, "retired", primary_key(work, schema, name))
         set_aside(work, schema, name, kept)
-    make_missing(work, made, REMEDY)
     return changes, [*(aside.model.table for aside in new), *(f"{schema}.{name}" for schema, name in ended)]
 
 

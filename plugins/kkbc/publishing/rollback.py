@@ -17,6 +17,7 @@ from kkbc.marts.models import SLICES, PublishedModel
 from kkbc.publishing import totals
 from kkbc.publishing.foreign_keys import check, drop_keys, make_missing
 from kkbc.publishing.grants import protect
+from kkbc.publishing.indexes import make_indexes
 from kkbc.publishing.record import Publication, Table, alone, live, record, states
 from kkbc.publishing.swap import Change, State, keep_readers_out, make_again, measure, primary_key, take_back
 from kkbc.publishing.undo import Kept, keep, kept_of, prune, put_in_place, set_aside
@@ -164,6 +165,8 @@ def _take_all_back(
             _take_table_back(work, step, publication_id)
             counts[table] = (current[table].rows if table in current else 0, measure(work, *table).rows)
     check(work, REMEDY)
+    for model in _models(counts):
+        make_indexes(work, model)
     make_missing(work, _models(counts), REMEDY)
     return {table: Change(*count, measure(work, *table)) for table, count in counts.items()}
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.warehouse import access, connection, feeds, server
+from kkbc.warehouse import access, connection, feeds, server, statements
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -35,6 +35,7 @@ def migrate() -> None:
             plain.execute("lock table locks.migration in exclusive mode")
             plain.execute("set local lock_timeout = '60s'")
             feeds.make(plain)
+            statements.make(plain)
             access.apply(plain, server=not get_settings().database_url)
     except Exception as error:
         cause = error.__cause__ or error

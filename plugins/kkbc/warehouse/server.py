@@ -49,6 +49,8 @@ CONFIGURATION: Mapping[str, str] = {
     "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
+    # For `kkbc status --slow`.
+    "shared_preload_libraries": "'pg_stat_statements'",
     # Nothing here uses NOTIFY, and whoever may connect could fill the disk with what nobody has heard.
     "max_notify_queue_pages": "64",
 }

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
-from kkbc.warehouse import connect
+from kkbc.warehouse import connect, statements
 
 DictConnection = psycopg.Connection[dict[str, Any]]
 
@@ -72,6 +72,15 @@ def status(run_id: str | None = None, *, best: int = 5) -> Status:
         if live is not None:
             _read_publication(conn, found, live, best)
     return found
+
+
+def slow_statements(most: int) -> list[dict[str, Any]]:
+    """The SQL statements that took the most time since the last night began, as JSON values, without any value.
+
+    Raises UserError when the warehouse cannot be reached, or its server keeps no statistics of statements.
+    """
+    with connect("auditor") as conn:
+        return [plain_values(row) for row in statements.slowest(conn, most)]
 
 
 def health() -> Health:
