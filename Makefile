@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers
+.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -131,6 +131,9 @@ bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB 
 bench-peers: env ## rows a second of the pull beside COPY, Polars, pandas, dlt and Sling, on the same files in one run
 	@$(MAKE) --no-print-directory $(VENV)-peers/.ready || echo "the peers' environment cannot be built: only the rest is measured"
 	@python bench/peers.py
+
+bench-reference: env ## time default nights beside a plain reference pipeline, and compare the marts cell by cell (SCALE=national)
+	@python bench/reference/compare.py $(if $(SCALE),--scale $(SCALE))
 
 clean: ## stop everything and remove .local with all that was loaded
 	@if [ -n "$$KKBC_HOME" ]; then echo "KKBC_HOME is set, and clean only knows .local: remove $$KKBC_HOME yourself after 'make down'"; exit 2; fi
