@@ -102,8 +102,9 @@ class Reference:
         """A command of dbt. Two processes in one target folder would write over each other's parse."""
         folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(HERE)]
         folders += ["--target-path", str(self.work / f"target{slot}"), "--log-path", str(self.work / f"logs{slot}")]
-        # The unit tests of models are for developers.
-        more += ("--exclude-resource-type", "unit_test") if verb == "build" else ()
+        if verb == "build":
+            # Unit tests of models are for developers; a test of two models runs with the later one.
+            more += ("--exclude-resource-type", "unit_test", "--indirect-selection", "buildable")
         dbt = str(Path(sys.executable).with_name("dbt"))
         return [dbt, "--quiet", verb, *more, "--vars", json.dumps(days), *folders]
 

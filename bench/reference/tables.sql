@@ -1,6 +1,9 @@
 -- The tables that the tasks of the branches fill, as the dbt project's sources name them.
 create schema raw;
 create schema ops;
+-- Two processes of dbt that both make a schema get in each other's way.
+create schema next;
+create schema staging;
 
 create table raw.registrations (
     registration_no text, branch_id text, registered_at timestamptz, birth_year int, sex text, district_code text,
