@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake
+.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,12 +44,22 @@ $(VENV)-lint/.ready: requirements-lint.lock
 	$$uv pip sync -q --python $(VENV)-lint/bin/python --require-hashes requirements-lint.lock
 	@touch $@
 
+# What the pull is measured beside, never part of the project.
+$(VENV)-peers/.ready: bench/peers.lock
+	@set -e; $(find-uv); \
+	echo "building $(VENV)-peers from bench/peers.lock"; \
+	[ -x $(VENV)-peers/bin/python ] || $$uv venv -q --python $(PYTHON) $(VENV)-peers; \
+	$$uv pip sync -q --python $(VENV)-peers/bin/python --require-hashes bench/peers.lock
+	@touch $@
+
 lock: ## resolve the dependencies again (uv on the PATH)
 	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile pyproject.toml --extra play --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile --group lint -o requirements-lint.lock -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	uv pip compile bench/peers.in -o bench/peers.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
 run: env ## simulate and run three nights through Airflow (later: the next one, or NIGHTS=7), and show the results
@@ -116,6 +126,14 @@ bench-growth: env ## time an ordinary night and a late slice on histories of 0, 
 
 bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
 	@python bench/intake.py
+
+# Without the environment of the peers, the program says so of each.
+bench-peers: env ## rows a second of the pull beside COPY, Polars, pandas, dlt and Sling, on the same files in one run
+	@$(MAKE) --no-print-directory $(VENV)-peers/.ready || echo "the peers' environment cannot be built: only the rest is measured"
+	@python bench/peers.py
+
+bench-reference: env ## time default nights beside a plain reference pipeline, and compare the marts cell by cell (SCALE=national)
+	@python bench/reference/compare.py $(if $(SCALE),--scale $(SCALE))
 
 clean: ## stop everything and remove .local with all that was loaded
 	@if [ -n "$$KKBC_HOME" ]; then echo "KKBC_HOME is set, and clean only knows .local: remove $$KKBC_HOME yourself after 'make down'"; exit 2; fi

@@ -183,25 +183,10 @@ def _timed(batches: Iterator[Any], spent: dict[str, float], part: str) -> Iterat
 
 def _copy(root: Path, path: Path) -> tuple[float, dict[str, float]]:
     """What was pulled, out of files by table into the tables emptied: PostgreSQL's part of the work."""
-    from kkbc.warehouse import connect
+    from copying import emptied
 
-    by_part = {}
-    with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as folder, connect() as conn:
-        for table in TABLES:
-            statement = f"copy (select * from {table}) to stdout (format csv)"
-            with (Path(folder) / table).open("wb") as file, conn.cursor() as cursor, cursor.copy(statement) as copy:
-                for block in copy:
-                    file.write(block)
-            conn.execute(f"truncate {table} cascade")
-        conn.commit()
-        for table in TABLES:
-            began = time.perf_counter()
-            statement = f"copy {table} from stdin (format csv)"
-            with (Path(folder) / table).open("rb") as file, conn.cursor() as cursor, cursor.copy(statement) as copy:
-                while block := file.read(1 << 20):
-                    copy.write(block)
-            conn.commit()
-            by_part[table] = time.perf_counter() - began
+    with emptied(TABLES) as copy_back:
+        by_part = copy_back()
     return sum(by_part.values()), by_part
 
 

@@ -43,10 +43,10 @@ def main() -> None:
     parser.add_argument("--case", nargs="+", choices=sorted(CASES), default=list(CASES))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", choices=sorted(CASES), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(_measured(arguments.measure, arguments.folder, arguments.threads)))
+        print(json.dumps(_measured(arguments.measure, arguments.root, arguments.threads)))
         return
     with tempfile.TemporaryDirectory(prefix="kkbc-bench-", ignore_cleanup_errors=True) as folder:
         rows = make(Path(folder), arguments.share)
@@ -128,20 +128,29 @@ def _deliver(root: Path, branch_id: str, feeds: dict[str, pl.DataFrame]) -> None
 def _in_a_home(case: str, folder: Path, threads: int) -> dict[str, float]:
     """One way in a new home, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="kkbc-bench-", ignore_cleanup_errors=True) as home:
-        command = [sys.executable, __file__, "--measure", case, "--folder", str(folder), "--threads", str(threads)]
+        command = [
+            sys.executable,
+            __file__,
+            "--measure",
+            case,
+            "--root",
+            str(folder / CASES[case][1]),
+            "--threads",
+            str(threads),
+        ]
         environment = os.environ | {"KKBC_HOME": home}
         printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
         found: dict[str, float] = json.loads(printed)
         return found
 
 
-def _measured(case: str, folder: Path, threads: int) -> dict[str, float]:
+def _measured(case: str, root: Path, threads: int) -> dict[str, float]:
     from kkbc.nights.prepare import prepare
     from kkbc_play.stack import down
 
     prepare()
     try:
-        spent = CASES[case][1](folder, threads)
+        spent = CASES[case][2](root, threads)
         return {**spent, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     finally:
         down()
@@ -150,18 +159,19 @@ def _measured(case: str, folder: Path, threads: int) -> dict[str, float]:
 @contextmanager
 def _clocked() -> Iterator[dict[str, float]]:
     """What a block takes: seconds, and CPU seconds of this process and of the server."""
-    from kkbc.core.settings import get_settings
+    from kkbc.warehouse import connect
 
-    server = int((get_settings().home / "pg" / "postmaster.pid").read_text().split()[0])
+    with connect() as conn:
+        server = psutil.Process(conn.info.backend_pid).ppid()
     spent: dict[str, float] = {}
-    began = time.perf_counter(), time.process_time(), _cpu(server)
+    began = time.perf_counter(), time.process_time(), server_cpu(server)
     yield spent
-    ended = time.perf_counter(), time.process_time(), _cpu(server)
+    ended = time.perf_counter(), time.process_time(), server_cpu(server)
     for name, before, after in zip(("seconds", "cpu", "server_cpu"), began, ended, strict=True):
         spent[name] = after - before
 
 
-def _cpu(pid: int) -> float:
+def server_cpu(pid: int) -> float:
     """CPU seconds of a server and of its processes, also of those that ended."""
     server = psutil.Process(pid)
     own = server.cpu_times()
@@ -190,19 +200,11 @@ def _pull(root: Path, threads: int) -> dict[str, float]:
     return spent
 
 
-def _many(folder: Path, threads: int) -> dict[str, float]:
-    return _pull(folder / "many", threads)
-
-
-def _few(folder: Path, threads: int) -> dict[str, float]:
-    return _pull(folder / "few", threads)
-
-
-def _copy_text(folder: Path, threads: int) -> dict[str, float]:
+def _copy_text(root: Path, threads: int) -> dict[str, float]:
     """The files as they are, a transaction each."""
     from kkbc.warehouse import connect
 
-    files = sorted((folder / "many").rglob("*.csv"))
+    files = sorted(root.rglob("*.csv"))
     with connect() as conn:
         for path in {path.name: path for path in files}.values():
             header = path.read_text().partition("\n")[0].split(";")
@@ -217,33 +219,23 @@ def _copy_text(folder: Path, threads: int) -> dict[str, float]:
     return spent
 
 
-def _copy_typed(folder: Path, threads: int) -> dict[str, float]:
-    """What was loaded of the many slices, out of files by table into the tables emptied."""
-    from kkbc.warehouse import connect
+def _copy_typed(root: Path, threads: int) -> dict[str, float]:
+    """What was loaded of the slices, out of files by table into the tables emptied."""
+    from copying import emptied
 
-    _pull(folder / "many", threads)
-    with tempfile.TemporaryDirectory(prefix="kkbc-bench-") as spool, connect() as conn:
-        for table in TABLES:
-            statement = f"copy (select * from {table}) to stdout (format csv)"
-            with (Path(spool) / table).open("wb") as file, conn.cursor() as cursor, cursor.copy(statement) as copy:
-                for block in copy:
-                    file.write(block)
-            conn.execute(f"truncate {table} cascade")
-        conn.commit()
-        with _clocked() as spent:
-            for table in TABLES:
-                with conn.cursor() as cursor, cursor.copy(f"copy {table} from stdin (format csv)") as copy:
-                    copy.write((Path(spool) / table).read_bytes())
-                conn.commit()
+    _pull(root, threads)
+    with emptied(TABLES) as copy_back, _clocked() as spent:
+        copy_back()
     return spent
 
 
-CASES: dict[str, tuple[str, Callable[[Path, int], dict[str, float]]]] = {
-    "many": ("pull of 244 slices, judged and committed", _many),
-    "few": ("pull of 2 files, judged and committed", _few),
-    "typed": ("COPY of these rows into the same tables, emptied", _copy_typed),
-    "text": ("COPY of the 244 files into bare text tables", _copy_text),
+CASES: dict[str, tuple[str, str, Callable[[Path, int], dict[str, float]]]] = {
+    "many": ("pull of 244 slices, judged and committed", "many", _pull),
+    "few": ("pull of 2 files, judged and committed", "few", _pull),
+    "typed": ("COPY of these rows into the same tables, emptied", "many", _copy_typed),
+    "text": ("COPY of the 244 files into bare text tables", "many", _copy_text),
 }
+"""Of each way its title, the folder of the deliveries that it loads, and what does it."""
 
 if __name__ == "__main__":
     main()
