@@ -100,7 +100,7 @@ def locked(lock: Lock, what: str, *, role: Role, wait: Callable[[], None] = lamb
 def locked_branch(branch_id: str, what: str, *, role: Role, seconds: float | None = None) -> Iterator[None]:
     """Keeps other visits and re-readings of a branch away for the length of a block.
 
-    It is held by a connection that does nothing else meanwhile. seconds: how long to wait for it, else as for all locks.
+    A connection that does nothing else meanwhile holds it. seconds: how long to wait for it, else as for all locks.
     Raises Busy. What is done to a slice has locks of its own, so that nothing is lost with the connection.
     """
     name = f"visit {branch_id}"
