@@ -23,6 +23,9 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
+import kkbc  # noqa: F401 (before Polars, whose number of threads it sets)
+
+# isort: split
 import numpy as np
 import polars as pl
 import psutil

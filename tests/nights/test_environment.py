@@ -9,6 +9,7 @@ PACKAGE = PROJECT_ROOT / "plugins" / "kkbc"
 
 # Who may write to it, all of it for a library that reads nothing else, none of it to be read by another step.
 ALLOWED = {
+    "__init__.py": "the number of threads of Polars: a constant, before it is first imported",
     "core/connections.py": "where Airflow's folder is and its connections are, before Airflow is first imported",
     "gate/context.py": "Great Expectations sends no statistics: a constant, before it is first imported",
     "marts/runner.py": "the login of dbt's profile and of libpq, for the length of one invocation, then as before",

@@ -17,6 +17,7 @@ from kkbc.core.settings import get_settings
 
 KEY_FILE = "pii.key"
 KEY_BYTES = 32
+_BLOCK_BYTES = 64  # of SHA-256
 TOKEN_HEX_DIGITS = 32  # 128 of the 256 bits: no collision to fear among a billion persons, half the index
 
 
@@ -88,14 +89,22 @@ def fingerprint(key: bytes) -> str:
 
 def tokens(niks: pl.Series, key: bytes) -> pl.Series:
     """The participant tokens of `niks` (String, 16 digits): 32 hex digits each, of HMAC-SHA256 under `key`."""
-    start = hmac.new(key, digestmod=hashlib.sha256)
+    inner, outer = _halves(key)
 
     def token(nik: str) -> str:
-        state = start.copy()
-        state.update(nik.encode())
-        return state.hexdigest()[:TOKEN_HEX_DIGITS]
+        first, second = inner.copy(), outer.copy()
+        first.update(nik.encode())
+        second.update(first.digest())
+        return second.hexdigest()[:TOKEN_HEX_DIGITS]
 
     return pl.Series("participant_token", [token(nik) for nik in niks.to_list()], dtype=pl.String)
+
+
+def _halves(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """The two hashes of an HMAC with the key already in them (RFC 2104): `hmac` takes twice as long for many texts."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
+    return hashlib.sha256(inner), hashlib.sha256(outer)
 
 
 def _from_connection(conn_id: str) -> str:

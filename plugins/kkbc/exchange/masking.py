@@ -161,6 +161,8 @@ class Marker:
             return rows
         are_plain = rows.select(self._suspects[column.name][0] for column in columns).row(0)
         columns = [column for column, is_plain in zip(columns, are_plain, strict=True) if not is_plain]
+        if not columns:
+            return rows
         found = rows.select(self._suspects[column.name][1] for column in columns)
         return rows.with_columns(
             self._marked(rows[column.name], found[column.name], column)

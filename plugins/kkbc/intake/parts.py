@@ -1,7 +1,9 @@
 """The judged rows of a slice being taken in, part by part, on disk but for the only part of a short slice."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -77,5 +79,17 @@ class Parts:
 
     def _write(self, number: int, part: Judged) -> None:
         for kind, frame in (("accepted", part.accepted), ("quarantined", part.quarantined)):
+            path = self._path(number, kind)
             with writing(self._folder):
-                frame.write_parquet(self._path(number, kind), compression_level=1)
+                if frame.is_empty():
+                    path.write_bytes(_nothing(tuple(frame.schema.items())))
+                else:
+                    frame.write_parquet(path, compression_level=1)
+
+
+@lru_cache(maxsize=64)
+def _nothing(schema: tuple[tuple[str, pl.DataType], ...]) -> bytes:
+    """The file of a frame without rows: to make one takes as long as one of hundreds, and most slices have one."""
+    content = io.BytesIO()
+    pl.DataFrame(schema=dict(schema)).write_parquet(content, compression_level=1)
+    return content.getvalue()

@@ -142,7 +142,7 @@ def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes
     part = judge(batch, contract, context)
     part = set_aside(part, duplicate_lines(part.accepted, contract), contract)
     if contract.nik is not None:
-        part = replace(part, accepted=part.accepted.with_columns(tokens.tokens(part.accepted[contract.nik], key)))
+        part = replace(part, accepted=part.accepted.hstack([tokens.tokens(part.accepted[contract.nik], key)]))
     return part
 
 

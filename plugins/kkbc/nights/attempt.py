@@ -73,20 +73,22 @@ def close_stale_attempts(conn: psycopg.Connection, branch: Branch, attempt_id: i
 
 
 def close_attempt(conn: psycopg.Connection, attempt_id: int, report: PullReport) -> None:
-    """Notes what the visit brought, and that it has ended."""
+    """Notes what the visit brought, and that it has ended; what it committed has reached the server's disk then."""
     report.finished_at = clock.now()
-    conn.execute(
-        "update ops.attempt set finished_at = %s, load_seconds = %s, slices = %s, bytes = %s, rows = %s, outcome = %s,"
-        " reason = %s, notes = %s where attempt_id = %s",
-        [
-            report.finished_at,
-            report.load_seconds,
-            report.loaded + report.rejected + report.superseded,
-            report.bytes,
-            report.rows,
-            report.outcome,
-            report.reason,
-            report.notes,
-            attempt_id,
-        ],
-    )
+    with conn.transaction():
+        conn.execute("set local synchronous_commit = default")
+        conn.execute(
+            "update ops.attempt set finished_at = %s, load_seconds = %s, slices = %s, bytes = %s, rows = %s,"
+            " outcome = %s, reason = %s, notes = %s where attempt_id = %s",
+            [
+                report.finished_at,
+                report.load_seconds,
+                report.loaded + report.rejected + report.superseded,
+                report.bytes,
+                report.rows,
+                report.outcome,
+                report.reason,
+                report.notes,
+                attempt_id,
+            ],
+        )

@@ -48,7 +48,7 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
     report = PullReport(branch.branch_id, branch.kind, clock.now())
     attempt_id = open_attempt(conn, run_id, report)
     try:
-        with _exclusively(conn, branch) as exclusive:
+        with _exclusively(branch) as exclusive:
             if exclusive:
                 close_stale_attempts(conn, branch, attempt_id)
                 bounds = Bounds()
@@ -191,13 +191,11 @@ def _wanted(conn: psycopg.Connection, branch: Branch, run_id: str, until: date) 
 
 
 @contextmanager
-def _exclusively(conn: psycopg.Connection, branch: Branch) -> Iterator[bool]:
+def _exclusively(branch: Branch) -> Iterator[bool]:
     """Whether no other session pulls this branch; it is locked until the block ends, or the connection does.
 
     Waits a moment before it says no: the session of a worker that was killed lasts until the server notices that.
     """
-    # Otherwise the server would not look for its client while that waits, say, for the end of a build.
-    locks.end_with_client(conn)
     with ExitStack() as stack:
         try:
             what = f"visit of {branch.branch_id}"

@@ -19,8 +19,6 @@ from kkbc.slices.record import SliceRecord
 from kkbc.warehouse.connection import as_user_error
 from kkbc.warehouse.feeds import TYPES
 
-ADDRESS = ("_business_date", "_branch_id", "_revision", "_line", "_load_id")
-
 
 def next_load_id(conn: psycopg.Connection) -> int:
     """A number for a load that no other load has."""
@@ -45,21 +43,20 @@ def copy_rows(
     Raises UserError when the disk of the warehouse is full.
     """
     slice_ = record.slice
-    plain = [c.name for c in contract.columns if not c.personal]
+    plain: list[str | pl.Expr] = [c.name for c in contract.columns if not c.personal]
     personal = [c.name for c in contract.columns if c.personal]
-    lineage = [
+    address = [
         pl.lit(slice_.business_date).alias("_business_date"),
         pl.lit(slice_.branch_id).alias("_branch_id"),
         pl.lit(slice_.revision).alias("_revision"),
-        pl.lit(record.shown_file, dtype=pl.String).alias("_file"),
+        pl.col("_line"),
         pl.lit(load_id).alias("_load_id"),
-        as_array("_warnings"),
     ]
+    only_raw = [pl.lit(record.shown_file, dtype=pl.String).alias("_file"), as_array("_warnings")]
     token = ["participant_token"] if contract.has_nik else []
     for column in contract.columns:
         if column.derived is not None:
-            lineage.append(pl.col(column.name).dt.year().alias(column.derived.name))
-            plain.append(column.derived.name)
+            plain.append(pl.col(column.name).dt.year().alias(column.derived.name))
     marked = masking.Marker(contract)
     count = 0
     for frame in accepted:
@@ -68,10 +65,9 @@ def copy_rows(
         if not count:
             conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
         count += frame.height
-        rows = frame.with_columns(lineage)
         if contract.has_persons:
-            copy_frame(conn, ("vault", contract.table), rows.select(*ADDRESS, *token, *personal))
-        copy_frame(conn, ("raw", contract.table), marked(rows.select(*ADDRESS, "_file", "_warnings", *token, *plain)))
+            copy_frame(conn, ("vault", contract.table), frame.select(*address, *token, *personal))
+        copy_frame(conn, ("raw", contract.table), marked(frame.select(*address, *only_raw, *token, *plain)))
     return count
 
 
@@ -79,6 +75,8 @@ def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterab
     """Adds quarantined rows of the slice to `ops.quarantine`, frame by frame; returns how many."""
     count = 0
     for frame in quarantined:
+        if frame.is_empty():
+            continue
         count += frame.height
         rows = frame.select(
             *(pl.lit(value).alias(name) for name, value in slice_.key().items()),

@@ -18,9 +18,11 @@ from psycopg import sql
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.warehouse.connection import Role, connect
+from kkbc.warehouse.reuse import reused
 
 # What would end the session of a holder that waits for its own work, and what tells the server that its client is gone.
 _SESSION = {
+    "synchronous_commit": "off",  # a lock changes nothing that a crash could take back
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "transaction_timeout": "0",
@@ -96,16 +98,17 @@ def locked(lock: Lock, what: str, *, role: Role, wait: Callable[[], None] = lamb
 
 @contextmanager
 def locked_branch(branch_id: str, what: str, *, role: Role, seconds: float | None = None) -> Iterator[None]:
-    """Keeps other visits and re-readings of a branch away for the length of a block, by a connection of its own.
+    """Keeps other visits and re-readings of a branch away for the length of a block.
 
-    seconds: how long to wait for it, else as for all locks. Raises Busy. What is done to a slice has locks of its own,
-    so that nothing is lost with the connection.
+    A connection that does nothing else meanwhile holds it. seconds: how long to wait for it, else as for all locks.
+    Raises Busy. What is done to a slice has locks of its own, so that nothing is lost with the connection.
     """
     name = f"visit {branch_id}"
-    with _keeper(role, what) as conn:
+    with reused(role, set_up=_keep) as conn:
         # Committed, so that others see the row and who holds it.
         conn.execute(_named(name))
         conn.commit()
+        conn.execute("select set_config('application_name', %s, true)", [f"kkbc {what}"[:NAME_LENGTH]])
         _take(conn, _row(name), None, name, _patience() if seconds is None else seconds)
         yield
         with suppress(psycopg.OperationalError):
@@ -138,14 +141,20 @@ def _row(name: str) -> sql.Composed:
 def _keeper(role: Role, what: str) -> Iterator[psycopg.Connection]:
     """A connection whose transaction holds a lock, and whose name says what for."""
     with connect(role) as conn:
-        settings = {**_SESSION, "application_name": f"kkbc {what}"[:NAME_LENGTH]}
-        conn.execute(
-            "select set_config(name, %(to)s::jsonb ->> name, false) from pg_settings where %(to)s::jsonb ? name",
-            {"to": psycopg.types.json.Jsonb(settings)},
-        )
-        end_with_client(conn)
+        _keep(conn)
+        conn.execute("select set_config('application_name', %s, false)", [f"kkbc {what}"[:NAME_LENGTH]])
         conn.commit()
         yield conn
+
+
+def _keep(conn: psycopg.Connection) -> None:
+    """Lets the session of a connection last for as long as the lock that it is to hold."""
+    conn.execute(
+        "select set_config(name, %(to)s::jsonb ->> name, false) from pg_settings where %(to)s::jsonb ? name",
+        {"to": psycopg.types.json.Jsonb(_SESSION)},
+    )
+    end_with_client(conn)
+    conn.commit()
 
 
 def _take(

@@ -10,7 +10,8 @@ import pytest
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.reference import codes as listed
 from kkbc.exchange.registry import load_registry
-from kkbc.intake.validation import duplicate_lines, judge, key_columns
+from kkbc.intake.validation import duplicate_lines, judge, key_columns, parse
+from kkbc.intake.validation.tidy import tidy
 from tests.intake.validation.cases import (
     CASES,
     IDENTIFIERS,
@@ -30,6 +31,36 @@ def test_codes(
     feed: str, change: dict[str, str | None], errors: str, warnings: str, circumstances: dict[str, Any]
 ) -> None:
     assert codes(feed, change, **circumstances) == (set(errors.split()), set(warnings.split()))
+
+
+def test_rows_whose_required_cells_all_hold_a_text_are_judged_alike_by_the_short_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = 0
+    for _, feed, change, _, _, circumstances in CASES:
+        rows, contract, of_case = batch(feed, [{**VALID[feed], **change}]), load_contract(feed), {}
+        at = context(feed, **circumstances, **of_case)
+        short = judge(rows, contract, at)
+        with monkeypatch.context() as patch:
+            patch.setattr(parse, "is_complete", lambda *cells: False)
+            long = judge(rows, contract, at)
+        cells = tidy(rows, contract.columns)
+        taken += parse.is_complete(cells, contract.columns, parse.plain_columns(cells, contract.columns))
+        assert short.accepted.equals(long.accepted)
+        assert short.quarantined.equals(long.quarantined)
+        assert short.nik_valid == long.nik_valid
+    assert len(CASES) // 2 < taken < len(CASES)
+
+
+@pytest.mark.parametrize("cell", [None, "", "-", "null", "NaN", "n/a", "\0", "  "])
+@pytest.mark.parametrize(
+    ("feed", "column"), [("iuran", "payment_channel"), ("iuran", "paid_at"), ("iuran", "months_covered")]
+)
+def test_a_required_cell_without_a_text_takes_the_long_way(feed: str, column: str, cell: str | None) -> None:
+    contract = load_contract(feed)
+    for changes, complete in (({}, True), ({column: cell}, False)):
+        cells = tidy(batch(feed, [dict(VALID[feed]), {**VALID[feed], **changes}]), contract.columns)
+        assert parse.is_complete(cells, contract.columns, parse.plain_columns(cells, contract.columns)) is complete
 
 
 def test_every_code_of_the_page_is_produced_by_some_case() -> None:

@@ -68,8 +68,9 @@ def _batches(rows: "_Rows", header: Header, contract: Contract, batch_rows: int)
     """
     numbers, lines, quoted = rows.take(batch_rows, header)
     while True:
-        batch = _cut_up(numbers, lines, rows.delimiter, header, contract)
-        yield pl.concat([batch, frame(quoted, contract)]).sort("_line") if quoted else batch
+        batches = [_cut_up(numbers, lines, rows.delimiter, header, contract)] if numbers or not quoted else []
+        batches += [frame(quoted, contract)] if quoted else []
+        yield batches[0] if len(batches) == 1 else pl.concat(batches).sort("_line")
         numbers, lines, quoted = rows.take(batch_rows, header)
         if not (numbers or quoted):
             return
@@ -81,7 +82,7 @@ def _cut_up(numbers: list[int], lines: list[str], delimiter: str, header: Header
     places = zip([column.name for column in contract.columns], header.positions, strict=True)
     cells = pl.when("_shape_ok").then(raw).str.split_exact(delimiter, max(header.width - 1, 1)).alias("cells")
     return (
-        pl.DataFrame({"_line": numbers, "_raw": lines}, schema={"_line": pl.Int64, "_raw": pl.String})
+        pl.LazyFrame({"_line": numbers, "_raw": lines}, schema={"_line": pl.Int64, "_raw": pl.String})
         .with_columns(raw.str.strip_chars_end("\r\n"))
         .with_columns((raw.str.count_matches(delimiter, literal=True) == header.width - 1).alias("_shape_ok"))
         .with_columns(cells)
@@ -96,6 +97,7 @@ def _cut_up(numbers: list[int], lines: list[str], delimiter: str, header: Header
                 for name, place in places
             ),
         )
+        .collect(optimizations=pl.QueryOptFlags.none())
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import polars as pl
 
 from kkbc.exchange.contracts import Contract
-from kkbc.intake.validation.judge import duplicate_lines
+from kkbc.intake.validation.judge import duplicate_lines, key_hashes
 
 HELD_ROWS = 300_000
 """Rows with their keys, and hashes besides, that are compared at a time."""
@@ -28,10 +28,17 @@ class RepeatedKeys:
         self._contract = contract
         self._held_rows = held_rows
         self._hashes: list[pl.Series] = []
+        self._first: pl.DataFrame | None = None
 
     def add(self, accepted: pl.DataFrame) -> None:
         """Takes the accepted rows of the next part into account."""
-        self._hashes.append(accepted.select(self._contract.key).hash_rows())
+        if self._first is None and not self._hashes:
+            self._first = accepted  # nearly all slices have one part, and nothing to compare it with
+            return
+        if self._first is not None:
+            self._hashes.append(key_hashes(self._first, self._contract))
+            self._first = None
+        self._hashes.append(key_hashes(accepted, self._contract))
 
     def losers(self, read_keys: Callable[[int], pl.DataFrame]) -> dict[int, pl.Series]:
         """By number of the part, from 0, the `_line`s that lose, of parts that have any.
@@ -39,6 +46,8 @@ class RepeatedKeys:
         `read_keys` gives the `key_columns` of a part's accepted rows, in the order in which they were added.
         """
         lost: dict[int, list[pl.Series]] = {}
+        if not self._hashes:
+            return {}
         for repeated in self._repeated():
             held: list[pl.DataFrame] = []
             for number, hashes in enumerate(self._hashes):

@@ -26,6 +26,10 @@ _MISSHAPEN = (
     pl.lit([], _CODES).alias("_fields"),
 )
 
+_NONE = pl.DataFrame(
+    schema={"_line": pl.Int64, "_raw": pl.String, "_errors": _CODES, "_warnings": _CODES, "_fields": _CODES}
+)
+
 # What rules have in common is worked out once; the rest of the optimiser takes longer than it saves.
 _SHARED = pl.QueryOptFlags.none()
 _SHARED.comm_subexpr_elim = True
@@ -95,19 +99,22 @@ def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
     judged over a whole slice, by `duplicate_lines`.
     Raises UserError when the contract names a check that does not exist.
     """
-    cells = tidy(batch.filter("_shape_ok"), contract.columns)
-    plan = _plan(contract, context.zone.key, context.branch_ids, parse.plain_columns(cells, contract.columns))
+    all_shaped = bool(batch["_shape_ok"].all())
+    cells = tidy(batch if all_shaped else batch.filter("_shape_ok"), contract.columns)
+    plain = parse.plain_columns(cells, contract.columns)
+    complete = parse.is_complete(cells, contract.columns, plain)
+    plan = _plan(contract, context.zone.key, context.branch_ids, plain, complete)
     rows = cells.lazy().with_columns(_scope(context))
     for stage in plan.stages:
         rows = rows.with_columns(stage)
     frame = rows.collect(optimizations=_SHARED)
     refused = frame[_REFUSED]
     accepted = (frame.filter(~refused) if refused.any() else frame).select(plan.accepted)
-    # Of many files no row is refused, and an empty frame of verdicts is dear to make.
-    quarantined = batch.filter(~pl.col("_shape_ok")).select(_MISSHAPEN)
+    # Of many files no row is refused, and each step takes as long for no row as for hundreds.
+    out = [] if all_shaped else [batch.filter(~pl.col("_shape_ok")).select(_MISSHAPEN)]
     if refused.any():
-        quarantined = pl.concat([frame.filter(refused).select(plan.quarantined), quarantined])
-    quarantined = quarantined.sort("_line")
+        out.append(frame.filter(refused).select(plan.quarantined))
+    quarantined = pl.concat(out).sort("_line") if out else _NONE
     assert accepted.height + quarantined.height == batch.height, "a row was lost or judged twice"
     nik_valid = frame.height - int(frame[_NIK_REFUSED].sum()) if contract.has_nik else None
     return Judged(accepted, quarantined, nik_valid)
@@ -129,8 +136,15 @@ def duplicate_lines(keys: pl.DataFrame, contract: Contract) -> pl.Series:
     `keys` has the `key_columns` of all accepted rows of one slice, over all its batches. The greatest ordering value
     wins, then the last line.
     """
+    if key_hashes(keys, contract).n_unique() == keys.height:
+        return keys["_line"].clear()
     in_order = keys.sort(list(dict.fromkeys([_latest(contract), "_line"])))
     return in_order.filter(~pl.struct(contract.key).is_last_distinct())["_line"].sort()
+
+
+def key_hashes(rows: pl.DataFrame, contract: Contract) -> pl.Series:
+    """A 64-bit hash of the key of each row: those of equal keys are equal."""
+    return rows.select(contract.key).hash_rows()
 
 
 def _latest(contract: Contract) -> str:
@@ -148,8 +162,12 @@ def _scope(context: Context) -> list[pl.Expr]:
 
 
 @lru_cache(maxsize=128)
-def _plan(contract: Contract, zone: str, branch_ids: frozenset[str], plain: frozenset[str]) -> _Plan:
-    """Built once a contract, zone, registry and set of plain columns: that takes longer than judging a small slice."""
+def _plan(
+    contract: Contract, zone: str, branch_ids: frozenset[str], plain: frozenset[str], complete: bool = False
+) -> _Plan:
+    """Built once a contract, zone, registry and what is known of the cells: that takes longer than judging a small
+    slice. `plain` are parse.plain_columns, and `complete` is parse.is_complete.
+    """
     judged = [
         (check, verdict(check, contract, name, branch_ids))
         for name, checks in [*((column.name, column.checks) for column in contract.columns), (None, contract.checks)]
@@ -157,10 +175,17 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str], plain: froz
         if check.check != UNIQUE_KEY
     ]
     found = [_Finding(result.column, check.code, check.severity, result.broken) for check, result in judged]
-    findings = {f"_flag{i}": finding for i, finding in enumerate([*_reading_findings(contract), *_graver_only(found)])}
+    findings = {
+        f"_flag{i}": finding for i, finding in enumerate([*_reading_findings(contract, complete), *_graver_only(found)])
+    }
     flags = [finding.broken.fill_null(False).alias(flag) for flag, finding in findings.items()]
     stored = [result.stored.alias(result.column) for _, result in judged if result.stored is not None]
-    reading = zip_longest(*(parse.steps(column, zone, plain=column.name in plain) for column in contract.columns))
+    reading = zip_longest(
+        *(
+            parse.steps(column, zone, plain=column.name in plain, complete=complete and column.required)
+            for column in contract.columns
+        )
+    )
 
     errors, warnings = (
         {flag: finding for flag, finding in findings.items() if finding.severity == severity}
@@ -186,8 +211,12 @@ def _plan(contract: Contract, zone: str, branch_ids: frozenset[str], plain: froz
     )
 
 
-def _reading_findings(contract: Contract) -> Iterator[_Finding]:
+def _reading_findings(contract: Contract, complete: bool) -> Iterator[_Finding]:
     for column in contract.columns:
+        if complete and column.required:
+            if column.type not in ("text", "code"):
+                yield _Finding(column.name, "VALUE_INVALID", "error", pl.col(column.name).is_null())
+            continue
         missing = pl.col(parse.text_of(column)).is_null()
         if column.required:
             yield _Finding(column.name, "REQUIRED_MISSING", "error", missing)

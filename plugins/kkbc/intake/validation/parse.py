@@ -24,6 +24,7 @@ DTYPES: dict[ExchangeType, pl.DataType] = {
 """What each exchange type becomes. Timestamps are instants, months their first day."""
 
 MISSING = ("-", "NULL", "nan", "N/A")
+_LONGEST_MISSING = max(len(text) for text in (*MISSING, ILLEGIBLE))
 MONTHS = (
     ("januari", "january", "jan"),
     ("februari", "february", "feb"),
@@ -112,12 +113,29 @@ def plain_columns(cells: pl.DataFrame, columns: Sequence[Column]) -> frozenset[s
     return frozenset(name for name, is_plain in zip(patterns, found, strict=True) if is_plain)
 
 
-def steps(column: Column, zone: str, *, plain: bool = False) -> list[pl.Expr]:
+def is_complete(cells: pl.DataFrame, columns: Sequence[Column], plain: frozenset[str]) -> bool:
+    """Whether every required cell, as `tidy` leaves it, holds a text that can be read: so in nearly all files.
+
+    `plain` are the `plain_columns`: those may lack a text, and hold none that says so.
+    """
+    required = [column for column in columns if column.required]
+    if not cells.height or any(cells[column.name].null_count() for column in required):
+        return False
+    shortest = cells.select(pl.col(column.name).str.len_bytes().min() for column in required).row(0)
+    if 0 in shortest:
+        return False
+    doubtful = [c for c, least in zip(required, shortest, strict=True) if least <= _LONGEST_MISSING]
+    lacking = [pl.col(c.name).str.contains(rf"{_missing(c)}|\x00").any() for c in doubtful if c.name not in plain]
+    return not lacking or not any(cells.select(lacking).row(0))
+
+
+def steps(column: Column, zone: str, *, plain: bool = False, complete: bool = False) -> list[pl.Expr]:
     """From the text of `column`, as `tidy` leaves it, to its typed values, null where missing or not to be read.
 
     Each expression uses what the one before it left, under the column's name, as its text or its parts; `zone` is that
-    of timestamps without an offset, `plain` says that the column is one of `plain_columns`. In steps, because an
-    expression that mentions another twice doubles it.
+    of timestamps without an offset, `plain` says that the column is one of `plain_columns`, `complete` that its cells
+    all hold a text: then no column of texts is left. In steps, because an expression that mentions another twice
+    doubles it.
     """
     name, parts_name = column.name, f"parts:{column.name}"
     value, text, parts = pl.col(name), pl.col(text_of(column)), pl.col(parts_name)
@@ -144,6 +162,9 @@ def steps(column: Column, zone: str, *, plain: bool = False) -> list[pl.Expr]:
         case "timestamp":
             pattern, typing = _DATE + _TIME, [_iso_timestamp(parts), _instant(value, parts, zone)]
     splitting = [value.str.extract_groups(f"^{pattern}$").alias(parts_name)] if pattern else []
+    if complete:
+        upper = [value.str.to_uppercase()] if column.type == "code" else []
+        return [*(step.alias(name) for step in upper), *splitting, *(step.alias(name) for step in typing)]
     default = [_or_default(value, text, column)] if column.default is not None else []
     return [
         _present(value, column).alias(text_of(column)),
@@ -155,9 +176,12 @@ def steps(column: Column, zone: str, *, plain: bool = False) -> list[pl.Expr]:
 
 def _present(text: pl.Expr, column: Column) -> pl.Expr:
     """The text, of codes in upper case; null where it says that there is no value."""
-    tokens = "|".join(token for token in MISSING if token not in column.not_missing)
-    present = pl.when(~text.str.contains(f"(?i)^(?:{tokens})?$")).then(text)
+    present = pl.when(~text.str.contains(_missing(column))).then(text)
     return present.str.to_uppercase() if column.type == "code" else present
+
+
+def _missing(column: Column) -> str:
+    return f"(?i)^(?:{'|'.join(token for token in MISSING if token not in column.not_missing)})?$"
 
 
 def _or_default(value: pl.Expr, text: pl.Expr, column: Column) -> pl.Expr:

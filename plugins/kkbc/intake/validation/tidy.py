@@ -22,6 +22,7 @@ ERRORS = (
 )
 """What spreadsheets show in place of a value that they do not have, besides ##### for one that did not fit."""
 
+_LONGEST = "longest:"
 _INVISIBLE = f"[{INVISIBLE}]"
 # Control characters, and what stands in place of bytes that are no text.
 _LOST = r"[\p{Cc}\x{FFFD}--[\t\r\n]]"
@@ -38,11 +39,10 @@ def tidy(cells: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     than the column allows, and an identifier that a spreadsheet has cut to its first digits.
     """
     names = [column.name for column in columns]
-    characters = cells.select(pl.col(names).str.join(""))
-    longest = cells.select(pl.col(names).str.len_bytes().max().fill_null(0))
+    joined, longest = pl.col(names).str.join(""), pl.col(names).str.len_bytes().max().fill_null(0)
+    found = cells.select(joined, longest.name.prefix(_LONGEST)).row(0, named=True)
     return cells.with_columns(
-        _text(column, characters[column.name].item(), longest[column.name].item()).alias(column.name)
-        for column in columns
+        _text(column, found[column.name], found[_LONGEST + column.name]).alias(column.name) for column in columns
     )
 
 
