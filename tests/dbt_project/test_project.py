@@ -316,7 +316,7 @@ def test_a_failing_test_is_named_and_nothing_after_it_is_built(built: str) -> No
         world.write(conn)
     with pytest.raises(UserError, match="channel_code") as caught:
         runner.build("models", **DAYS)
-    assert "dbt test points_to_" in caught.value.problem
+    assert "dbt test relationships_" in caught.value.problem
     assert "1 result" in caught.value.problem
     with connect("transformer") as conn:
         kept = conn.execute("select message from ops.dbt_result where status = 'fail'").fetchall()
