@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-reference
+.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,14 +115,14 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 lint-yaml: $(VENV)-lint/.ready
 	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
 
-bench-night: env ## time one default night through Airflow, with its parts
-	@python bench/night.py
+bench-night: env ## time nights through Airflow and in one process, with their parts (SCALE=national, NIGHTS=2)
+	@python bench/night.py $(if $(SCALE),--scale $(SCALE)) $(if $(NIGHTS),--nights $(NIGHTS))
 
 bench-load: env ## rows a second from bytes to committed rows, of many small slices and of few large files, beside COPY
 	@python bench/load.py
 
-bench-growth: env ## time an ordinary night and a late slice on histories of 0, 0.74 and 3 million contributions
-	@python bench/growth.py
+bench-growth: env ## time an ordinary night and a late slice on histories of 0, 0.74 and 3 million contributions (PLOT=growth.svg)
+	@python bench/growth.py $(if $(PLOT),--plot $(PLOT))
 
 bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
 	@python bench/intake.py
@@ -131,6 +131,12 @@ bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB 
 bench-peers: env ## rows a second of the pull beside COPY, Polars, pandas, dlt and Sling, on the same files in one run
 	@$(MAKE) --no-print-directory $(VENV)-peers/.ready || echo "the peers' environment cannot be built: only the rest is measured"
 	@python bench/peers.py
+
+bench-memory: env ## peak of memory of each step of a build, and of visits to large files and workbooks
+	@python bench/memory.py
+
+bench-backfill: env ## rows a second of reading landing again, for several numbers of national nights
+	@python bench/backfill.py
 
 bench-reference: env ## time default nights beside a plain reference pipeline, and compare the marts cell by cell (SCALE=national)
 	@python bench/reference/compare.py $(if $(SCALE),--scale $(SCALE))

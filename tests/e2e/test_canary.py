@@ -85,7 +85,7 @@ def scene(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             scene.planted = plant(scene.root)
             scene.night("warn")
             scene.published = scene.said[-1]
-            with broken(folder, "int_activities_deduplicated.sql", r"activity_code(?=,)", "activity_code::int::text"):
+            with broken(folder, "int_activities_in_force.sql", r"activity_code(?=,)", "activity_code::int::text"):
                 scene.night("warn")
             counted = r"[^\n]+ as registrations(?=,)"
             with broken(
@@ -113,7 +113,7 @@ def broken(folder: Path, model: str, old: str, new: str) -> Iterator[None]:
 def test_the_nights_went_as_they_should(scene: Scene) -> None:
     assert json.loads(scene.published)["publication_id"] is not None
     assert len(scene.failures) == 2
-    assert 'int_activities_deduplicated failed: invalid input syntax for type integer: "***"' in scene.failures[0]
+    assert 'int_activities_in_force failed: invalid input syntax for type integer: "***"' in scene.failures[0]
     assert scene.failures[1].startswith(GateFailed.__name__)
     with connect() as conn:
         counts = conn.execute(
