@@ -14,7 +14,7 @@ from kkbc.marts.models import ForeignKey, PublishedModel
 from kkbc.publishing.record import Table
 from kkbc.publishing.swap import keep_readers_out
 from kkbc.publishing.undo import SCHEMA
-from kkbc.publishing.work import Work, name, names
+from kkbc.publishing.work import Work, columns_of, name, names
 from kkbc.warehouse import connect
 
 
@@ -104,12 +104,5 @@ def _make(work: Work, key: ForeignKey, table: Table, to: Table) -> None:
 
 
 def _possible(work: Work, key: ForeignKey, table: Table, to: Table) -> bool:
-    for place, columns in ((table, key.columns), (to, key.to_columns)):
-        rows = work.rows(
-            "select a.attname::text from pg_attribute a"
-            " where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped",
-            [name(*place).as_string()],
-        )
-        if not set(columns) <= {column for (column,) in rows}:
-            return False
-    return True
+    here, there = (set(columns_of(work, name(*place))) for place in (table, to))
+    return set(key.columns) <= here and set(key.to_columns) <= there

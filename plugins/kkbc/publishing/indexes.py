@@ -2,7 +2,7 @@
 
 from kkbc.marts.models import PublishedModel
 from kkbc.publishing.undo import SCHEMA
-from kkbc.publishing.work import Work, name, names
+from kkbc.publishing.work import Work, columns_of, name, names
 
 
 def make_indexes(work: Work, model: PublishedModel, aside: str | None = None) -> None:
@@ -13,7 +13,7 @@ def make_indexes(work: Work, model: PublishedModel, aside: str | None = None) ->
     """
     table = name(SCHEMA, aside) if aside else name(model.schema, model.name)
     there = {tuple(columns) for (columns,) in work.rows(_INDEXED, [table.as_string()])}
-    known = {column for (column,) in work.rows(_COLUMNS, [table.as_string()])}
+    known = set(columns_of(work, table))
     for columns in model.indexes:
         if columns not in there and (work.dry or set(columns) <= known):
             work.do("create index on {table} ({columns})", table=table, columns=names(columns))
@@ -24,8 +24,4 @@ select (select array_agg(a.attname::text order by k.place)
     from unnest(i.indkey::int[]) with ordinality k (attnum, place)
     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum)
 from pg_index i where i.indrelid = to_regclass(%s)
-"""
-
-_COLUMNS = """
-select attname::text from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
 """

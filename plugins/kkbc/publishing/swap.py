@@ -16,7 +16,7 @@ from kkbc.core.settings import get_settings
 from kkbc.marts.models import PublishedModel
 from kkbc.publishing.sessions import ending_blockers
 from kkbc.publishing.undo import SCHEMA, Kept, forget, keep, put_in_place, set_aside
-from kkbc.publishing.work import Work, name, names, names_of, same_key
+from kkbc.publishing.work import Work, columns_of, name, names, names_of, same_key
 
 # An attempt to get a table for itself, and the pause after one that failed.
 ATTEMPT = "60ms"
@@ -103,7 +103,7 @@ def _differing(work: Work, model: PublishedModel) -> sql.Identifier:
     """
     source, target = name(*model.source), name(model.schema, model.name)
     relation = f"differing_{model.schema}_{model.name}"
-    keys, columns, first = sql.Identifier("pg_temp", relation), _columns(work, target), model.primary_key[0]
+    keys, columns, first = sql.Identifier("pg_temp", relation), columns_of(work, target), model.primary_key[0]
     work.do(
         "create temporary table {made} on commit drop as select {key} from {source} s full join {target} t on {match}"
         " where {of_source} is null or {of_target} is null or ({new}) is distinct from ({old})",
@@ -132,15 +132,6 @@ def _differing(work: Work, model: PublishedModel) -> sql.Identifier:
     return keys
 
 
-def _columns(work: Work, table: sql.Identifier) -> list[str]:
-    rows = work.rows(
-        "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
-        " order by attnum",
-        [table.as_string()],
-    )
-    return [column for (column,) in rows]
-
-
 def _rows(model: PublishedModel, relation: sql.Identifier, keys: sql.Identifier) -> sql.Composed:
     """The rows of a relation that have one of the keys."""
     return sql.SQL("select r.* from {} r join {} k on {}").format(relation, keys, same_key(model.primary_key, "r", "k"))
@@ -159,7 +150,7 @@ def _exchange(work: Work, kept: Kept, rows_to_go: sql.Composed, rows_to_come: sq
     work.do("create table {came} as select {key} from {coming}", came=came, key=names(kept.primary_key), coming=coming)
     # A key that comes twice is found here: an update would take either row.
     work.do("alter table {came} add primary key ({key})", came=came, key=names(kept.primary_key))
-    columns = _columns(work, target)
+    columns = columns_of(work, target)
     parts = {"target": target, "gone": gone, "came": came, "coming": coming}
     work.do(
         "delete from {target} t using {gone} g where {match} and not exists (select from {came} c where {stays})",

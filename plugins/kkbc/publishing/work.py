@@ -49,3 +49,13 @@ def same_key(columns: Iterable[str], left: str, right: str) -> sql.Composed:
     return sql.SQL(" and ").join(
         part.format(sql.Identifier(left), sql.Identifier(c), sql.Identifier(right), sql.Identifier(c)) for c in columns
     )
+
+
+def columns_of(work: Work, table: sql.Identifier) -> list[str]:
+    """The columns that a table has, in their order; none of one that is not there."""
+    rows = work.rows(
+        "select attname::text from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
+        " order by attnum",
+        [table.as_string()],
+    )
+    return [column for (column,) in rows]
