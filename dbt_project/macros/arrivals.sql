@@ -1,5 +1,5 @@
 {#- What this build is about. With the variable `built_as_of`, the day that the marts stand at, a build recomputes what
-    the slices touch that arrived since; without it, everything. kkbc.marts.build decides which. -#}
+    the slices touch that arrived since; without it, everything. kkbc.marts.state decides which. -#}
 
 {#- The model `name` as the build before left it. It is no ref: `name` itself is built later on in the same build. -#}
 {% macro before(name) -%}

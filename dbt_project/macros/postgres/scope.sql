@@ -22,7 +22,7 @@
 {%- endmacro %}
 
 {#- PostgreSQL only. Lets a model that looks few keys up in a large table do so by its index; other models may not
-    (kkbc.marts.build.PLANNER). It holds to the end of the model's transaction. -#}
+    (kkbc.marts.runner.PLANNER). It holds to the end of the model's transaction. -#}
 {% macro loops_allowed() -%}
     set local enable_nestloop = on
 {%- endmacro %}
