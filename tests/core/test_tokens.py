@@ -30,6 +30,36 @@ def test_the_key_is_made_once_and_for_its_owner_alone(home: Path) -> None:
     assert len(tokens.load_key()) == 32
 
 
+def test_marks_and_suppression_have_keys_of_their_own(home: Path) -> None:
+    tokens.ensure_key(home)
+    keys = [tokens.load_key(), tokens.load_marks_key(), *tokens.load_suppression_keys()]
+    assert len(set(keys)) == 3
+    again = [tokens.load_key(), tokens.load_marks_key(), *tokens.load_suppression_keys()]
+    tokens.ensure_key(home)
+    assert again == keys
+
+
+def test_a_home_whose_marks_were_made_with_the_key_of_the_tokens_keeps_them(home: Path) -> None:
+    tokens.make_secret(home / "keys" / tokens.KEY_FILE, "ab" * 32)
+    tokens.ensure_key(home)
+    assert tokens.load_marks_key() == tokens.load_key() == bytes.fromhex("ab" * 32)
+    assert tokens.load_suppression_keys() != (tokens.load_key(),)
+
+
+def test_a_suppression_key_may_have_layers(home: Path) -> None:
+    tokens.make_secret(home / "keys" / tokens.SUPPRESSION_FILE, "ab" * 32 + "\n" + "cd" * 32)
+    assert tokens.load_suppression_keys() == (bytes.fromhex("ab" * 32), bytes.fromhex("cd" * 32))
+
+
+def test_a_subject_is_a_keyed_hash_and_no_token(home: Path) -> None:
+    tokens.ensure_key(home)
+    key = tokens.load_marks_key()
+    nik = "3171011203909001"
+    expected = hmac.new(key, b"subject " + nik.encode(), hashlib.sha256).hexdigest()[:32]
+    assert tokens.subject(nik, key) == expected
+    assert tokens.tokens(pl.Series([nik]), key).to_list() != [expected]
+
+
 def test_another_key_has_another_fingerprint(home: Path) -> None:
     tokens.ensure_key(home)
     key = tokens.load_key()

@@ -72,7 +72,7 @@ PERSONS = [
 
 @pytest.fixture
 def key(home: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "load_key", lambda: KEY)
+    monkeypatch.setattr(tokens, "load_marks_key", lambda: KEY)
 
 
 def marked(feed: str, column: str, *texts: str | None) -> list[str | None]:

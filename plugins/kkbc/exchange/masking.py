@@ -143,7 +143,7 @@ def _suspects(contract: Contract, branch_ids: frozenset[str]) -> dict[str, tuple
 class Marker:
     """Puts marks into the rows of one contract. The key is only read when something has to be marked.
 
-    Raises UserError, as kkbc.core.tokens.load_key does, when it is needed and cannot be had.
+    Raises UserError, as kkbc.core.tokens.load_marks_key does, when it is needed and cannot be had.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -152,7 +152,7 @@ class Marker:
 
     @cached_property
     def _key(self) -> bytes:
-        return tokens.load_key()
+        return tokens.load_marks_key()
 
     def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows as raw may hold them: every text that may be a person is replaced by its mark."""
@@ -219,7 +219,7 @@ def shown_name(name: str) -> str:
     if _holds_person(name):
         marked = "?"
         with suppress(UserError):
-            marked = mark(name, tokens.load_key())
+            marked = mark(name, tokens.load_marks_key())
         ending = _ENDING.search(name)
         return marked + (ending[0].lower() if ending else "")
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
