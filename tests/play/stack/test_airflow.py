@@ -29,7 +29,7 @@ from kkbc_play.simulator import Scale, World
 from kkbc_play.stack import configuration, down, processes, states, up
 from kkbc_play.stack.api import Api
 from kkbc_play.stack.lifecycle import DAGS
-from kkbc_play.stack.nights import run_in_airflow
+from kkbc_play.stack.nights import builds_caused, run_in_airflow
 from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
 from tests.play.stack.conftest import REGISTRY, at
 from tests.play.traces import traces
@@ -177,10 +177,7 @@ def test_a_backfill_reads_landing_and_no_branch(running: Path, tmp_path: Path) -
     with connect("auditor") as conn:
         noted = conn.execute("select run_id, as_of from ops.run where run_id like 'backfill%%'").fetchall()
     assert [as_of for _, as_of in noted] == [FIRST]
-    caused: list[str] = []
-    while not caused:
-        (event,) = api.get("assets/events", source_dag_id="pull_branches", source_run_id=noted[0][0])["asset_events"]
-        caused = [run["run_id"] for run in event["created_dagruns"]]
+    while not (caused := builds_caused(api, "pull_branches", noted[0][0])):
         time.sleep(1)
     assert finished(api, "build_marts", caused[0]) == "success"
     assert hashes() == whole
@@ -214,10 +211,7 @@ def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_pat
         wanted = {"logical_date": None, "conf": {"why": "KC003 was opened", "feed": "target", "gate": "warn"}}
         run_id = api.post("dags/retry_quarantine/dagRuns", wanted)["dag_run_id"]
         assert finished(api, "retry_quarantine", run_id) == "success"
-        caused: list[str] = []
-        while not caused:
-            (event,) = api.get("assets/events", source_dag_id="retry_quarantine", source_run_id=run_id)["asset_events"]
-            caused = [run["run_id"] for run in event["created_dagruns"]]
+        while not (caused := builds_caused(api, "retry_quarantine", run_id)):
             time.sleep(1)
         assert finished(api, "build_marts", caused[0]) == "success"
     finally:
