@@ -24,6 +24,7 @@ from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.nights import RunRequest
 from kkbc.upkeep import privacy_search
 from kkbc.upkeep.doctor import examine
+from kkbc.upkeep.maintenance import maintain
 from kkbc.warehouse import connect
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack import configuration, down, processes, states, up
@@ -225,6 +226,24 @@ def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_pat
         said = "select event, why, done_by from ops.quarantine_event where business_date = %s"
         events = conn.execute(said, [day])
         assert events.fetchall() == [("accepted", "KC003 was opened", f"airflow {local_airflow.ADMIN}")]
+
+
+def test_airflows_own_records_go_when_they_are_past_their_time() -> None:
+    """Asked for as a task would be, whose environment names no database."""
+    uri = local_airflow.metadata_uri(get_settings())
+    assert uri is not None
+    old, new = "kept for 181 days", "kept for 179 days"
+    with psycopg.connect(uri) as conn:
+        for event, days in ((old, 181), (new, 179)):
+            conn.execute("insert into log (dttm, event) values (now() - make_interval(days => %s), %s)", [days, event])
+    (foreseen,) = maintain(["airflow"], dry_run=True)
+    assert foreseen.did["reachable"] == 1
+    assert foreseen.did["rows"] >= 1
+    (done,) = maintain(["airflow"])
+    assert done.did == foreseen.did
+    with psycopg.connect(uri) as conn:
+        left = conn.execute("select event from log where event = any(%s)", [[old, new]]).fetchall()
+    assert left == [(new,)]
 
 
 def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
