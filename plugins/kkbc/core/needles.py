@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote, quote_plus
 
 import polars as pl
@@ -235,18 +235,34 @@ def in_stream(stream: IO[bytes], needles: Needles) -> Counter[int]:
     return found
 
 
+class _AsFarAsItGoes(io.RawIOBase):
+    """What a packed stream holds, up to where it is cut off or damaged."""
+
+    def __init__(self, packed: Any) -> None:
+        self._packed = packed
+
+    def read(self, size: int = -1) -> bytes:
+        """`size` bytes, fewer at the end."""
+        gathered, left = [], size
+        with suppress(*_NO_ARCHIVE):
+            while left and (piece := self._packed.read1(left)):
+                gathered.append(piece)
+                left -= len(piece)
+        return b"".join(gathered)
+
+
 def _unfolded(path: Path) -> Iterator[IO[bytes]]:
     """What a compressed file holds, of gzip, zip and Parquet; raises one of _NO_ARCHIVE where it is none."""
     with path.open("rb") as file:
         first = file.read(4)
     if first[:2] == b"\x1f\x8b":
         with gzip.open(path) as inner:
-            yield inner  # type: ignore[misc]
+            yield _AsFarAsItGoes(inner)  # type: ignore[misc]
     elif first == b"PK\x03\x04":
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.file_size <= _UNFOLDED:
                     with archive.open(member) as inner:
-                        yield inner
+                        yield _AsFarAsItGoes(inner)  # type: ignore[misc]
     elif first == b"PAR1":
         yield io.BytesIO(pl.read_parquet(path).write_ndjson().encode())
