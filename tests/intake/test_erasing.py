@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kkbc.core.errors import UserError
 from kkbc.core.needles import Needles
@@ -318,3 +320,34 @@ def test_the_journal_names_no_person(landing: Landing, home: Path) -> None:
     text = landing.fs.cat_file(path).decode()
     assert not Needles([GONE, "Orang Hilang"]).count(text.encode())
     assert [entry["lines"] for entry in json.loads(text)] == [[2, 4, 6, 7]]
+
+
+RANDOM = st.fixed_dictionaries(
+    {
+        "no_pendaftaran": st.sampled_from(["R-1", "R-2", "R-3"]),
+        "nik": st.sampled_from([GONE, STAYS, "1171011203909003"]),
+        "diubah_pada": st.sampled_from(["2023-12-11 08:00", "2023-12-11 09:00"]),
+        "kanal": st.sampled_from(["PASAR", "PASAR", "LAIN"]),
+        "alamat": st.sampled_from(["", "Jl. 1", "dua\nbaris", f"lihat {GONE}"]),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(RANDOM, min_size=1, max_size=9), size=st.integers(1, 10), listed=st.booleans())
+def test_the_rows_kept_are_those_that_judging_the_rewritten_file_gives(
+    home: Path, rows: list[dict[str, str]], size: int, listed: bool
+) -> None:
+    landing = Landing(f"memory://{uuid4()}")
+    landed = land(landing, home, as_csv("pendaftaran", rows))
+    take(landing, landed, len(rows), LIST if listed else None, size)
+    if not listed:
+        erase_from(landing, landed.uri, landed.name, Persons(frozenset({GONE})), taken(len(rows)), landed.sha256)
+    kept = [pl.concat(landing.rows(landed.uri, kind)) for kind in ("accepted", "quarantined")]
+    with landing.open(landed.uri) as again:
+        take(landing, again, len(rows), None, size)
+    fresh = [pl.concat(landing.rows(landed.uri, kind)) for kind in ("accepted", "quarantined")]
+    assert all(new.equals(old) for new, old in zip(fresh, kept, strict=True))
+    erased = kept[1].filter(pl.col("_errors").list.contains("ERASED")).height
+    assert erased == sum(GONE in (row["nik"], row["alamat"].removeprefix("lihat ")) for row in rows)
+    assert sum(frame.height for frame in kept) == len(rows)
