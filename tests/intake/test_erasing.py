@@ -193,6 +193,41 @@ def test_what_a_killed_attempt_left_is_cleared(home: Path) -> None:
     assert list(landing.uris()) == [landed.uri]
 
 
+@pytest.mark.parametrize("files", [1, 2, 3, 5])
+def test_rows_that_a_store_has_by_halves_are_made_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    landing = Landing(f"memory://{uuid4()}")
+    landed = land(landing, home, as_csv("pendaftaran", ROWS))
+    take(landing, landed, len(ROWS), size=4)
+    put, done = landing.fs.put_file, []
+
+    def some(*paths: str) -> None:
+        if len(done) == files:
+            raise KeyboardInterrupt
+        done.append(put(*paths))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(landing.fs, "put_file", some)
+        with pytest.raises(KeyboardInterrupt):
+            erase_from(landing, landed.uri, landed.name, PERSONS, taken(), landed.sha256)
+    assert erase_from(landing, landed.uri, landed.name, PERSONS, taken(), landed.sha256) is not None
+    assert outcome(landing, landed.uri) == (AFTER[0], AFTER[1] | BOTH)
+    nothing_left(landing)
+
+
+def test_quarantined_rows_that_are_gone_stay_so(landing: Landing, home: Path) -> None:
+    landed = land(landing, home, as_csv("pendaftaran", ROWS))
+    take(landing, landed, len(ROWS), size=4)
+    for path in landing.rows(landed.uri, "quarantined").paths:
+        landing.fs.rm_file(path)
+    done = erase_from(landing, landed.uri, landed.name, PERSONS, taken(), landed.sha256)
+    assert done is not None
+    assert (done.lines, done.freed) == ((2, 4, 6, 7), ())
+    assert pl.concat(landing.rows(landed.uri, "accepted"))["_line"].to_list() == [8, 10]
+    assert landing.rows(landed.uri, "quarantined").paths == ()
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [
