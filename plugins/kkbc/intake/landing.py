@@ -3,24 +3,31 @@
 One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]}/`: the file in `sent/`, the rows made
 of it in `rows/`, as `accepted-00000.parquet`, `quarantined-00000.parquet` and so on, a pair for each part of a long
 slice. Nothing in it is ever changed: other content makes another folder. The root is a folder or any fsspec URI.
+
+Files are encrypted where `landing_encryption` says so (kkbc.core.encryption). Each tells by its first bytes whether it
+is, so that both kinds are read alike. What is decrypted lies in memory or in the spool, never in landing.
 """
 
 import errno
 import hashlib
+import io
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import fsspec
 import polars as pl
 
-from kkbc.core import disk
-from kkbc.core.disk import FULL, NoSpace
+from kkbc.core import disk, encryption, landing_keys
+from kkbc.core.disk import FULL, NoSpace, NotKept
+from kkbc.core.encryption import Damaged, Keyring, UnknownKey
 from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.core.spool import private_folder, spool_folder
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.slices import Slice
@@ -46,14 +53,25 @@ class Landed:
 class Frames:
     """Rows kept in landing, part by part in the order of the file. They can be gone through any number of times."""
 
-    fs: Any
+    landing: "Landing"
     paths: tuple[str, ...]
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for path in self.paths:
-            with self.fs.open(path, "rb") as file:
-                frame = pl.read_parquet(file)
+            with self.landing.fs.open(path, "rb") as file:
+                frame = pl.read_parquet(self._decrypted(file, path))
             yield frame
+
+    def _decrypted(self, file: BinaryIO, path: str) -> BinaryIO:
+        start = file.read(len(encryption.MAGIC))
+        file.seek(0)
+        if start != encryption.MAGIC:
+            return file
+        content = io.BytesIO()
+        with decrypting(path):
+            encryption.decrypt(file, content, self.landing.keys)
+        content.seek(0)
+        return content
 
 
 class Landing:
@@ -65,6 +83,12 @@ class Landing:
         self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
         if self.is_local:
             private_folder(Path(self.path))
+        self.encrypts = get_settings().landing_encryption
+
+    @cached_property
+    def keys(self) -> Keyring:
+        """The keys that files are encrypted under. Raises UserError, as kkbc.core.landing_keys.load does."""
+        return landing_keys.load()
 
     def check_disk(self) -> None:
         """Raises UserError when the disk below is full before anything is written to it, where that can be known."""
@@ -83,21 +107,26 @@ class Landing:
         """
         digest, size = checksum(spooled)
         folder = f"{self.path}/{slice_.branch_id}/{slice_.business_date}/{slice_.feed}/r{slice_.revision}-{digest[:12]}"
-        target = f"{folder}/sent/{name}"
+        if self.encrypts:
+            target = f"{folder}/sent/{shown_name(name)}"  # of names too, a branch may make a person's
+        elif encryption.is_encrypted(spooled):
+            raise NotKept("it begins as the encrypted files of landing do")
+        else:
+            target = f"{folder}/sent/{name}"
         with writing(self.root):
             if self.is_local:
                 # By way of another name, for a move between file systems is a copy, and may be cut off.
-                partial, readable = Path(folder) / "sent.partial", Path(target)
-                readable.parent.mkdir(parents=True, exist_ok=True)
+                partial, place = Path(folder) / "sent.partial", Path(target)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    shutil.move(spooled, partial)
-                    partial.replace(readable)
+                    self.place(spooled, partial)
+                    partial.replace(place)
                 except OSError:
                     partial.unlink(missing_ok=True)
                     raise
             else:
-                self.fs.put_file(str(spooled), target)
-                readable = spooled
+                self.put(spooled, target)
+        readable = Path(target) if self.is_local and not self.encrypts else spooled
         return Landed(self.fs.unstrip_protocol(folder), name, size, digest, readable)
 
     @contextmanager
@@ -116,17 +145,19 @@ class Landing:
         if found is None:
             raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", "restore landing from its backup")
         if self.is_local:
-            yield _landed(uri, found, Path(folder) / "sent" / found)
+            with self.decrypted(Path(folder) / "sent" / found, uri) as readable:
+                yield _landed(uri, found, readable)
             return
         with spool_folder("landed") as spool:
-            readable = spool / "sent"
-            self.fs.get_file(f"{folder}/sent/{found}", str(readable))
-            yield _landed(uri, found, readable)
+            copy = spool / "sent"
+            self.fs.get_file(f"{folder}/sent/{found}", str(copy))
+            with self.decrypted(copy, uri) as readable:
+                yield _landed(uri, found, readable)
 
     @contextmanager
     def workspace(self, landed: Landed) -> Iterator[Path]:
         """An empty local folder for the rows being made of `landed`. Whatever is in it when the block ends, goes."""
-        if not self.is_local:
+        if self.encrypts or not self.is_local:
             with spool_folder("rows") as spool:
                 yield spool
             return
@@ -147,17 +178,18 @@ class Landing:
         target = f"{self._folder(landed.uri)}/rows"
         with writing(self.root):
             if self.is_local:
+                made = self._encrypted_folder(workspace, Path(f"{target}.partial")) if self.encrypts else workspace
                 earlier = Path(f"{target}.earlier")
                 shutil.rmtree(earlier, ignore_errors=True)
                 if Path(target).exists():
                     Path(target).rename(earlier)
-                workspace.rename(target)
+                made.rename(target)
                 shutil.rmtree(earlier, ignore_errors=True)
             else:
                 if self.fs.exists(target):
                     self.fs.rm(target, recursive=True)
                 for path in sorted(workspace.iterdir()):
-                    self.fs.put_file(str(path), f"{target}/{path.name}")
+                    self.put(path, f"{target}/{path.name}")
 
     def remove(self, landed: Landed) -> None:
         """Takes away what was landed just now, and the rows made of it: there is no room for it."""
@@ -166,7 +198,54 @@ class Landing:
 
     def rows(self, uri: str, kind: str) -> Frames:
         """The `accepted` or `quarantined` rows that are kept next to the bytes landed in the folder `uri`."""
-        return Frames(self.fs, tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet"))))
+        paths = tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet")))
+        return Frames(self, paths)
+
+    @contextmanager
+    def decrypted(self, path: Path, place: str) -> Iterator[Path]:
+        """A file with the content of the local file `path` in the clear: itself, or a copy in the spool for this block.
+
+        Raises UserError, naming `place`, as `decrypting` does.
+        """
+        if not encryption.is_encrypted(path):
+            yield path
+            return
+        with spool_folder("decrypted") as spool:
+            copy = spool / "content"
+            with decrypting(place), path.open("rb") as source, copy.open("wb") as target:
+                encryption.decrypt(source, target, self.keys)
+            yield copy
+
+    def place(self, path: Path, target: Path) -> None:
+        """Makes the local file `target` of `path`: moves it there, or encrypts it there and leaves it as it is."""
+        if self.encrypts:
+            _encrypt(path, target, self.keys)
+        else:
+            shutil.move(path, target)
+
+    def put(self, path: Path, target: str) -> None:
+        """Writes a file of the spool to `target`, where landing is remote."""
+        if not self.encrypts:
+            self.fs.put_file(str(path), target)
+            return
+        encrypted = path.with_name(f"{path.name}.encrypted")
+        try:
+            self.place(path, encrypted)
+            self.fs.put_file(str(encrypted), target)
+        finally:
+            encrypted.unlink(missing_ok=True)
+
+    def _encrypted_folder(self, plain: Path, made: Path) -> Path:
+        """Makes the folder `made` with the files of `plain` in it, encrypted, and returns it."""
+        shutil.rmtree(made, ignore_errors=True)
+        try:
+            made.mkdir()
+            for path in sorted(plain.iterdir()):
+                self.place(path, made / path.name)
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        return made
 
     def _folder(self, uri: str) -> str:
         return str(self.fs._strip_protocol(uri))
@@ -187,6 +266,29 @@ def writing(place: object) -> Iterator[None]:
             raise
         kind = NoSpace if number in FULL else UserError
         raise kind(f"landing {place} cannot be written: {cause}", "free disk space there") from error
+
+
+class DamagedFile(UserError):
+    """A file of landing was cut off or altered."""
+
+
+@contextmanager
+def decrypting(place: str) -> Iterator[None]:
+    """Raises DamagedFile, naming `place`, for what the block cannot decrypt, UserError where its key is not there."""
+    try:
+        yield
+    except UnknownKey as error:
+        raise UserError(
+            f"landing {place} is encrypted under the key {error}, which {landing_keys.place()} does not hold",
+            landing_keys.RESTORE,
+        ) from None
+    except Damaged as error:
+        raise DamagedFile(f"landing {place} cannot be decrypted: {error}", "restore landing from its backup") from None
+
+
+def _encrypt(path: Path, target: Path, keys: Keyring) -> None:
+    with path.open("rb") as source, target.open("wb") as file:
+        encryption.encrypt(source, file, keys.first)
 
 
 def _landed(uri: str, name: str, readable: Path) -> Landed:

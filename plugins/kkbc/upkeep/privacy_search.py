@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ from psycopg import sql
 from kkbc.core import local_airflow
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
+from kkbc.intake.landing import Landing
 from kkbc.warehouse import connect
 
 SHORTEST = 5
@@ -213,13 +214,13 @@ def search(
     a database that cannot be read.
     """
     needles = Needles(values)
-    files = list(_files(protected))
+    files, landing = list(_files(protected)), Landing(get_settings().landing) if protected else None
     with _databases() as databases:
         tables = [(name, conn, table) for name, conn in databases for table in _tables(conn, protected)]
         total, places = len(files) + len(tables), []
         for done, (path, label, belongs) in enumerate(files):
             progress(done, total)
-            found = needles.count(_bytes_of(label)) + _in_file(path, needles)
+            found = needles.count(_bytes_of(label)) + _in_file(path, needles, landing if belongs else None)
             places += [Place(_shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
@@ -257,13 +258,14 @@ def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
         yield home / "pg" / "server.log", str(home / "pg" / "server.log"), False
 
 
-def _in_file(path: Path, needles: Needles) -> Counter[int]:
+def _in_file(path: Path, needles: Needles, landing: Landing | None) -> Counter[int]:
     try:
-        with path.open("rb") as file:
-            found = _in_stream(file, needles)
-        with suppress(*_NO_ARCHIVE):  # cut off, locked, or something else: searched as it lies
-            for inner in _unfolded(path):
-                found += _in_stream(inner, needles)
+        with landing.decrypted(path, _shown(path, needles)) if landing else nullcontext(path) as clear:
+            with clear.open("rb") as file:
+                found = _in_stream(file, needles)
+            with suppress(*_NO_ARCHIVE):  # cut off, locked, or something else: searched as it lies
+                for inner in _unfolded(clear):
+                    found += _in_stream(inner, needles)
     except OSError as error:
         if isinstance(error, FileNotFoundError):  # of a process that went on meanwhile
             return Counter()
