@@ -23,7 +23,7 @@ KEY_BYTES = 32
 CHUNK_BYTES = 1 << 16
 
 _VERSION = 1
-_FIXED = struct.Struct(">8sB3xI8s")  # magic, version, bytes of a chunk, id of the wrapping key
+_FIXED = struct.Struct(">8sII8s")  # magic, version, bytes of a chunk, id of the wrapping key
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _WRAPPED_BYTES = KEY_BYTES + _TAG_BYTES

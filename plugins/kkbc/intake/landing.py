@@ -32,6 +32,8 @@ from kkbc.core.spool import private_folder, spool_folder
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.slices import Slice
 
+RESTORE = "restore landing from its backup"
+
 _BLOCK = 1 << 20
 _SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error (\d+)\)")  # as Polars tells of a full disk
 # What a name may be at fault for, and the place not.
@@ -59,7 +61,11 @@ class Frames:
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for path in self.paths:
             with self.landing.fs.open(path, "rb") as file:
-                frame = pl.read_parquet(self._decrypted(file, path))
+                content = self._decrypted(file, path)
+                try:
+                    frame = pl.read_parquet(content)
+                except pl.exceptions.PolarsError:  # whose text may hold a value
+                    raise DamagedFile(f"landing {path} cannot be read", RESTORE) from None
             yield frame
 
     def _decrypted(self, file: BinaryIO, path: str) -> BinaryIO:
@@ -143,7 +149,7 @@ class Landing:
             names = []
         found = next((there for there in names if name in (None, there, shown_name(there))), None)
         if found is None:
-            raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", "restore landing from its backup")
+            raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", RESTORE)
         if self.is_local:
             with self.decrypted(Path(folder) / "sent" / found, uri) as readable:
                 yield _landed(uri, found, readable)
@@ -283,7 +289,7 @@ def decrypting(place: str) -> Iterator[None]:
             landing_keys.RESTORE,
         ) from None
     except Damaged as error:
-        raise DamagedFile(f"landing {place} cannot be decrypted: {error}", "restore landing from its backup") from None
+        raise DamagedFile(f"landing {place} cannot be decrypted: {error}", RESTORE) from None
 
 
 def _encrypt(path: Path, target: Path, keys: Keyring) -> None:

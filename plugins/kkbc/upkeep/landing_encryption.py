@@ -1,7 +1,7 @@
 """Encryption of landing as it lies: files in the clear are encrypted, data keys are wrapped by another key.
 
-Both go branch by branch, while visits and re-reads of the branch wait. Each file changes in one step, and one that is as
-it should be is left alone. So either can be ended at any moment and run again, and nobody reads half a file.
+Both go branch by branch, while visits and re-reads of the branch wait. Each file changes in one step, and one that is
+as it should be is left alone. So either can be ended at any moment and run again, and nobody reads half a file.
 """
 
 import os
