@@ -46,7 +46,7 @@ ROTATIONS: dict[str, tuple[Trap, ...]] = {
     "the new key is in the file, nothing else": (trap("kkbc.core.landing_keys:add_first", "after"),),
     "the warehouse knows the new key": (trap(f"{COMMANDS}:keep_landing_key_ids", "after"),),
     "some files are under the new key": (trap(f"{COMMANDS}:_rewrap", "after", 4),),
-    "a header is written, not on the disk": (trap("os:fdatasync", "before", 5),),
+    "all headers are written, not on the disk": (trap("os:sync"),),
     "all files are under the new key": (trap(f"{COMMANDS}:_go_through", "after"),),
 }
 DROPS: dict[str, tuple[Trap, ...]] = {

@@ -168,14 +168,14 @@ def is_encrypted(path: Path) -> bool:
 def rewrap(path: Path, keys: Keyring) -> bool:
     """Has the data key of an encrypted file wrapped by the first key; False when it is already, or is in the clear.
 
-    The header is replaced by one write, in place. Raises Damaged and UnknownKey; the file is then as it was.
+    The header is replaced by one write, in place; it is for the caller to have it brought to the disk before a key goes.
+    Raises Damaged and UnknownKey; the file is then as it was.
     """
     with path.open("r+b", buffering=0) as file:
         header = Header.parse(file.read(HEADER_BYTES))
         if header is None or header.key_id == keys.first.id:
             return False
         os.pwrite(file.fileno(), bytes(header.under_first(keys)), 0)
-        os.fdatasync(file.fileno())  # before anybody takes the earlier key away
     return True
 
 

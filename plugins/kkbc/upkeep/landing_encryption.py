@@ -118,7 +118,10 @@ def rotate(progress: Progress = lambda done, total: None, *, dry_run: bool = Fal
         earlier = header is not None and (isinstance(header, Damaged) or header.key_id != keys.first.id)
         return earlier or (header is not None and dry_run and begins)
 
-    return _go_through("rotation of landing's key", is_under_another, _rewrap, progress, dry_run)
+    done = _go_through("rotation of landing's key", is_under_another, _rewrap, progress, dry_run)
+    if not dry_run:
+        os.sync()  # once for all files, before anybody takes the earlier key away
+    return done
 
 
 def drop(progress: Progress = lambda done, total: None) -> tuple[str, ...]:
@@ -132,6 +135,7 @@ def drop(progress: Progress = lambda done, total: None) -> tuple[str, ...]:
         count = sum(found.by_key[key_id] for key_id in needed)
         remedy = "`kkbc landing rotate-key`" if set(needed) <= set(keys.ids) else landing_keys.RESTORE
         raise UserError(f"{count} files of landing are encrypted under the key {needed[0]}", remedy)
+    os.sync()  # a rotation that was killed did not
     with connect("loader") as conn:
         dropped = [key_id for key_id in landing_key_ids(conn) if key_id not in keys.ids]
         keep_landing_key_ids(conn, [keys.first.id])
