@@ -2,8 +2,8 @@
 
 MB a second of a file of `--megabytes` that is encrypted and decrypted, beside SHA-256 and a plain copy of it; files a
 second that a rotation of the key takes; the peak of memory. Then pulls of 244 small slices and of 2 large files (those
-of bench/load.py), without and with encryption in turn, each in a home and process of its own, and the ratio of both.
-`--json` prints every run.
+of bench/load.py), without and with encryption in turn, each in a home and process of its own: seconds, CPU seconds of
+the process, and the ratio of both. `--json` prints every run.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import load
 from kkbc.core.encryption import Keyring, WrappingKey, decrypt, encrypt, rewrap
 
 WAYS = {"off": "false", "on": "true"}
+CASES = ["many", "few"]
 
 
 def main() -> None:
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=2000, help="whose data keys are wrapped by another key")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the median is shown")
     parser.add_argument("--share", type=float, default=1.0, help="of the rows of the pulls; 0 leaves these out")
+    parser.add_argument("--case", nargs="+", choices=CASES, default=CASES, help="the pulls")
     parser.add_argument("--threads", type=int, default=4, help="visits at once (default 4, as `kkbc run`)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -43,7 +45,7 @@ def main() -> None:
         found |= _files(Path(folder), arguments.megabytes, arguments.repeat)
         found |= _rotation(Path(folder), arguments.files)
         if arguments.share:
-            found |= _pulls(Path(folder), arguments.share, arguments.repeat, arguments.threads)
+            found |= _pulls(Path(folder), arguments)
     if arguments.json:
         print(json.dumps(found))
         return
@@ -106,18 +108,19 @@ def _rotation(folder: Path, count: int) -> dict[str, Any]:
     return {"rotation_seconds": time.perf_counter() - began}
 
 
-def _pulls(folder: Path, share: float, repeat: int, threads: int) -> dict[str, Any]:
-    """Seconds of each pull by case and way, which take turns so that both see the same load of the machine."""
-    rows = load.make(folder, share)
+def _pulls(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Each pull by case and way, which take turns so that both see the same load of the machine."""
+    rows = load.make(folder, arguments.share)
     os.environ["KKBC_LANDING_KEY"] = secrets.token_hex(32)
-    runs: dict[str, dict[str, list[float]]] = {case: {way: [] for way in WAYS} for case in ("many", "few")}
+    runs: dict[str, dict[str, list[dict[str, float]]]]
+    runs = {case: {way: [] for way in WAYS} for case in arguments.case}
     for case, ways in runs.items():
-        for run in range(repeat):
+        for run in range(arguments.repeat):
             for way in list(WAYS)[:: 1 if run % 2 == 0 else -1]:
-                _say(f"{load.CASES[case][0]}, encryption {way}, run {run + 1} of {repeat}")
+                _say(f"{load.CASES[case][0]}, encryption {way}, run {run + 1} of {arguments.repeat}")
                 os.environ["KKBC_LANDING_ENCRYPTION"] = WAYS[way]
-                ways[way].append(load._in_a_home(case, folder, threads)["seconds"])
-    return {"rows": rows, "pull_seconds": runs}
+                ways[way].append(load._in_a_home(case, folder, arguments.threads))
+    return {"rows": rows, "pulls": runs}
 
 
 def _lines(found: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
@@ -128,9 +131,11 @@ def _lines(found: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     lines.append(f"an encrypted file is {found['more_bytes']:.3%} longer; peak of memory {found['peak_rss_mb']:.0f} MB")
     speed = arguments.files / found["rotation_seconds"]
     lines.append(f"rotation: {speed:,.0f} files a second ({arguments.files} files)")
-    for case, ways in found.get("pull_seconds", {}).items():
-        off, on = (statistics.median(ways[way]) for way in WAYS)
-        lines.append(f"{load.CASES[case][0]:<44}{off:>9.2f} s without, {on:.2f} s with: {on / off:.2f} times")
+    for case, ways in found.get("pulls", {}).items():
+        lines.append(f"{load.CASES[case][0]}, {found['rows']:,} rows")
+        for name, title in (("seconds", "seconds"), ("cpu", "CPU seconds")):
+            off, on = (statistics.median(run[name] for run in ways[way]) for way in WAYS)
+            lines.append(f"  {title:<42}{off:>9.2f} without, {on:.2f} with: {on / off:.2f} times")
     return lines
 
 

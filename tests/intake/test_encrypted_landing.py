@@ -24,6 +24,7 @@ from kkbc.intake.landing import Frames, Landed, Landing
 from kkbc.intake.process import Intake, take_in
 from kkbc.intake.validation import Context
 from tests.deliveries import as_csv
+from tests.intake.test_process import files_up_to
 from tests.servers import landing_bucket
 
 KEY = b"k" * 32
@@ -270,3 +271,24 @@ def test_frames_can_be_gone_through_again(root: str, home: Path) -> None:
     frames = Landing(root).rows(landed.uri, "accepted")
     assert isinstance(frames, Frames)
     assert [frame.height for frame in frames] == [frame.height for frame in frames]
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing_half(home: Path) -> None:
+    root = str(home / "landing")
+    content = as_csv("pendaftaran", [{"no_pendaftaran": f"R-{n}"} for n in range(2000)])
+    landed = land(root, home, content)
+    entry = Entry("pendaftaran", 2000, landed.name, landed.bytes, landed.sha256)
+    contract, zone = load_contract("pendaftaran"), load_registry().get("KC001").zone
+    context = Context(SLICE, zone, None, frozenset({"KC001"}))
+    take_in(landed, entry, contract, context, Landing(root), KEY)
+    before = there(root)
+    spooled = home / "another"
+    spooled.write_bytes(content + b"\n")
+    with files_up_to(10_000), pytest.raises(UserError, match=r"landing .* cannot be written"):
+        Landing(root).land(SLICE, "pendaftaran.csv", spooled)
+    with files_up_to(10_000), pytest.raises(UserError, match=r"landing .* cannot be written"):
+        take_in(landed, entry, contract, context, Landing(root), KEY)
+    with files_up_to(10_000), pytest.raises(UserError, match=r"landing .*spool.* cannot be written"):
+        Landing(root).open(landed.uri).__enter__()
+    assert there(root) == before
+    assert spool(home) == []

@@ -23,9 +23,11 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.intake.landing import Landing
 from kkbc.nights import RunRequest
+from kkbc.nights.prepare import prepare
 from kkbc.upkeep import doctor, landing_encryption, privacy_search
 from kkbc.upkeep.maintenance import maintain
 from kkbc.warehouse import connect
+from kkbc.warehouse.kept import check_landing_keys
 from tests.deliveries import deliver
 from tests.servers import landing_bucket
 
@@ -256,6 +258,38 @@ def test_a_home_without_encryption_needs_no_key(root: Path, home: Path) -> None:
     turn(True)
     assert findings()["landing key"].state == "warn"
     landing_encryption.encrypt()  # makes the first key
+    assert findings()["landing key"].state == "ok"
+
+
+def test_the_first_start_makes_the_key_and_no_other_one_does(
+    warehouse: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = home / "keys" / "landing.key"
+    prepare()
+    assert not path.exists()
+    monkeypatch.setenv("KKBC_LANDING_ENCRYPTION", "true")
+    get_settings.cache_clear()
+    prepare()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with connect("loader") as conn:
+        check_landing_keys(conn)
+    path.unlink()
+    prepare()
+    assert not path.exists()  # another key would not be the one that files lie under
+    assert findings()["landing key"].state == "fail"
+
+
+def test_a_home_whose_key_is_lost_can_begin_anew(root: Path, home: Path) -> None:
+    """As docs/runbooks/encrypt-landing.md says."""
+    send(root)
+    lost = landing_keys.load().first.id
+    (home / "keys" / "landing.key").write_text("ab" * 32)
+    with pytest.raises(UserError, match=rf"11 files of landing are encrypted under the key {lost}: restore"):
+        landing_encryption.drop()
+    assert landing_encryption.standing().by_key == {lost: 11}
+    (home / "landing").rename(home / "landing-of-before")
+    assert landing_encryption.drop() == (lost,)
+    send(root, "KC002")
     assert findings()["landing key"].state == "ok"
 
 

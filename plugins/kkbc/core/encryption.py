@@ -168,7 +168,7 @@ def is_encrypted(path: Path) -> bool:
 def rewrap(path: Path, keys: Keyring) -> bool:
     """Has the data key of an encrypted file wrapped by the first key; False when it is already, or is in the clear.
 
-    The header is replaced by one write, in place; it is for the caller to have it brought to the disk before a key goes.
+    The header is replaced by one write, in place. It is for the caller to see it on the disk before a key goes.
     Raises Damaged and UnknownKey; the file is then as it was.
     """
     with path.open("r+b", buffering=0) as file:

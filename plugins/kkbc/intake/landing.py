@@ -218,7 +218,7 @@ class Landing:
             return
         with spool_folder("decrypted") as spool:
             copy = spool / "content"
-            with decrypting(place), path.open("rb") as source, copy.open("wb") as target:
+            with decrypting(place), path.open("rb") as source, writing(spool), copy.open("wb") as target:
                 encryption.decrypt(source, target, self.keys)
             yield copy
 
