@@ -117,9 +117,11 @@ def _pulls(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     for case, ways in runs.items():
         for run in range(arguments.repeat):
             for way in list(WAYS)[:: 1 if run % 2 == 0 else -1]:
-                _say(f"{load.CASES[case][0]}, encryption {way}, run {run + 1} of {arguments.repeat}")
                 os.environ["KKBC_LANDING_ENCRYPTION"] = WAYS[way]
-                ways[way].append(load._in_a_home(case, folder, arguments.threads))
+                took = load._in_a_home(case, folder, arguments.threads)
+                ways[way].append(took)
+                what = f"{load.CASES[case][0]}, encryption {way}, run {run + 1} of {arguments.repeat}"
+                _say(f"{what}: {took['seconds']:.2f} s, CPU {took['cpu']:.2f} s")
     return {"rows": rows, "pulls": runs}
 
 

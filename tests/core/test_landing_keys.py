@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kkbc.core import landing_keys
-from kkbc.core.encryption import WrappingKey
+from kkbc.core.encryption import Keyring, WrappingKey
 from kkbc.core.errors import BranchRefused, UserError
 from kkbc.core.settings import get_settings
 
@@ -37,10 +37,13 @@ def test_the_file_is_made_once_and_is_the_owners_alone(home: Path) -> None:
 
 def test_keys_come_and_go_in_the_file(home: Path) -> None:
     write(home, FIRST)
-    added = landing_keys.add_first()
+    added = landing_keys.begin_rotation()
     assert landing_keys.load().ids == added.ids
     assert added.ids[1:] == ids(FIRST)
-    assert landing_keys.keep_first().ids == landing_keys.load().ids == added.ids[:1]
+    assert landing_keys.begin_rotation().ids == added.ids  # one has begun
+    with pytest.raises(UserError, match="were changed meanwhile: do it again"):
+        landing_keys.end_rotation(Keyring(added.keys[:1]))
+    assert landing_keys.end_rotation(added).ids == landing_keys.load().ids == added.ids[:1]
     assert (home / "keys" / "landing.key").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in (home / "keys").iterdir()] == ["landing.key"]
 

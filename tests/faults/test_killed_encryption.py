@@ -43,7 +43,7 @@ ENCRYPTIONS: dict[str, tuple[Trap, ...]] = {
 }
 ROTATIONS: dict[str, tuple[Trap, ...]] = {
     "the new key is not in the file": (trap("kkbc.core.landing_keys:_write"),),
-    "the new key is in the file, nothing else": (trap("kkbc.core.landing_keys:add_first", "after"),),
+    "the new key is in the file, nothing else": (trap("kkbc.core.landing_keys:begin_rotation", "after"),),
     "the warehouse knows the new key": (trap(f"{COMMANDS}:keep_landing_key_ids", "after"),),
     "some files are under the new key": (trap(f"{COMMANDS}:_rewrap", "after", 4),),
     "all headers are written, not on the disk": (trap("os:sync"),),
@@ -52,7 +52,7 @@ ROTATIONS: dict[str, tuple[Trap, ...]] = {
 DROPS: dict[str, tuple[Trap, ...]] = {
     "all looked at": (trap(f"{COMMANDS}:standing", "after"),),
     "the warehouse has forgotten the key, the file not": (trap(f"{COMMANDS}:keep_landing_key_ids", "after"),),
-    "dropped": (trap("kkbc.core.landing_keys:keep_first", "after"),),
+    "dropped": (trap("kkbc.core.landing_keys:end_rotation", "after"),),
 }
 
 

@@ -194,7 +194,7 @@ def test_a_key_is_replaced_and_the_earlier_one_destroyed(root: Path, home: Path,
 def test_a_key_that_files_need_is_not_dropped(root: Path, home: Path) -> None:
     send(root)
     earlier = landing_keys.load().first.id
-    landing_keys.add_first()
+    landing_keys.begin_rotation()
     with pytest.raises(UserError, match=rf"11 files .* under the key {earlier}: `kkbc landing rotate-key`"):
         landing_encryption.drop()
     assert len(landing_keys.load().ids) == 2

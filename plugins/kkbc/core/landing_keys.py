@@ -5,9 +5,12 @@ encrypted before. So a key is replaced as Airflow's Fernet key is: the new one i
 are wrapped by it, and the earlier one is taken away.
 """
 
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kkbc.core.connections import get_connection
@@ -64,28 +67,44 @@ def ensure() -> None:
         make_secret(key_file(), _new())
 
 
-def add_first() -> Keyring:
-    """Puts a new key before those of the key file. They must be in the file. Raises UserError as load does."""
-    return _write([WrappingKey(bytes.fromhex(_new())), *load().keys])
+def begin_rotation() -> Keyring:
+    """Puts a new key before the one of the key file; returns all. Where there are several, one has begun already.
+
+    The keys must be in the file. Raises UserError as load does.
+    """
+    with _folder_locked() as folder:
+        keys = load()
+        return keys if len(keys.keys) > 1 else _write([WrappingKey(bytes.fromhex(_new())), *keys.keys], folder)
 
 
-def keep_first() -> Keyring:
-    """Takes all keys but the first out of the key file. They must be in the file. Raises UserError as load does."""
-    return _write([load().first])
+def end_rotation(keys: Keyring) -> Keyring:
+    """Takes all of `keys`, which are those of the key file, but the first out of it; returns what is left.
+
+    Raises UserError when the file holds others by now.
+    """
+    with _folder_locked() as folder:
+        if load().ids != keys.ids:
+            raise UserError(f"the keys of {place()} were changed meanwhile", "do it again")
+        return _write([keys.first], folder)
 
 
-def _write(keys: list[WrappingKey]) -> Keyring:
-    path = key_file()
-    with replacing(path, private=True) as made, made.open("w") as file:
+@contextmanager
+def _folder_locked() -> Iterator[int]:
+    """Keeps others from changing the key file for the length of a block; the descriptor of its folder."""
+    folder = os.open(key_file().parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _write(keys: list[WrappingKey], folder: int) -> Keyring:
+    with replacing(key_file(), private=True) as made, made.open("w") as file:
         file.writelines(f"{key.secret.hex()}\n" for key in keys)
         file.flush()
         os.fsync(file.fileno())
-    # No file may lie under a key that a power cut takes back.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    os.fsync(folder)  # no file may lie under a key that a power cut takes back
     return Keyring(keys)
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,15 +66,17 @@ class Done:
         return asdict(self)
 
 
-def standing(progress: Progress = lambda done, total: None) -> Standing:
-    """Looks at the header of every file of landing."""
+def standing(progress: Progress = lambda done, total: None, *, waiting_for: str = "") -> Standing:
+    """Looks at the header of every file of landing; with `waiting_for`, which says what for, visits wait meanwhile."""
     landing, found = Landing(get_settings().landing), Standing()
-    branches = {branch: _files(landing, branch) for branch in _branches(landing)}
-    total = sum(map(len, branches.values()))
-    for files in branches.values():
-        for _, header in _headers(landing, files):
-            found.add(header)
-            progress(found.files, total)
+    branches = _branches(landing)
+    total = sum(len(_files(landing, branch)) for branch in branches)
+    for branch in branches:
+        with branch_locked(branch, waiting_for) if waiting_for else nullcontext():
+            landing.fs.invalidate_cache()
+            for _, header in _headers(landing, _files(landing, branch)):
+                found.add(header)
+                progress(found.files, max(total, found.files))
     return found
 
 
@@ -111,7 +114,7 @@ def rotate(progress: Progress = lambda done, total: None, *, dry_run: bool = Fal
         with connect("loader") as conn:
             check_landing_keys(conn)
             if begins:
-                keys = landing_keys.add_first()
+                keys = landing_keys.begin_rotation()
             keep_landing_key_ids(conn, list(dict.fromkeys([*landing_key_ids(conn), *keys.ids])))
 
     def is_under_another(header: Header | Damaged | None, keys: Keyring) -> bool:
@@ -129,7 +132,7 @@ def drop(progress: Progress = lambda done, total: None) -> tuple[str, ...]:
 
     Keys that are elsewhere are left to whoever keeps them. Raises UserError while a file needs one.
     """
-    keys, found = landing_keys.load(), standing(progress)
+    keys, found = landing_keys.load(), standing(progress, waiting_for="a look at the keys of landing")
     needed = [key_id for key_id in found.by_key if key_id != keys.first.id]
     if needed:
         count = sum(found.by_key[key_id] for key_id in needed)
@@ -140,7 +143,7 @@ def drop(progress: Progress = lambda done, total: None) -> tuple[str, ...]:
         dropped = [key_id for key_id in landing_key_ids(conn) if key_id not in keys.ids]
         keep_landing_key_ids(conn, [keys.first.id])
     if landing_keys.in_file():
-        landing_keys.keep_first()
+        landing_keys.end_rotation(keys)
     return (*keys.ids[1:], *dropped)
 
 
@@ -166,6 +169,7 @@ def _go_through(
         with branch_locked(branch, what):
             # Anew under the lock: what is written to this branch from here on is written under these keys.
             landing = Landing(get_settings().landing)
+            landing.fs.invalidate_cache()
             for path, header in _headers(landing, _files(landing, branch)):
                 done.files += 1
                 progress(done.files, max(total, done.files))
