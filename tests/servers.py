@@ -286,6 +286,19 @@ def s3_server() -> Iterator[S3Server]:
         server.stop()
 
 
+@contextmanager
+def landing_bucket() -> Iterator[dict[str, str]]:
+    """A bucket `landing`; yields the environment in which s3://landing is that bucket."""
+    with s3_server() as server:
+        server.client.create_bucket(Bucket="landing", CreateBucketConfiguration={"LocationConstraint": REGION})
+        yield {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": server.key,
+            "AWS_SECRET_ACCESS_KEY": server.secret,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+
 def _await_port(port: int, output: Any) -> None:
     deadline = time.monotonic() + 10
     while True:

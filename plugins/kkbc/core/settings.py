@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     """Where OpenLineage events go: `file` (`home`/lineage), `off`, or the Airflow connection of a collector."""
     pii_key_connection: str = ""
     """Airflow connection whose password is the key of the participant tokens; empty: the file `keys`/pii.key."""
+    landing_encryption: bool = False
+    """Whether what is written to landing is encrypted; what is encrypted already is read either way."""
+    landing_key_connection: str = ""
+    """Airflow connection whose password is the key of landing; empty: the file `keys`/landing.key. The environment
+    variable KKBC_LANDING_KEY, which is no setting, comes before both."""
     registry: Path = PROJECT_ROOT / "config" / "branches.yml"
     contracts: Path = PROJECT_ROOT / "contracts"
     gate_limits: Path = PROJECT_ROOT / "config" / "gate.yml"

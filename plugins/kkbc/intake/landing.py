@@ -4,30 +4,40 @@ One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]
 of it in `rows/`, as `accepted-00000.parquet`, `quarantined-00000.parquet` and so on, a pair for each part of a long
 slice. Other content makes another folder, and nothing in it is ever changed but for an erasure, by `replace`: then
 `rewritten.json` has the hashes of the file before and after. The root is a folder or any fsspec URI.
+
+Files are encrypted where `landing_encryption` says so (kkbc.core.encryption). Each tells by its first bytes whether it
+is, so that both kinds are read alike. What is decrypted lies in memory or in the spool, never in landing.
 """
 
 import errno
 import hashlib
+import io
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import fsspec
 import polars as pl
 
-from kkbc.core import disk
-from kkbc.core.disk import FULL, NoSpace
+from kkbc.core import disk, encryption, landing_keys
+from kkbc.core.disk import FULL, NoSpace, NotKept
+from kkbc.core.encryption import Damaged, Keyring, UnknownKey
 from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
 from kkbc.core.spool import private_folder, spool_folder
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.slices import Slice
 from kkbc.intake.rewrites import Journal, Rewritten
 
-_JOURNAL = "rewritten.json"
+JOURNAL = "rewritten.json"
+"""Next to a landed file: its rewrites. It names no person, and is never encrypted."""
+RESTORE = "restore landing from its backup"
+
 _BLOCK = 1 << 20
 _SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error (\d+)\)")  # as Polars tells of a full disk
 # What a name may be at fault for, and the place not.
@@ -49,14 +59,29 @@ class Landed:
 class Frames:
     """Rows kept in landing, part by part in the order of the file. They can be gone through any number of times."""
 
-    fs: Any
+    landing: "Landing"
     paths: tuple[str, ...]
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for path in self.paths:
-            with self.fs.open(path, "rb") as file:
-                frame = pl.read_parquet(file)
+            with self.landing.fs.open(path, "rb") as file:
+                content = self._decrypted(file, path)
+                try:
+                    frame = pl.read_parquet(content)
+                except pl.exceptions.PolarsError:  # whose text may hold a value
+                    raise DamagedFile(f"landing {path} cannot be read", RESTORE) from None
             yield frame
+
+    def _decrypted(self, file: BinaryIO, path: str) -> BinaryIO:
+        start = file.read(len(encryption.MAGIC))
+        file.seek(0)
+        if start != encryption.MAGIC:
+            return file
+        content = io.BytesIO()
+        with decrypting(path):
+            encryption.decrypt(file, content, self.landing.keys)
+        content.seek(0)
+        return content
 
 
 class Landing:
@@ -68,6 +93,12 @@ class Landing:
         self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
         if self.is_local:
             private_folder(Path(self.path))
+        self.encrypts = get_settings().landing_encryption
+
+    @cached_property
+    def keys(self) -> Keyring:
+        """The keys that files are encrypted under. Raises UserError, as kkbc.core.landing_keys.load does."""
+        return landing_keys.load()
 
     def check_disk(self) -> None:
         """Raises UserError when the disk below is full before anything is written to it, where that can be known."""
@@ -86,15 +117,20 @@ class Landing:
         """
         digest, size = checksum(spooled)
         folder = f"{self.path}/{slice_.branch_id}/{slice_.business_date}/{slice_.feed}/r{slice_.revision}-{digest[:12]}"
-        target = f"{folder}/sent/{name}"
+        if self.encrypts:
+            target = f"{folder}/sent/{shown_name(name)}"  # of names too, a branch may make a person's
+        elif encryption.is_encrypted(spooled):
+            raise NotKept("it begins as the encrypted files of landing do")
+        else:
+            target = f"{folder}/sent/{name}"
         with writing(self.root):
             if self.is_local:
-                readable = Path(target)
-                readable.parent.mkdir(parents=True, exist_ok=True)
-                _move(spooled, readable)
+                place = Path(target)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                self._place_whole(spooled, place)
             else:
-                self.fs.put_file(str(spooled), target)
-                readable = spooled
+                self.put(spooled, target)
+        readable = Path(target) if self.is_local and not self.encrypts else spooled
         return Landed(self.fs.unstrip_protocol(folder), name, size, digest, readable)
 
     @contextmanager
@@ -105,25 +141,21 @@ class Landing:
         Raises UserError when there is no such file.
         """
         folder = self._folder(uri)
-        try:
-            names = sorted(path.rpartition("/")[2] for path in self.fs.ls(f"{folder}/sent", detail=False))
-        except FileNotFoundError:
-            names = []
-        found = next((there for there in names if name in (None, there, shown_name(there))), None)
-        if found is None:
-            raise UserError(f"landing folder {uri} does not hold {name or 'a file'}", "restore landing from its backup")
+        found = self._name_of(folder, name)
         if self.is_local:
-            yield _landed(uri, found, Path(folder) / "sent" / found)
+            with self.decrypted(Path(folder) / "sent" / found, uri) as readable:
+                yield _landed(uri, found, readable)
             return
         with spool_folder("landed") as spool:
-            readable = spool / "sent"
-            self.fs.get_file(f"{folder}/sent/{found}", str(readable))
-            yield _landed(uri, found, readable)
+            copy = spool / "sent"
+            self.fs.get_file(f"{folder}/sent/{found}", str(copy))
+            with self.decrypted(copy, uri) as readable:
+                yield _landed(uri, found, readable)
 
     @contextmanager
     def workspace(self, landed: Landed) -> Iterator[Path]:
         """An empty local folder for the rows being made of `landed`. Whatever is in it when the block ends, goes."""
-        if not self.is_local:
+        if self.encrypts or not self.is_local:
             with spool_folder("rows") as spool:
                 yield spool
             return
@@ -144,19 +176,20 @@ class Landing:
         target = f"{self._folder(landed.uri)}/rows"
         with writing(self.root):
             if self.is_local:
+                made = self._encrypted_folder(workspace, Path(f"{target}.partial")) if self.encrypts else workspace
                 earlier = Path(f"{target}.earlier")
                 shutil.rmtree(earlier, ignore_errors=True)
                 if Path(target).exists():
                     Path(target).rename(earlier)
-                workspace.rename(target)
+                made.rename(target)
                 shutil.rmtree(earlier, ignore_errors=True)
             else:
-                made = sorted(workspace.iterdir())
-                earlier = self.fs.glob(f"{target}/*")
-                for path in made:
-                    self.fs.put_file(str(path), f"{target}/{path.name}")
-                names = {path.name for path in made}
-                for file in earlier:
+                files = sorted(workspace.iterdir())
+                before = self.fs.glob(f"{target}/*")
+                for path in files:
+                    self.put(path, f"{target}/{path.name}")
+                names = {path.name for path in files}
+                for file in before:
                     if file.rpartition("/")[2] not in names:
                         self.fs.rm_file(file)
 
@@ -164,7 +197,7 @@ class Landing:
         """Puts the bytes of `made` in the place of the landed file, in one step where landing is local.
 
         `lines` and `emptied` are noted with the hashes, before anything is changed, see `kkbc.intake.rewrites`. The
-        file `made` moves away. The folder keeps its name, which has the digits of the first content.
+        file `made` may move away. The folder keeps its name, which has the digits of the first content.
         """
         digest, size = checksum(made)
         entry = Rewritten(
@@ -178,19 +211,19 @@ class Landing:
             emptied=emptied,
         )
         self.note(entry)
-        target = f"{self._folder(landed.uri)}/sent/{landed.name}"
-        readable = made
+        folder = self._folder(landed.uri)
+        target = f"{folder}/sent/{self._name_of(folder, landed.name)}"
         with writing(self.root):
             if self.is_local:
-                readable = Path(target)
-                _move(made, readable)
+                self._place_whole(made, Path(target))
             else:
-                self.fs.put_file(str(made), target)
+                self.put(made, target)
+        readable = Path(target) if self.is_local and not self.encrypts else made
         return Landed(landed.uri, landed.name, size, digest, readable)
 
     def note(self, entry: Rewritten) -> None:
         """Adds a rewrite to the journal next to the landed file, or what is known of it more by now."""
-        path = f"{self._folder(entry.uri)}/{_JOURNAL}"
+        path = f"{self._folder(entry.uri)}/{JOURNAL}"
         text = self.journal(entry.uri).with_entry(entry).as_json().encode()
         with writing(self.root):
             if self.is_local:
@@ -203,7 +236,7 @@ class Landing:
     def journal(self, uri: str) -> Journal:
         """The rewrites of the file landed in the folder `uri`."""
         try:
-            return Journal.of(self.fs.cat_file(f"{self._folder(uri)}/{_JOURNAL}").decode())
+            return Journal.of(self.fs.cat_file(f"{self._folder(uri)}/{JOURNAL}").decode())
         except FileNotFoundError:
             return Journal()
 
@@ -218,7 +251,7 @@ class Landing:
                 earlier.rename(rows)
             for left in ("rows.earlier", "rows.partial", "rows.compact"):
                 shutil.rmtree(folder / left, ignore_errors=True)
-            for left in ("sent.partial", f"{_JOURNAL}.partial"):
+            for left in ("sent.partial", f"{JOURNAL}.partial"):
                 (folder / left).unlink(missing_ok=True)
 
     def uris(self) -> Iterator[str]:
@@ -233,7 +266,79 @@ class Landing:
 
     def rows(self, uri: str, kind: str) -> Frames:
         """The `accepted` or `quarantined` rows that are kept next to the bytes landed in the folder `uri`."""
-        return Frames(self.fs, tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet"))))
+        paths = tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet")))
+        return Frames(self, paths)
+
+    @contextmanager
+    def decrypted(self, path: Path, place: str) -> Iterator[Path]:
+        """A file with the content of the local file `path` in the clear: itself, or a copy in the spool for this block.
+
+        Raises UserError, naming `place`, as `decrypting` does.
+        """
+        if not encryption.is_encrypted(path):
+            yield path
+            return
+        with spool_folder("decrypted") as spool:
+            copy = spool / "content"
+            with decrypting(place), path.open("rb") as source, writing(spool), copy.open("wb") as target:
+                encryption.decrypt(source, target, self.keys)
+            yield copy
+
+    def place(self, path: Path, target: Path) -> None:
+        """Makes the local file `target` of `path`: moves it there, or encrypts it there and leaves it as it is."""
+        if self.encrypts:
+            _encrypt(path, target, self.keys)
+        else:
+            shutil.move(path, target)
+
+    def put(self, path: Path, target: str) -> None:
+        """Writes a file of the spool to `target`, where landing is remote."""
+        if not self.encrypts:
+            self.fs.put_file(str(path), target)
+            return
+        encrypted = path.with_name(f"{path.name}.encrypted")
+        try:
+            self.place(path, encrypted)
+            self.fs.put_file(str(encrypted), target)
+        finally:
+            encrypted.unlink(missing_ok=True)
+
+    def _encrypted_folder(self, plain: Path, made: Path) -> Path:
+        """Makes the folder `made` with the files of `plain` in it, encrypted, and returns it."""
+        shutil.rmtree(made, ignore_errors=True)
+        try:
+            made.mkdir()
+            for path in sorted(plain.iterdir()):
+                self.place(path, made / path.name)
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        return made
+
+    def _name_of(self, folder: str, name: str | None) -> str:
+        """Under what name the file lies that was delivered, or is reported, as `name` (None: the only one there)."""
+        try:
+            names = sorted(str(path).rpartition("/")[2] for path in self.fs.ls(f"{folder}/sent", detail=False))
+        except FileNotFoundError:
+            names = []
+        for there in names:
+            if name in (None, there, shown_name(there)) or there == shown_name(name or ""):
+                return there
+        wanted = shown_name(name) if name else "a file"
+        raise UserError(f"landing folder {self.fs.unstrip_protocol(folder)} does not hold {wanted}", RESTORE)
+
+    def _place_whole(self, path: Path, target: Path) -> None:
+        """Makes the landed file `target` of `path`, in one step.
+
+        By way of another name, for a move between file systems is a copy, and may be cut off.
+        """
+        partial = target.parent.parent / "sent.partial"
+        try:
+            self.place(path, partial)
+            partial.replace(target)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def _folder(self, uri: str) -> str:
         return str(self.fs._strip_protocol(uri))
@@ -256,15 +361,27 @@ def writing(place: object) -> Iterator[None]:
         raise kind(f"landing {place} cannot be written: {cause}", "free disk space there") from error
 
 
-def _move(spooled: Path, target: Path) -> None:
-    """By way of another name, for a move between file systems is a copy, and may be cut off."""
-    partial = target.parent.parent / "sent.partial"
+class DamagedFile(UserError):
+    """A file of landing was cut off or altered."""
+
+
+@contextmanager
+def decrypting(place: str) -> Iterator[None]:
+    """Raises DamagedFile, naming `place`, for what the block cannot decrypt, UserError where its key is not there."""
     try:
-        shutil.move(spooled, partial)
-        partial.replace(target)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+        yield
+    except UnknownKey as error:
+        raise UserError(
+            f"landing {place} is encrypted under the key {error}, which {landing_keys.place()} does not hold",
+            landing_keys.RESTORE,
+        ) from None
+    except Damaged as error:
+        raise DamagedFile(f"landing {place} cannot be decrypted: {error}", RESTORE) from None
+
+
+def _encrypt(path: Path, target: Path, keys: Keyring) -> None:
+    with path.open("rb") as source, target.open("wb") as file:
+        encryption.encrypt(source, file, keys.first)
 
 
 def _landed(uri: str, name: str, readable: Path) -> Landed:

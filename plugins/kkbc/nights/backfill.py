@@ -21,7 +21,7 @@ from kkbc.nights.run import close_pull
 from kkbc.nights.setup import check_contracts
 from kkbc.slices import AuditNote, reread
 from kkbc.warehouse import connect
-from kkbc.warehouse.kept import check_key
+from kkbc.warehouse.kept import check_key, check_landing_keys
 
 
 def open_backfill(request: RunRequest, *, mode: Mode, run_id: str) -> list[str]:
@@ -41,6 +41,7 @@ def open_backfill(request: RunRequest, *, mode: Mode, run_id: str) -> list[str]:
     check_contracts()
     with connect("loader") as conn:
         check_key(conn)
+        check_landing_keys(conn)
         latest = conn.execute("select max(as_of) from ops.run").fetchone()
         if latest is None or latest[0] is None:
             raise UserError("no night has run yet", "there is nothing to read again before the first pull")

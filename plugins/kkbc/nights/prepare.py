@@ -7,17 +7,18 @@ import psycopg
 from filelock import FileLock
 from psycopg import sql
 
-from kkbc.core import tokens
+from kkbc.core import landing_keys, tokens
 from kkbc.core.errors import UserError
 from kkbc.core.home import make_home
 from kkbc.core.settings import get_settings
 from kkbc.slices import mask_stored
 from kkbc.warehouse import schema, server
 from kkbc.warehouse.connection import DATABASE, connect
+from kkbc.warehouse.kept import landing_key_ids
 
 
 def prepare() -> None:
-    """Starts the embedded server unless another one is configured, makes key and logins, migrates. Idempotent.
+    """Starts the embedded server unless another one is configured, makes keys and logins, migrates. Idempotent.
 
     Raises UserError when the server cannot start or be reached or may not be migrated, and when the key that the
     warehouse was loaded with is gone: a new one would make every known participant a stranger.
@@ -35,6 +36,8 @@ def prepare() -> None:
             _give_bi_its_password(settings.keys / "bi.password", running)
         if not settings.pii_key_connection:
             _make_key_for_a_new_warehouse(settings.home)
+        if settings.landing_encryption:
+            _make_first_landing_key()
         mask_stored()
 
 
@@ -47,6 +50,14 @@ def _make_key_for_a_new_warehouse(home: Path) -> None:
                     f"the key file {path} is gone, and the warehouse was loaded with it", "restore your backup"
                 )
     tokens.ensure_key(home)
+
+
+def _make_first_landing_key() -> None:
+    """Where files lie under a key that is gone, none is made: the start of a night says what to restore."""
+    with connect("loader") as conn:
+        known = landing_key_ids(conn)
+    if not known:
+        landing_keys.ensure()
 
 
 def _give_bi_its_password(path: Path, running: server.Server) -> None:

@@ -16,7 +16,7 @@ from kkbc.nights.request import Mode, RunRequest, read_request, write_request
 from kkbc.nights.setup import check_setup, source_root
 from kkbc.warehouse import connect
 from kkbc.warehouse.feeds import check_made
-from kkbc.warehouse.kept import check_key, keep
+from kkbc.warehouse.kept import check_key, check_landing_keys, keep
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def open_run(request: RunRequest, *, mode: Mode, run_id: str) -> Run:
     """Opens the run that `request` asks for, and writes both to ops.run under `run_id`.
 
     Checks what would make every branch fail alike: contracts, registry, ways, key. Raises UserError for a broken
-    contract or registry, a branch or way that is none, a day that is not due, a missing or wrong key, an unreachable
-    warehouse.
+    contract or registry, a branch or way that is none, a day that is not due, a missing or wrong key (of the tokens or
+    of landing), an unreachable warehouse.
     """
     notes = check_setup(request)
     latest = clock.latest_due(clock.now())
@@ -50,6 +50,7 @@ def open_run(request: RunRequest, *, mode: Mode, run_id: str) -> Run:
     )
     with connect("loader") as conn:
         check_key(conn)
+        check_landing_keys(conn)
         check_made(conn)
         _sync_registry(conn)
         if settled.first_business_date is not None:

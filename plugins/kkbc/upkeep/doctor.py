@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
-from kkbc.core import tokens
+from kkbc.core import landing_keys, tokens
 from kkbc.core.errors import UserError
 from kkbc.core.extensions import extensions
 from kkbc.core.home import OTHERS, open_to_others
@@ -28,6 +28,7 @@ from kkbc.gate.limits import load_limits
 from kkbc.intake.validation import check_contract
 from kkbc.upkeep.maintenance.policy import load_policy
 from kkbc.warehouse import access, connect, server
+from kkbc.warehouse.kept import landing_key_ids
 from kkbc.warehouse.schema import MIGRATIONS
 
 LOCK = PROJECT_ROOT / "requirements.lock"
@@ -173,6 +174,36 @@ def _key() -> Iterator[Finding]:
         yield Finding("token key", "fail", "not the one the warehouse was loaded with", "restore it from your backup")
 
 
+def _landing_key() -> Iterator[Finding]:
+    """The keys that landing is encrypted under are there, those of earlier files too."""
+    name, settings = "landing key", get_settings()
+    try:
+        with connect("loader") as conn:
+            known = landing_key_ids(conn)
+    except (UserError, psycopg.Error):
+        known = None
+    if not settings.landing_encryption and not known:
+        found = "not needed: landing_encryption is off" + ("" if known is not None else ", the warehouse not reached")
+        yield Finding(name, "ok", found)
+        return
+    if not known and landing_keys.in_file() and not landing_keys.key_file().exists():
+        yield Finding(name, "warn", "not made yet, and nothing is encrypted", "`make up` or `kkbc migrate` makes it")
+        return
+    keys = landing_keys.load()
+    missing = [key_id for key_id in known or [] if key_id not in keys.ids]
+    if missing:
+        yield Finding(name, "fail", f"{landing_keys.place()} lacks the key {missing[0]}", landing_keys.RESTORE)
+    elif len(keys.ids) > 1:
+        found = f"{keys.ids[0]}, and {len(keys.ids) - 1} for files of before"
+        yield Finding(name, "warn", found, "`kkbc landing rotate-key`, then `kkbc landing drop-key`")
+    elif known is None:
+        yield Finding(name, "warn", "there, but the warehouse cannot be asked whether it is the right one")
+    else:
+        yield Finding(
+            name, "ok", f"{keys.ids[0]}, new files are {'' if settings.landing_encryption else 'not '}encrypted"
+        )
+
+
 def _warehouse() -> Iterator[Finding]:
     """Reachable, and migrated to the newest schema."""
     settings = get_settings()
@@ -224,6 +255,7 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "registry": _registry,
     "policies": _policies,
     "token key": _key,
+    "landing key": _landing_key,
     "warehouse": _warehouse,
     "readers": _readers,
 }

@@ -7,7 +7,7 @@ found is reported by place and number of the value, never by the value. Landing 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kkbc.core import local_airflow
 from kkbc.core.errors import UserError
 from kkbc.core.needles import BLOCK, Needles, bytes_of, in_file
 from kkbc.core.settings import get_settings
+from kkbc.intake.landing import Landing
 from kkbc.warehouse import connect
 
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
@@ -53,13 +54,13 @@ def search(
     a database that cannot be read.
     """
     needles = Needles(values)
-    files = list(_files(protected))
+    files, landing = list(_files(protected)), Landing(get_settings().landing) if protected else None
     with _databases() as databases:
         tables = [(name, conn, table) for name, conn in databases for table in _tables(conn, protected)]
         total, places = len(files) + len(tables), []
         for done, (path, label, belongs) in enumerate(files):
             progress(done, total)
-            found = needles.count(bytes_of(label)) + _in_file(path, needles)
+            found = needles.count(bytes_of(label)) + _in_file(path, needles, landing if belongs else None)
             places += [Place(_shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
@@ -97,9 +98,10 @@ def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
         yield home / "pg" / "server.log", str(home / "pg" / "server.log"), False
 
 
-def _in_file(path: Path, needles: Needles) -> Counter[int]:
+def _in_file(path: Path, needles: Needles, landing: Landing | None) -> Counter[int]:
     try:
-        return in_file(path, needles)
+        with landing.decrypted(path, _shown(path, needles)) if landing else nullcontext(path) as clear:
+            return in_file(clear, needles)
     except FileNotFoundError:  # of a process that went on meanwhile
         return Counter()
     except OSError as error:

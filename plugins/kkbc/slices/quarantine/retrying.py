@@ -31,7 +31,7 @@ from kkbc.slices.record import THIS_SLICE, SliceRecord, add_counts
 from kkbc.slices.rejudging import Rejudge
 from kkbc.slices.rows import accepted_with_keys_of, copy_rows, delete_lines, next_load_id
 from kkbc.slices.settling import add_verdicts, note_verdicts, settle
-from kkbc.warehouse.kept import check_key
+from kkbc.warehouse.kept import check_key, check_landing_keys
 
 ATTEMPTS = 5
 
@@ -93,6 +93,7 @@ def retry(
         check_contract(load_contract(feed), offices)
     with conn.transaction():
         check_key(conn)
+        check_landing_keys(conn)
     retrier = _Retrier(conn, selection, note, dry_run, Rejudge(suppression))
     report = RetryReport()
     for slice_ in slices_to_retry(conn, selection):

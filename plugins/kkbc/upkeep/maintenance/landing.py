@@ -7,6 +7,7 @@ back; a rejected one that is the last word of its branch. Those of slices in for
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +19,14 @@ import psycopg
 from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.intake.landing import Landing, writing
+from kkbc.core.spool import spool_folder
+from kkbc.intake.landing import DamagedFile, Landing, writing
+from kkbc.slices import branch_locked
 from kkbc.slices.expiring import expired_landing
 from kkbc.slices.record import forget_landing
 from kkbc.upkeep.maintenance.policy import Policy
 from kkbc.warehouse import connect, locks
+from kkbc.warehouse.kept import check_landing_keys
 from kkbc.warehouse.locks import Lock
 
 KINDS = ("accepted-", "quarantined-")
@@ -126,43 +130,57 @@ def _sweep_in_force(run: _Sweep, days: int) -> int:
 def compact(policy: Policy, dry_run: bool) -> dict[str, int]:
     """Makes one file of the rows of a slice that came in parts, and packs them tighter; the rows stay the same.
 
-    Of local landing only. Loads, releases and builds wait for the moment in which one folder takes the other's name; a
-    crash in it leaves the earlier folder, which the next run puts back.
+    Of local landing only. Visits of the branch wait meanwhile; loads, releases and builds wait for the moment in which
+    one folder takes the other's name. A crash in it leaves the earlier folder, which the next run puts back. A slice
+    whose rows cannot be read stays as it is, and is counted as `damaged`.
     """
-    landing = Landing(get_settings().landing)
-    if not landing.is_local:
+    if not Landing(get_settings().landing).is_local:
         return {"slices": 0, "bytes": 0}
-    slices = saved = 0
+    slices = saved = damaged = 0
     with connect("loader", autocommit=True) as conn:
+        check_landing_keys(conn)
         for uri in _uris(conn, _IN_FORCE, policy.compact):
+            landing = Landing(get_settings().landing)  # its keys may be replaced while this runs
             folder = Path(landing.fs._strip_protocol(uri)) / "rows"
             earlier = folder.with_name("rows.earlier")
             if not folder.exists() and earlier.is_dir() and not dry_run:
                 earlier.rename(folder)
-            names = sorted(path.name for path in folder.glob("*.parquet"))
-            kinds = [kind for kind in KINDS if sum(name.startswith(kind) for name in names) > 1]
-            slices += bool(kinds)
-            if kinds and not dry_run:
-                saved += _pack(conn, folder, kinds)
-    return {"slices": slices, "bytes": saved}
+            if not _in_parts(folder):
+                continue
+            slices += 1
+            if dry_run:
+                continue
+            with branch_locked(folder.relative_to(landing.path).parts[0], "compaction of landing"):
+                try:
+                    saved += _pack(conn, landing, folder, _in_parts(folder))
+                except _Unreadable:
+                    damaged += 1
+    return {"slices": slices, "bytes": saved} | ({"damaged": damaged} if damaged else {})
 
 
-def _pack(conn: psycopg.Connection, folder: Path, kinds: list[str]) -> int:
+class _Unreadable(Exception):
+    """The rows of a slice are damaged, or were cut off."""
+
+
+def _in_parts(folder: Path) -> list[str]:
+    """The kinds of rows of which a slice has several files."""
+    names = [path.name for path in folder.glob("*.parquet")]
+    return [kind for kind in KINDS if sum(name.startswith(kind) for name in names) > 1]
+
+
+def _pack(conn: psycopg.Connection, landing: Landing, folder: Path, kinds: list[str]) -> int:
     """Packs the parts of a slice; returns the bytes that this saved."""
     aside, earlier = folder.with_name("rows.compact"), folder.with_name("rows.earlier")
     before = _size(folder)
     shutil.rmtree(aside, ignore_errors=True)
-    with writing(folder):
+    with writing(folder), spool_folder("compact") as spool:
         aside.mkdir(mode=0o700)
         for path in sorted(folder.iterdir()):
             if not path.name.startswith(tuple(kinds)):
                 shutil.copy2(path, aside / path.name)
         for kind in kinds:
             parts = sorted(folder.glob(f"{kind}*.parquet"))
-            made = aside / parts[0].name
-            pl.scan_parquet(parts).sink_parquet(made, compression="zstd", compression_level=9)
-            if _rows([made]) != _rows(parts):
-                raise UserError(f"the packed rows of {folder} are not those that were there", "check the disk")
+            landing.place(_packed(landing, parts, spool), aside / parts[0].name)
         with conn.transaction():
             locks.take(conn, Lock.BUILD)
             shutil.rmtree(earlier, ignore_errors=True)
@@ -170,6 +188,20 @@ def _pack(conn: psycopg.Connection, folder: Path, kinds: list[str]) -> int:
             aside.rename(folder)
     shutil.rmtree(earlier, ignore_errors=True)
     return before - _size(folder)
+
+
+def _packed(landing: Landing, parts: list[Path], spool: Path) -> Path:
+    """Parquet files as one, in the spool."""
+    with ExitStack() as stack:
+        try:
+            clear = [stack.enter_context(landing.decrypted(path, str(path))) for path in parts]
+            made = spool / parts[0].name
+            pl.scan_parquet(clear).sink_parquet(made, compression="zstd", compression_level=9)
+            if _rows([made]) != _rows(clear):
+                raise UserError(f"the packed rows of {parts[0].parent} are not those that were there", "check the disk")
+        except DamagedFile as error:
+            raise _Unreadable from error
+    return made
 
 
 def _rows(paths: list[Path]) -> int:
