@@ -135,7 +135,7 @@ def test_nobody_else_is_touched(landing: Landing, home: Path) -> None:
     assert outcome(landing, landed.uri) == (BEFORE[0], BEFORE[1] | BOTH)
 
 
-@pytest.mark.parametrize("step", ["note", "_move", "put_file", "keep"])
+@pytest.mark.parametrize("step", ["note", "_place_whole", "put_file", "keep"])
 def test_an_erasure_that_is_cut_off_goes_on(
     landing: Landing, home: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -146,11 +146,8 @@ def test_an_erasure_that_is_cut_off_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        if step == "_move":
-            patched.setattr("kkbc.intake.landing._move", cut)
-        else:
-            patched.setattr(landing.fs if step == "put_file" else landing, step, cut)
-        cut_off = (step == "_move") <= landing.is_local and (step == "put_file") <= (not landing.is_local)
+        patched.setattr(landing.fs if step == "put_file" else landing, step, cut)
+        cut_off = (step == "_place_whole") <= landing.is_local and (step == "put_file") <= (not landing.is_local)
         if cut_off:
             with pytest.raises(KeyboardInterrupt):
                 erase_from(landing, landed.uri, landed.name, PERSONS, taken(), landed.sha256)
@@ -236,6 +233,7 @@ def test_quarantined_rows_that_are_gone_stay_so(landing: Landing, home: Path) ->
         (b"\0" + GONE.encode("utf-16-le"), "pendaftaran.xlsx"),
         (b'{"nik": "\\u0031171011203909001"', "pendaftaran.jsonl"),
     ],
+    ids=["csv", "cut off", "no workbook", "escaped"],
 )
 def test_the_file_of_a_rejected_slice_is_emptied(landing: Landing, home: Path, content: bytes, name: str) -> None:
     landed = land(landing, home, content, name)
