@@ -42,7 +42,7 @@ def take_in(
     contract: Contract,
     context: Context,
     landing: Landing,
-    key: bytes,
+    key: tokens.Key,
     *,
     batch_rows: int = BATCH_ROWS,
 ) -> Intake:
@@ -101,7 +101,7 @@ def read_lines(
 
 
 def judge_rows(
-    batches: Iterable[pl.DataFrame], contract: Contract, context: Context, key: bytes, folder: Path
+    batches: Iterable[pl.DataFrame], contract: Contract, context: Context, key: tokens.Key, folder: Path
 ) -> Parts:
     """Judges batches of rows of one slice, one part each, kept in `folder`; accepted rows carry their token.
 
@@ -137,7 +137,7 @@ def _ahead(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield batch
 
 
-def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:
+def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: tokens.Key) -> Judged:
     """Every row of a batch, keys that come twice in it set apart, the others with their token."""
     part = judge(batch, contract, context)
     part = set_aside(part, duplicate_lines(part.accepted, contract), contract)

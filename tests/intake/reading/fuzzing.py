@@ -213,7 +213,7 @@ def examine(sample: Sample, folder: Path) -> tuple[str, str]:
     sent.write_bytes(sample.content)
     try:
         reading = read(sent, sample.name, contract, expected_rows=ROWS)
-        parts = judge_rows(reading.batches, contract, context, b"k" * 32, folder)
+        parts = judge_rows(reading.batches, contract, context, Key(1, b"k" * 32), folder)
         parts.finish()
     except SliceRejected as rejected:
         return rejected.reason, ""
