@@ -142,10 +142,15 @@ def load_next_suppression_keys() -> tuple[bytes, ...] | None:
     return _keys(*found) if (found := _text_of_next(SUPPRESSION_FILE, "suppression_next")) else None
 
 
-def has_marks_key() -> bool:
-    """Whether there is a key of marks: an installation of an earlier version gets its own at its next start."""
+def has_marks_key(*, own: bool = False) -> bool:
+    """Whether there is a key of marks: an installation of an earlier version gets its own at its next start.
+
+    own: not that of the tokens, which stands in where the connection has none.
+    """
     settings = get_settings()
-    return bool(settings.pii_key_connection) or (settings.keys / MARKS_FILE).exists()
+    if conn_id := settings.pii_key_connection:
+        return not own or bool(_connection(conn_id).extra.get("marks"))
+    return (settings.keys / MARKS_FILE).exists()
 
 
 def has_suppression_keys() -> bool:

@@ -11,7 +11,7 @@ from kkbc.core.settings import get_settings
 from kkbc.core.tokens import Key
 
 TOKEN_KEY = "pii_key_fingerprint"
-TOKEN_VERSION = "pii_key_version"
+TOKEN_VERSION = "pii_key_version"  # noqa: S105 (a name)
 MARKS_KEY = "marks_key_fingerprint"
 SUPPRESSION_KEY = "suppression_key_fingerprint"
 _FILES = {TOKEN_KEY: tokens.KEY_FILE, MARKS_KEY: tokens.MARKS_FILE, SUPPRESSION_KEY: tokens.SUPPRESSION_FILE}
