@@ -1,4 +1,4 @@
-"""What the warehouse keeps about itself: settings that a night made, and by which keys its tokens and marks were made."""
+"""What the warehouse keeps about itself: settings that a night made, and which keys its tokens and marks are of."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.tokens import Key
 
-TOKEN_KEY = "pii_key_fingerprint"
+TOKEN_KEY = "pii_key_fingerprint"  # noqa: S105 (a name)
 TOKEN_VERSION = "pii_key_version"  # noqa: S105 (a name)
 MARKS_KEY = "marks_key_fingerprint"
 SUPPRESSION_KEY = "suppression_key_fingerprint"
