@@ -14,7 +14,6 @@ from .conftest import MODELS, change, publish, publishes, undo
 from .test_changes import CHANGES, KEYED, MADE, REBUILDS
 
 
-
 def check() -> None:
     """Of every table as of every publication that is kept, and of the one before them, as it was recorded then."""
     with connect() as conn:

@@ -29,7 +29,7 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What a rotation would do. persons: tokens that get one of the next key; unknown: those that would be cut.
+    """What a rotation would do. persons: tokens that get one of the next key; unknown: those of raw that would be cut.
 
     suppressed: entries of the suppression list.
     """
@@ -122,9 +122,9 @@ def _switch(
         if kept.known(conn, NEXT) != key.fingerprint or kept.known(conn, kept.TOKEN_KEY) == key.fingerprint:
             raise UserError("another rotation was faster", "`kkbc keys status` tells which key there is")
         persons += new_tokens.make(conn, conn, key)
+        if not cut_unknown and (unknown := new_tokens.unknown(conn)):
+            raise _unknown(unknown)
         cut = new_tokens.cut_unknown(conn)
-        if cut and not cut_unknown:
-            raise _unknown(cut)
         suppressed = replacing.suppressed(conn)
         if suppressed:
             keys = _next_suppression_keys(conn)
