@@ -56,7 +56,8 @@ def figures(home: Home) -> Figures:
     persons = {token(nik, version, key): f"nik {nik}" for nik in niks}
     found = {}
     tables = home.query(
-        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('bi', 'bi_detail') order by 1"
+        "select format('%I.%I', schemaname, tablename) from pg_tables"
+        " where schemaname in ('bi', 'bi_detail') order by 1"
     )
     for (table,) in tables:
         rows = []

@@ -37,8 +37,8 @@ def installation(pg: server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         change(
             "create table next.dim_p as select distinct participant_token, birth_year from raw.registrations",
             "alter table next.dim_p add primary key (participant_token)",
-            "create table next.fct_p as select concat_ws(' ', branch_id, _business_date, payment_id) as payment_id, participant_token, total_amount"
-            " from raw.contributions",
+            "create table next.fct_p as select concat_ws(' ', branch_id, _business_date, payment_id) as payment_id,"
+            " participant_token, total_amount from raw.contributions",
             "alter table next.fct_p add primary key (payment_id)",
         )
         publish()
