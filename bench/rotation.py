@@ -13,19 +13,21 @@ import tempfile
 import threading
 import time
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from growth import BRANCHES, NIGHT, open_run, timed, write
-
 from kkbc.core.settings import get_settings
 
 VAULT = (
-    "create temporary table person as select participant_token, '31' || lpad((row_number() over ())::text, 14, '0') as nik"
+    "create temporary table person as"
+    " select participant_token, '31' || lpad((row_number() over ())::text, 14, '0') as nik"
     " from (select participant_token from raw.registrations union select participant_token from raw.contributions) t",
     "insert into vault.registrations (_business_date, _branch_id, _revision, _line, _load_id, participant_token, nik,"
     " full_name, birth_date, declared_income) select _business_date, _branch_id, _revision, _line, _load_id,"
-    " participant_token, nik, 'Orang Contoh', '1990-03-12', 0 from raw.registrations join person using (participant_token)",
+    " participant_token, nik, 'Orang Contoh', '1990-03-12', 0"
+    " from raw.registrations join person using (participant_token)",
     "insert into vault.contributions (_business_date, _branch_id, _revision, _line, _load_id, participant_token, nik)"
     " select _business_date, _branch_id, _revision, _line, _load_id, participant_token, nik"
     " from raw.contributions join person using (participant_token)",
@@ -103,7 +105,7 @@ def measure() -> dict[str, Any]:
     reader.join()
     assert done is not None
     marks = list(began.items())
-    measured |= {f"seconds: {name}": later[1] - at for (name, at), later in zip(marks, marks[1:], strict=False)}
+    measured |= {f"seconds: {name}": later[1] - at for (name, at), later in pairwise(marks)}
     seconds = measured["seconds"] = began["end"] - began["start"]
     measured["tokens"] = done.persons
     measured["rows"] = sum(done.rows.values())
