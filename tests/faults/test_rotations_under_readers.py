@@ -27,7 +27,7 @@ select (select count(*) from bi_detail.fct_registration join bi_detail.dim_parti
         union all select participant_token from bi_detail.fct_coverage) t)
 """
 FIGURES: LiteralString = (
-    "select (select md5(string_agg(t::text, ' ' order by t::text)) from bi.kpi_daily_branch t), publication_id"
+    "select (select md5(string_agg(t::text, ' ' order by t::text)) from bi.kpi_branch_daily t), publication_id"
     " from bi.publication"
 )
 

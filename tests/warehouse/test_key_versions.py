@@ -1,4 +1,4 @@
-"""Tokens of a warehouse of before versions become those of version 01, and all that was on record of them stays true."""
+"""Tokens of a warehouse of before versions become those of version 01; all that was on record of them stays true."""
 
 import hashlib
 from collections.abc import Callable, Iterator
