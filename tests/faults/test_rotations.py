@@ -183,3 +183,15 @@ def test_a_night_after_a_rotation_that_was_killed(
     run(night_victims, home, *ROTATE)
     assert figures(home) == undisturbed_nights.second
     assert (key_of(home)[0], stray(home, "01")) == ("02", [])
+
+
+def test_a_change_between_the_pull_and_the_build_of_a_night(
+    night_victims: Victims, home: Home, undisturbed_nights: Undisturbed
+) -> None:
+    pull = home.pull_arguments(day=DAYS[1], run_id="second")
+    assert night_victims.run(home, "pull", *pull) == 0, home.log.read_text()
+    run(night_victims, home, *ROTATE)
+    assert night_victims.run(home, "build", "second") == 0, home.log.read_text()
+    assert figures(home) == undisturbed_nights.second
+    assert changed(home, 2) == undisturbed_nights.changes
+    assert stray(home, "01") == []

@@ -137,21 +137,40 @@ def _switch(
 
 
 def _finish(step: Step) -> None:
-    """Puts the files in their places, and gives the room of the old rows back."""
+    """Puts the files in their places, and frees the room of the old rows."""
     with connect("loader") as conn:
         kept.token_key(conn)
         kept.suppression_keys(conn)
     with connect(autocommit=True) as conn:
         relations = [
-            relation
-            for (relation,) in conn.execute(
-                "select distinct relation::text from ops.token_columns() order by 1"
+            (schema, sql.SQL(relation))
+            for schema, relation in conn.execute(
+                "select distinct relnamespace::regnamespace::text, oid::regclass::text"
+                " from ops.token_columns() c left join lateral pg_partition_tree(c.relation) t on t.isleaf"
+                " join pg_class on oid = coalesce(t.relid, c.relation) where relkind = 'r' order by 1, 2"
             ).fetchall()
         ]
-        for number, relation in enumerate(relations):
+        for number, (schema, relation) in enumerate(relations):
             step("room of old rows", number, len(relations))
-            conn.execute(sql.SQL("vacuum (analyze) {}").format(sql.SQL(relation)))
+            if schema not in ("raw", "vault") or not _rewrite(conn, relation):
+                conn.execute(sql.SQL("vacuum (analyze) {}").format(relation))
         conn.execute("delete from ops.setting where name = %s", [NEXT])
+
+
+def _rewrite(conn: psycopg.Connection, relation: sql.SQL) -> bool:
+    """Gives the room of a table's old rows back to the disk; False when others held on to it.
+
+    Nights would never fill it: what comes goes into the table of its own month. One table at a time, so that loads and
+    builds come in between. No reader sees raw or vault; tables that readers see, and those that are published to them,
+    are left, for they would be locked, and compared whole.
+    """
+    with locks.locked(Lock.BUILD, "room of old rows", role="transformer"):
+        conn.execute("set lock_timeout = '60s'")
+        try:
+            conn.execute(sql.SQL("vacuum (full, analyze) {}").format(relation))
+        except psycopg.errors.LockNotAvailable:
+            return False
+    return True
 
 
 def _version(conn: psycopg.Connection, *, lost: bool) -> int:
