@@ -227,25 +227,26 @@ def fingerprint(key: bytes) -> str:
     return hmac.new(key, b"kkbc key fingerprint", hashlib.sha256).hexdigest()[:16]
 
 
-def suppressed(token: str, key: bytes) -> str:
-    """What stands for a person in the suppression list, one key further: HMAC-SHA256 under `key`, in hexadecimal.
-
-    With the first key `token` is the NIK, with each other what the key before gave.
-    """
-    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
-
-
 def tokens(niks: pl.Series, key: Key) -> pl.Series:
     """The participant tokens of `niks` (String, 16 digits): the key's version and 30 hex digits of HMAC-SHA256."""
-    (inner, outer), prefix = _halves(key.secret), key.prefix
+    made = keyed_hashes(niks, key.secret).to_list()
+    return pl.Series("participant_token", [key.prefix + text[len(key.prefix) :] for text in made], dtype=pl.String)
 
-    def token(nik: str) -> str:
+
+def keyed_hashes(texts: pl.Series, key: bytes) -> pl.Series:
+    """Of each text 32 hex digits of HMAC-SHA256 under `key`.
+
+    The suppression list holds those of NIKs, once under each of its keys, the next of what the one before gave.
+    """
+    inner, outer = _halves(key)
+
+    def hashed(text: str) -> str:
         first, second = inner.copy(), outer.copy()
-        first.update(nik.encode())
+        first.update(text.encode())
         second.update(first.digest())
-        return prefix + second.hexdigest()[len(prefix) : TOKEN_HEX_DIGITS]
+        return second.hexdigest()[:TOKEN_HEX_DIGITS]
 
-    return pl.Series("participant_token", [token(nik) for nik in niks.to_list()], dtype=pl.String)
+    return pl.Series(texts.name, [hashed(text) for text in texts.to_list()], dtype=pl.String)
 
 
 def cut_token() -> str:

@@ -258,11 +258,13 @@ def test_the_suppression_list_goes_one_key_further(installation: Home) -> None:
 
     def expected() -> str:
         layers = [bytes.fromhex(line) for line in place.read_text().split()]
-        return functools.reduce(lambda text, key: hmac.new(key, text.encode(), hashlib.sha256).hexdigest(), layers, nik)
+        return functools.reduce(
+            lambda text, key: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32], layers, nik
+        )
 
     with psycopg.connect(home.database) as conn:
-        conn.execute("create table if not exists vault.suppressed (token text primary key)")
-        conn.execute("insert into vault.suppressed (token) values (%s)", [expected()])
+        conn.execute("create table if not exists vault.suppressed (token text primary key, erasure_id bigint)")
+        conn.execute("insert into vault.suppressed (token, erasure_id) values (%s, 1)", [expected()])
     for layers in (2, 3):
         done = rotate(**WHO)
         assert done is not None

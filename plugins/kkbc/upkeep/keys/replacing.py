@@ -6,6 +6,7 @@ published tables stay equal, and what is on record of publications stays true of
 
 from collections.abc import Callable
 
+import polars as pl
 import psycopg
 from psycopg import sql
 
@@ -78,5 +79,5 @@ def rehash_suppressed(conn: psycopg.Connection, key: bytes) -> None:
     conn.execute(
         "update vault.suppressed s set token = m.new from unnest(%s::text[], %s::text[]) m (old, new)"
         " where s.token = m.old",
-        [old, [tokens.suppressed(token, key) for token in old]],
+        [old, tokens.keyed_hashes(pl.Series(old, dtype=pl.String), key).to_list()],
     )
