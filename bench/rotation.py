@@ -1,8 +1,8 @@
 """Times a change of the key of the tokens on a history: `python bench/rotation.py --contributions 740000`.
 
 The history is that of bench/growth.py, built and published, with a made-up NIK in the vault for each participant.
-Prints the seconds of each part, rows a second, the WAL, the bytes of the database before, after and after a second
-change, and how long the slowest of a reader's statements took meanwhile.
+Prints the seconds of each part, rows a second, the WAL, the bytes of the database before and after, and how long the
+slowest of a reader's statements took meanwhile. With `--home`, done again, it measures the next change.
 """
 
 import argparse
@@ -113,8 +113,6 @@ def measure() -> dict[str, Any]:
     measured["WAL bytes"] = value(f"select pg_current_wal_lsn() - '{lsn}'::pg_lsn")
     measured["bytes after"] = size()
     measured["slowest read, seconds"] = slowest[0]
-    measured["seconds of a second change"] = timed(lambda: rotate(why="a measurement", who="bench"))
-    measured["bytes after a second change"] = size()
     return {name: float(found) for name, found in measured.items()}
 
 
