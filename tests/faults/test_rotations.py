@@ -21,16 +21,19 @@ from .stage import DAYS, KEY, Home, Trap, Victims, assert_killed, trap
 ROTATE = ("keys", "rotate", "--why", "a test")
 Figures = dict[str, list[str]]
 
-PACKAGE = "kkbc.upkeep.keys"
+ROTATION = "kkbc.upkeep.keys.rotation"
 POINTS: dict[str, tuple[Trap, ...]] = {
-    "noted, no next key": (trap(f"{PACKAGE}.rotation:_next_key"),),
-    "next key made, not noted": (trap(f"{PACKAGE}.rotation:_next_key", "after"),),
-    "next key noted": (trap(f"{PACKAGE}.rotation:_begin", "after"),),
-    "new tokens made": (trap(f"{PACKAGE}.rotation:_switch"),),
-    "under the locks": (trap(f"{PACKAGE}.new_tokens:cut_unknown"),),
-    "some tables replaced": (trap(f"{PACKAGE}.replacing:replace_all"), trap("psycopg:Connection.execute", nth=9)),
-    "all replaced, not committed": (trap(f"{PACKAGE}.replacing:replace_all", "after"),),
-    "committed, the file is the old one": (trap(f"{PACKAGE}.rotation:_finish"),),
+    "noted, no next key": (trap(f"{ROTATION}:_next_key"),),
+    "next key made, not noted": (trap(f"{ROTATION}:_next_key", "after"),),
+    "next key noted": (trap(f"{ROTATION}:_begin", "after"),),
+    "new tokens made": (trap(f"{ROTATION}:_switch"),),
+    "under the locks": (trap("kkbc.slices.new_tokens:cut_unknown"),),
+    "some tables replaced": (
+        trap("kkbc.slices.replacing_tokens:replace_all"),
+        trap("psycopg:Connection.execute", nth=9),
+    ),
+    "all replaced, not committed": (trap("kkbc.slices.replacing_tokens:replace_all", "after"),),
+    "committed, the file is the old one": (trap(f"{ROTATION}:_finish"),),
     "the old file has its name": (trap("kkbc.warehouse.kept:put_next"), trap("kkbc.core.tokens:make_secret", "after")),
     "the file is in its place": (trap("kkbc.warehouse.kept:put_next", "after"),),
 }

@@ -322,7 +322,7 @@ def test_before_anything_is_loaded_there_is_nothing_to_change(warehouse: str) ->
 def test_a_key_that_cannot_be_had_changes_nothing(installation: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents()
     with suppress(KeyboardInterrupt), monkeypatch.context() as patch:
-        patch.setattr("kkbc.upkeep.keys.replacing.replace_all", _interrupt)
+        patch.setattr("kkbc.slices.replacing_tokens.replace_all", _interrupt)
         rotate(**WHO)
     assert contents() == before
     assert foresee().next_version == 2

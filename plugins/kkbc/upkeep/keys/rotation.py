@@ -16,7 +16,7 @@ from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.tokens import Key
-from kkbc.upkeep.keys import new_tokens, replacing
+from kkbc.slices import new_tokens, replacing_tokens
 from kkbc.warehouse import connect, kept, locks
 from kkbc.warehouse.access_record import note_access
 from kkbc.warehouse.locks import Lock
@@ -62,7 +62,7 @@ def foresee(*, lost: bool = False) -> Foreseen:
             version % tokens.LAST_VERSION + 1,
             new_tokens.persons(conn),
             new_tokens.unknown(conn),
-            replacing.suppressed(conn),
+            replacing_tokens.suppressed(conn),
         )
 
 
@@ -125,12 +125,12 @@ def _switch(
         if not cut_unknown and (unknown := new_tokens.unknown(conn)):
             raise _unknown(unknown)
         cut = new_tokens.cut_unknown(conn)
-        suppressed = replacing.suppressed(conn)
+        suppressed = replacing_tokens.suppressed(conn)
         if suppressed:
             keys = _next_suppression_keys(conn)
-            replacing.rehash_suppressed(conn, keys[-1])
+            replacing_tokens.rehash_suppressed(conn, keys[-1])
             kept.keep(conn, kept.SUPPRESSION_KEY, kept.fingerprint_of_all(keys))
-        rows = replacing.replace_all(conn, lambda done, total: step("tables", done, total))
+        rows = replacing_tokens.replace_all(conn, lambda done, total: step("tables", done, total))
         kept.keep(conn, kept.TOKEN_KEY, key.fingerprint)
         kept.keep(conn, kept.TOKEN_VERSION, key.prefix)
     return Rotation(version, key.version, persons, cut, suppressed, rows)
@@ -204,7 +204,7 @@ def _next_key(conn: psycopg.Connection, version: int) -> Key:
     if not connection and tokens.load_next_key() is None:
         place = get_settings().keys / tokens.next_of(tokens.KEY_FILE)
         tokens.make_secret(place, following.text)
-    if replacing.suppressed(conn):
+    if replacing_tokens.suppressed(conn):
         _next_suppression_keys(conn)
     found = tokens.load_next_key()
     if found is None:
@@ -237,7 +237,7 @@ def _next_suppression_keys(conn: psycopg.Connection) -> tuple[bytes, ...]:
 def _begin(conn: psycopg.Connection, key: Key) -> None:
     """Notes which key is to come; new tokens of another one that was to come are forgotten."""
     if kept.known(conn, NEXT) != key.fingerprint:
-        conn.execute("truncate vault.new_token")
+        new_tokens.forget(conn)
         kept.keep(conn, NEXT, key.fingerprint)
 
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.upkeep.keys.new_tokens import columns
+from kkbc.slices.new_tokens import columns
 from kkbc.upkeep.keys.rotation import NEXT
 from kkbc.warehouse import connect, kept
 from kkbc.warehouse.access_record import note_access

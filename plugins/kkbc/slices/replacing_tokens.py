@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc.core import tokens
-from kkbc.upkeep.keys.new_tokens import columns
+from kkbc.slices.new_tokens import columns, forget
 
 _REPLACE = "update {relation} t set {column} = m.new_token from vault.new_token m where t.{column} = m.old_token"
 
@@ -60,7 +60,7 @@ def replace_all(conn: psycopg.Connection, done: Callable[[int, int], None]) -> d
     conn.execute("set constraints all immediate")
     conn.execute("delete from vault.tokens_replaced_in")
     # Which token was whose is nobody's business from here on.
-    conn.execute("truncate vault.new_token")
+    forget(conn)
     done(len(places), len(places))
     return rows
 

@@ -101,6 +101,11 @@ def cut_unknown(conn: psycopg.Connection) -> int:
     return len(found)
 
 
+def forget(conn: psycopg.Connection) -> None:
+    """Forgets all new tokens."""
+    conn.execute("truncate vault.new_token")
+
+
 def _vault_tables() -> Iterator[tuple[sql.Identifier, sql.Identifier]]:
     """The tables with NIKs, each with the name of that column."""
     for contract in _contracts():
