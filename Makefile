@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-reference
+.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -137,6 +137,9 @@ bench-memory: env ## peak of memory of each step of a build, and of visits to la
 
 bench-backfill: env ## rows a second of reading landing again, for several numbers of national nights
 	@python bench/backfill.py
+
+bench-rotation: env ## time a change of the key of the tokens on a history of 0.74 million contributions
+	@python bench/rotation.py
 
 bench-reference: env ## time default nights beside a plain reference pipeline, and compare the marts cell by cell (SCALE=national)
 	@python bench/reference/compare.py $(if $(SCALE),--scale $(SCALE))

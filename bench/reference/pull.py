@@ -26,7 +26,7 @@ REGISTRY = Path(__file__).resolve().parents[2] / "config" / "branches.yml"
 def main() -> None:
     """Loads what the branch has delivered since the last night."""
     branch_id = sys.argv[1]
-    root, key = Path(os.environ["REFERENCE_ROOT"]), bytes.fromhex(os.environ["REFERENCE_KEY"])
+    root, key = Path(os.environ["REFERENCE_ROOT"]), os.environ["REFERENCE_KEY"]
     registry = {branch["branch_id"]: branch for branch in yaml.load(REGISTRY.read_text(), yaml.CSafeLoader)["branches"]}
     zone = registry[branch_id]["timezone"]
     engine = sa.create_engine(os.environ["REFERENCE_URL"])
@@ -178,7 +178,7 @@ def _write(conn: sa.Connection, judged: Judged, address: dict[str, Any], name: s
 def _token(start: hmac.HMAC, nik: str) -> str:
     state = start.copy()
     state.update(nik.encode())
-    return state.hexdigest()[:32]
+    return "01" + state.hexdigest()[2:32]
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_the_token_key_may_be_kept_in_a_connection(home: Path, monkeypatch: pyte
         tokens.load_key()
     assert not isinstance(caught.value, BranchRefused)  # the night cannot go on without it
     write(home, {"token_key": {"conn_type": "generic", "password": "ab" * 32}})
-    assert tokens.load_key() == bytes.fromhex("ab" * 32)
+    assert tokens.load_key() == tokens.Key(1, bytes.fromhex("ab" * 32))
     write(home, {"token_key": {"conn_type": "generic"}})
     with pytest.raises(UserError, match="holds no password"):
         tokens.load_key()

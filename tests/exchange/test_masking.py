@@ -175,7 +175,7 @@ def test_the_key_is_read_only_when_something_is_marked(home: object) -> None:
 
 
 def test_marks_are_no_tokens_and_depend_on_the_key() -> None:
-    token = tokens.tokens(pl.Series([NIK]), KEY)[0]
+    token = tokens.tokens(pl.Series([NIK]), tokens.Key(1, KEY))[0]
     assert mark(NIK, KEY, 32)[1:] != token
     assert mark(NIK, KEY) != mark(NIK, b"l" * 32)
     assert mark("\ud800", KEY) != mark("\udfff", KEY)

@@ -13,6 +13,7 @@ SCRIPT = """
 import resource, sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from kkbc.core.tokens import Key
 from kkbc.exchange.contracts import load_contract
 from kkbc.intake.process import take_in
 from kkbc.intake.landing import Landing
@@ -29,7 +30,7 @@ landing = Landing(get_settings().landing)
 contract = load_contract("pendaftaran")
 context = Context(slice_, load_registry().get("KC001").zone, datetime(2023, 12, 12, tzinfo=UTC), frozenset({"KC001"}))
 landed = landing.land(slice_, "pendaftaran.csv", path)
-intake = take_in(landed, Entry("pendaftaran", rows), contract, context, landing, b"k" * 32, batch_rows=2000)
+intake = take_in(landed, Entry("pendaftaran", rows), contract, context, landing, Key(1, b"k" * 32), batch_rows=2000)
 with connect("loader", autocommit=True) as conn:
     load(conn, contract, SliceRecord(slice_, run_id, "0" * 64, rows, None), intake.rows)
     print(conn.execute("select count(*) from raw.registrations").fetchone()[0])

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kkbc.core.errors import SliceRejected, UserError
+from kkbc.core.tokens import Key
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.registry import load_registry
@@ -31,7 +32,7 @@ from kkbc.slices import SliceRecord, load
 from kkbc.warehouse import connect
 from tests.deliveries import CONTRIBUTION, REGISTRATION, TEMPLATE, as_csv
 
-KEY = b"k" * 32
+KEY = Key(1, b"k" * 32)
 DAY = date(2023, 12, 11)
 
 # Line by line from 2 on: what the row changes of the template, and what comes of it.

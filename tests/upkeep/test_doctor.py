@@ -29,7 +29,7 @@ def test_a_home_that_was_never_started_is_no_failure(home: Path) -> None:
 def test_a_warehouse_in_use_is_well(home: Path, warehouse: str) -> None:
     tokens.ensure_key(home)
     with psycopg.connect(warehouse) as conn:
-        known = tokens.fingerprint(tokens.load_key())
+        known = tokens.load_key().fingerprint
         conn.execute("insert into ops.setting (name, value) values ('pii_key_fingerprint', %s)", [known])
     found = findings()
     for name in ("python", "packages", "home", "contracts", "registry", "token key", "warehouse"):

@@ -20,7 +20,7 @@ def test_an_empty_home_becomes_a_warehouse(home: Path, monkeypatch: pytest.Monke
         with connect("loader") as conn:
             assert conn.execute("select count(*) from ops.slice").fetchone() == (0,)
         private = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home / "keys").iterdir()}
-        assert private == {"pii.key": 0o600, "bi.password": 0o600}
+        assert private == dict.fromkeys(("pii.key", "marks.key", "suppression.key", "bi.password"), 0o600)
         password = (home / "keys" / "bi.password").read_text().strip()
         login = {"host": "127.0.0.1", "port": running.port, "user": "bi", "dbname": "kkbc"}
         psycopg.connect(**login, password=password).close()

@@ -14,6 +14,7 @@ from kkbc.cli import (
     doctor,
     documents,
     gate,
+    keys,
     landing,
     new,
     night,
@@ -35,7 +36,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, publication, branch, quarantine, gate, operations, landing, warehouse, documents, new, doctor):
+for module in (
+    *(night, publication, branch, quarantine, gate, operations),
+    *(keys, landing, warehouse, documents, new, doctor),
+):
     module.register(app)
 for register in extensions("kkbc.commands").values():
     register(app)

@@ -9,7 +9,7 @@ from functools import reduce
 
 import polars as pl
 
-from kkbc.core.tokens import tokens
+from kkbc.core.tokens import keyed_hashes
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class Suppression:
         return niks.is_in(found.implode()).fill_null(False)
 
     def _tokens_of(self, niks: pl.Series) -> pl.Series:
-        return reduce(tokens, self.keys, niks)
+        return reduce(keyed_hashes, self.keys, niks)

@@ -17,6 +17,7 @@ from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.needles import blocks
 from kkbc.core.spool import spool_folder
 from kkbc.core.suppression import Suppression
+from kkbc.core.tokens import Key
 from kkbc.exchange.contracts import Contract
 from kkbc.exchange.nik import DIGITS
 from kkbc.exchange.slices import ERASED, Entry
@@ -38,7 +39,7 @@ class Taken:
 
     contract: Contract
     context: Context
-    key: bytes
+    key: Key
     rows: int
 
 

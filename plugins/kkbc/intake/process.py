@@ -49,7 +49,7 @@ def take_in(
     contract: Contract,
     context: Context,
     landing: Landing,
-    key: bytes,
+    key: tokens.Key,
     *,
     batch_rows: int = BATCH_ROWS,
 ) -> Intake:
@@ -97,7 +97,7 @@ class _Taking:
     entry: Entry
     contract: Contract
     context: Context
-    key: bytes
+    key: tokens.Key
     batch_rows: int
 
     def judged(self, landed: Landed, folder: Path) -> tuple[Reading, Parts]:
@@ -137,7 +137,7 @@ def read_lines(
 
 
 def judge_rows(
-    batches: Iterable[pl.DataFrame], contract: Contract, context: Context, key: bytes, folder: Path
+    batches: Iterable[pl.DataFrame], contract: Contract, context: Context, key: tokens.Key, folder: Path
 ) -> Parts:
     """Judges batches of rows of one slice, one part each, kept in `folder`; accepted rows carry their token.
 
@@ -173,7 +173,7 @@ def _ahead(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield batch
 
 
-def judge_batch(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:
+def judge_batch(batch: pl.DataFrame, contract: Contract, context: Context, key: tokens.Key) -> Judged:
     """Every row of a batch, keys that come twice in it set apart, the others with their token."""
     part = judge(batch, contract, context)
     part = set_aside(part, duplicate_lines(part.accepted, contract), contract)

@@ -8,13 +8,12 @@ from filelock import FileLock
 from psycopg import sql
 
 from kkbc.core import landing_keys, tokens
-from kkbc.core.errors import UserError
 from kkbc.core.home import make_home
 from kkbc.core.settings import get_settings
 from kkbc.slices import mask_stored
 from kkbc.warehouse import schema, server
 from kkbc.warehouse.connection import DATABASE, connect
-from kkbc.warehouse.kept import landing_key_ids
+from kkbc.warehouse.kept import check_present, landing_key_ids
 
 
 def prepare() -> None:
@@ -42,13 +41,8 @@ def prepare() -> None:
 
 
 def _make_key_for_a_new_warehouse(home: Path) -> None:
-    path = home / "keys" / tokens.KEY_FILE
-    if not path.exists():
-        with connect("loader") as conn:
-            if conn.execute("select 1 from ops.setting where name = 'pii_key_fingerprint'").fetchone():
-                raise UserError(
-                    f"the key file {path} is gone, and the warehouse was loaded with it", "restore your backup"
-                )
+    with connect("loader") as conn:
+        check_present(conn)
     tokens.ensure_key(home)
 
 

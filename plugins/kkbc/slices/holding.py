@@ -176,7 +176,8 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
         )
     changed, later = _after_loading(conn, slice_)
     rows = (
-        frame.filter(~pl.col("_line").is_in(changed.implode()))
+        # Its tokens may be of any key of before.
+        frame.filter(~pl.col("_line").is_in(changed.implode())).drop("participant_token", strict=False)
         for frame in Landing(get_settings().landing).rows(record.landed_uri, "accepted")
     )
     count = copy_rows(conn, contract, record, rows, load_id or record.load_id)

@@ -11,11 +11,13 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.exchange import masking
 from kkbc.exchange.contracts import Contract
 from kkbc.exchange.slices import Slice
 from kkbc.slices.record import SliceRecord
+from kkbc.warehouse import kept
 from kkbc.warehouse.connection import as_user_error
 from kkbc.warehouse.feeds import TYPES
 
@@ -39,7 +41,8 @@ def copy_rows(
     """Adds accepted rows of the slice to raw, and to vault what is personal in them, frame by frame; returns how many.
 
     Raw gets codes, dates and numbers; a person typed into a code is a mark there, here and nowhere else (Exchange
-    rule 39), so that all ways of loading come to the same.
+    rule 39), so that all ways of loading come to the same. Rows without a token, or with one of a key that was changed
+    since, get that of the warehouse's key.
     Raises UserError when the disk of the warehouse is full.
     """
     slice_ = record.slice
@@ -57,11 +60,12 @@ def copy_rows(
     for column in contract.columns:
         if column.derived is not None:
             plain.append(pl.col(column.name).dt.year().alias(column.derived.name))
-    marked = masking.Marker(contract)
+    marked, tokened = masking.Marker(contract), _Tokener(conn, contract)
     count = 0
-    for frame in accepted:
-        if frame.is_empty():
+    for sent in accepted:
+        if sent.is_empty():
             continue
+        frame = tokened(sent)
         if not count:
             conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
         count += frame.height
@@ -69,6 +73,27 @@ def copy_rows(
             copy_frame(conn, ("vault", contract.table), frame.select(*address, *token, *personal))
         copy_frame(conn, ("raw", contract.table), marked(frame.select(*address, *only_raw, *token, *plain)))
     return count
+
+
+class _Tokener:
+    """Sees to it that rows have tokens of the key that the warehouse goes by: no change of keys can come in between,
+    for it waits for the locks of a load.
+    """
+
+    def __init__(self, conn: psycopg.Connection, contract: Contract) -> None:
+        self._conn = conn
+        self._nik = contract.nik
+        self._prefix = kept.known(conn, kept.TOKEN_VERSION) if contract.nik else None
+
+    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the right tokens."""
+        if self._nik is None:
+            return frame
+        if "participant_token" in frame.columns:
+            right = pl.col("participant_token").str.starts_with(self._prefix or "").all()
+            if frame.select(right).item():
+                return frame
+        return frame.with_columns(tokens.tokens(frame[self._nik], kept.token_key(self._conn)))
 
 
 def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterable[pl.DataFrame], load_id: int) -> int:

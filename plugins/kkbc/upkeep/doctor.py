@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +28,7 @@ from kkbc.exchange.registry import load_registry
 from kkbc.gate.limits import load_limits
 from kkbc.intake.validation import check_contract
 from kkbc.upkeep.maintenance.policy import load_policy
-from kkbc.warehouse import access, connect, server
+from kkbc.warehouse import access, connect, kept, server
 from kkbc.warehouse.kept import landing_key_ids
 from kkbc.warehouse.schema import MIGRATIONS
 
@@ -154,24 +155,28 @@ def _policies() -> Iterator[Finding]:
 
 
 def _key() -> Iterator[Finding]:
-    """The token key is there, closed to others, and the one the warehouse was loaded with."""
+    """The keys are there, closed to others, and those the warehouse was loaded with."""
     settings = get_settings()
     if not (settings.database_url or settings.pii_key_connection or (settings.home / "pg").is_dir()):
         yield Finding("token key", "warn", "not made yet, and nothing was loaded", "`make up` makes it")
         return
-    key = tokens.load_key()
+    if tokens.load_next_key() is None:
+        tokens.load_key()
+    unasked = Finding("token key", "warn", "there, but the warehouse cannot be asked whether it is the right one")
     try:
-        with connect("loader") as conn:
-            row = conn.execute("select value from ops.setting where name = 'pii_key_fingerprint'").fetchone()
-    except (UserError, psycopg.Error):
-        yield Finding("token key", "warn", "there, but the warehouse cannot be asked whether it is the right one")
+        conn = connect("loader")
+    except UserError:
+        yield unasked
         return
-    if row is None:
-        yield Finding("token key", "ok", "there; nothing is loaded yet")
-    elif row[0] == tokens.fingerprint(key):
-        yield Finding("token key", "ok", "the one the warehouse was loaded with")
-    else:
-        yield Finding("token key", "fail", "not the one the warehouse was loaded with", "restore it from your backup")
+    with closing(conn):
+        try:
+            loaded = kept.known(conn, kept.TOKEN_KEY) is not None
+            kept.check_key(conn)
+        except psycopg.Error:
+            yield unasked
+            return
+    found = "it and the others are those the warehouse was loaded with" if loaded else "there; nothing is loaded yet"
+    yield Finding("token key", "ok", found)
 
 
 def _landing_key() -> Iterator[Finding]:

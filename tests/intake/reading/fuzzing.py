@@ -195,6 +195,7 @@ def mutation(seed: int) -> Sample:
 def examine(sample: Sample, folder: Path) -> tuple[str, str]:
     """Reads and judges a file as a pull does; returns the outcome and what is to be said of it."""
     from kkbc.core.errors import SliceRejected
+    from kkbc.core.tokens import Key
     from kkbc.exchange.contracts import load_contract
     from kkbc.exchange.registry import load_registry
     from kkbc.exchange.slices import Slice
@@ -213,7 +214,7 @@ def examine(sample: Sample, folder: Path) -> tuple[str, str]:
     sent.write_bytes(sample.content)
     try:
         reading = read(sent, sample.name, contract, expected_rows=ROWS)
-        parts = judge_rows(reading.batches, contract, context, b"k" * 32, folder)
+        parts = judge_rows(reading.batches, contract, context, Key(1, b"k" * 32), folder)
         parts.finish()
     except SliceRejected as rejected:
         return rejected.reason, ""
