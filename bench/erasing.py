@@ -31,7 +31,7 @@ ROW = {
     **{"kode_program": "JKK_JKM", "jml_bulan": "1", "kanal": "PASAR", "status_data": "BARU"},
     **{"diubah_pada": "2023-12-11 09:05"},
 }
-KEY = b"k" * 32
+KEY = Key(1, b"k" * 32)
 
 
 def nik(number: int) -> str:

@@ -16,6 +16,7 @@ from kkbc.core.disk import NotKept
 from kkbc.core.encryption import MAGIC
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
+from kkbc.core.tokens import Key
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.registry import load_registry
@@ -27,7 +28,7 @@ from tests.deliveries import as_csv
 from tests.intake.test_process import files_up_to
 from tests.servers import landing_bucket
 
-KEY = b"k" * 32
+KEY = Key(1, b"k" * 32)
 DAY = date(2023, 12, 11)
 SLICE = Slice("pendaftaran", "KC001", DAY, 1)
 NAME = "Canaria Qwertz"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kkbc.core.errors import UserError
 from kkbc.core.needles import Needles
 from kkbc.core.suppression import Suppression
+from kkbc.core.tokens import Key
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Entry, Slice
@@ -25,7 +26,7 @@ from kkbc.intake.process import Intake, take_in
 from kkbc.intake.validation import Context, judge
 from tests.deliveries import CONTRIBUTION, as_csv
 
-KEY = b"k" * 32
+KEY = Key(1, b"k" * 32)
 LAYERS = (b"1" * 32, b"2" * 32)
 DAY = date(2023, 12, 11)
 GONE, STAYS = "1171011203909001", "1171011203909002"
