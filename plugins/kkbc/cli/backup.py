@@ -165,9 +165,7 @@ def restore(
         say(f"{number(result.erased)} persons who were erased after the backup were erased again.")
     _tell_missing(result.missing)
     if result.to_erase:
-        say(
-            f"{number(result.to_erase)} persons of the suppression list STILL HAVE TO BE ERASED from what was restored."
-        )
+        say(f"{number(result.to_erase)} persons of the suppression list are in it and STILL HAVE TO BE ERASED.")
     if result.to_erase or result.missing:
         raise typer.Exit(1)
 

@@ -3,8 +3,8 @@
 PostgreSQL's own tools carry the databases, landing goes by the hash of its contents, and keys go elsewhere or nowhere.
 """
 
-from kkbc.upkeep.backup.restore import Restored, restore, verify
+from kkbc.upkeep.backup.restoring import Restored, restore, verify
 from kkbc.upkeep.backup.store import Manifest, Store
-from kkbc.upkeep.backup.take import Taken, backup, keep_suppression, target_of
+from kkbc.upkeep.backup.taking import Taken, backup, keep_suppression, target_of
 
 __all__ = ["Manifest", "Restored", "Store", "Taken", "backup", "keep_suppression", "restore", "target_of", "verify"]

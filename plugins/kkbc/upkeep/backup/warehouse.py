@@ -43,17 +43,18 @@ class Standing:
     suppressed: list[Entry]
 
 
+def check_migrated() -> None:
+    """Raises UserError for a database that holds no warehouse."""
+    with connect() as conn:
+        if _value(conn, "select to_regclass('public.schema_version')::text") is None:
+            raise UserError("the database holds no warehouse", "there is nothing to back up before `kkbc migrate`")
+
+
 @contextmanager
 def snapshot() -> Iterator[tuple[psycopg.Connection, Standing]]:
-    """A connection that sees one snapshot of the warehouse, for the length of a block, and what there is to say of it.
-
-    Raises UserError for a warehouse that was never migrated.
-    """
+    """A connection that sees one snapshot for the length of a block, and what there is to say of the warehouse then."""
     with connect() as conn:
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        version = _value(conn, "select to_regclass('public.schema_version')::text")
-        if version is None:
-            raise UserError("the database holds no warehouse", "there is nothing to back up before `kkbc migrate`")
         yield (
             conn,
             Standing(

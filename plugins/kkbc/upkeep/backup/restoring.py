@@ -25,7 +25,7 @@ from kkbc.upkeep.backup import keys, suppression, tools, warehouse
 from kkbc.upkeep.backup import landing as landed
 from kkbc.upkeep.backup.landing import Progress
 from kkbc.upkeep.backup.store import Manifest, Store
-from kkbc.upkeep.backup.take import Say, check_place
+from kkbc.upkeep.backup.taking import Say, check_place
 from kkbc.warehouse import connect, conninfo, kept, schema, server
 from kkbc.warehouse.connection import DATABASE
 
@@ -136,7 +136,10 @@ def _make_way(*, replace: bool, landing_in_place: bool) -> Path | None:
     if not (again or landing_in_place or goes_along) and fs.find(landing):
         raise UserError(f"landing {settings.landing} is not empty", "empty it, or keep it by --landing-in-place")
     if settings.database_url and not warehouse.is_empty():
-        raise UserError("the database of KKBC_DATABASE_URL is not empty", "make an empty one and name that")
+        raise UserError(
+            "the database of KKBC_DATABASE_URL is not empty",
+            "name an empty one; drop what an interrupted restore loaded",
+        )
     if again and not settings.database_url:
         shutil.rmtree(home / "pg", ignore_errors=True)
     elif held:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
+from kkbc.core.files import close_to_others
 from kkbc.core.local_airflow import metadata_uri
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
@@ -67,6 +68,7 @@ def backup(
     check_place(target)
     if keys_to is not None:
         keys.check_apart(keys_to, (target, str(settings.home), settings.landing))
+    warehouse.check_migrated()
     began = time.monotonic()
     store = Store(target)
     with _alone(), store.writing():
@@ -137,6 +139,7 @@ def check_place(target: str) -> None:
 
 
 def _open(store: Store) -> None:
+    close_to_others()
     if store.is_local:
         Path(store.path).mkdir(parents=True, exist_ok=True, mode=0o700)
         Path(store.path).chmod(0o700)
