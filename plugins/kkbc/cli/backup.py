@@ -62,7 +62,7 @@ def take(
         taken = verbs.backup(to, keys_to=keys_to, keep=keep, airflow=not no_airflow, progress=progress, say=say)
     manifest = taken.manifest
     if json:
-        print_json({**_summary(manifest), "removed": taken.removed, "missing": taken.missing})
+        print_json({**manifest.summary(), "removed": taken.removed, "missing": taken.missing})
     else:
         out.print(_line(manifest), soft_wrap=True)
         for name in taken.removed:
@@ -84,7 +84,7 @@ def list_backups(place: Place, json: JsonOption = False) -> None:
     store = Store(place)
     found = [store.manifest(name) for name in store.names()]
     if json:
-        print_json([_summary(manifest) for manifest in found])
+        print_json([manifest.summary() for manifest in found])
         return
     table = Table("Backup", "Schema", "Dump MB", "Landing MB", "New MB", "Airflow", "Erased", box=None)
     for one in found:
@@ -154,7 +154,7 @@ def restore(
     told = {key: value for key, value in asdict(result).items() if key not in ("manifest", "moved_aside")}
     if json:
         aside = str(result.moved_aside) if result.moved_aside else None
-        print_json({**_summary(result.manifest), "moved_aside": aside, **told})
+        print_json({**result.manifest.summary(), "moved_aside": aside, **told})
     else:
         out.print(f"{result.manifest.name} is restored", soft_wrap=True)
     if result.moved_aside:
@@ -182,8 +182,3 @@ def _line(manifest: Any) -> str:
         f" landing {manifest.landing_files} files of {number(manifest.landing_bytes / 1e6)} MB,"
         f" {manifest.new_objects} contents of {number(manifest.new_bytes / 1e6)} MB are new"
     )
-
-
-def _summary(manifest: Any) -> dict[str, Any]:
-    found = manifest.model_dump(exclude={"files", "roles"})
-    return {**found, "rows": sum(manifest.rows.values()), "dump_bytes": manifest.dump_bytes}

@@ -5,6 +5,17 @@ PostgreSQL's own tools carry the databases, landing goes by the hash of its cont
 
 from kkbc.upkeep.backup.restoring import Restored, restore, verify
 from kkbc.upkeep.backup.store import Manifest, Store
-from kkbc.upkeep.backup.taking import Taken, backup, keep_suppression, target_of
+from kkbc.upkeep.backup.taking import Taken, backup, keep_suppression, take_scheduled, target_of
 
-__all__ = ["Manifest", "Restored", "Store", "Taken", "backup", "keep_suppression", "restore", "target_of", "verify"]
+__all__ = [
+    "Manifest",
+    "Restored",
+    "Store",
+    "Taken",
+    "backup",
+    "keep_suppression",
+    "restore",
+    "take_scheduled",
+    "target_of",
+    "verify",
+]

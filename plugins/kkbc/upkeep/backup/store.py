@@ -81,6 +81,11 @@ class Manifest(BaseModel):
         """Size of all but landing."""
         return sum(file.bytes for file in self.files.values())
 
+    def summary(self) -> dict[str, Any]:
+        """What it holds in numbers, as JSON values."""
+        found = self.model_dump(exclude={"files", "roles"})
+        return {**found, "rows": sum(self.rows.values()), "dump_bytes": self.dump_bytes}
+
 
 class Store:
     """A folder of backups. Raises UserError when it cannot be written or read, or something in it is damaged."""

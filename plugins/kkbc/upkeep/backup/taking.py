@@ -1,5 +1,6 @@
 """Taking a backup: the warehouse from one snapshot, then landing, which holds at least what that snapshot names."""
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from filelock import FileLock, Timeout
@@ -110,6 +112,21 @@ def backup(
         )
         store.finish(manifest)
         return Taken(manifest, landed.prune(store, keep) if keep else [], missing)
+
+
+def take_scheduled() -> dict[str, Any]:
+    """Takes a backup as the settings say, for the scheduler; returns what it holds in numbers.
+
+    Raises UserError as `backup` does, and when landing does not hold the bytes of a slice in force.
+    """
+    taken = backup(keep=get_settings().backups_kept, say=logging.getLogger(__name__).info)
+    if taken.missing:
+        shown = ", ".join(taken.missing[:5])
+        raise UserError(
+            f"{taken.manifest.name} is whole, but landing lacks the bytes of {len(taken.missing)} slices: {shown}",
+            "restore them from an earlier backup, see docs/runbooks/back-up-and-restore.md",
+        )
+    return {**taken.manifest.summary(), "removed": taken.removed}
 
 
 def keep_suppression(to: str | None = None) -> int:
