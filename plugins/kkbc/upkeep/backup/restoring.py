@@ -183,7 +183,7 @@ def _load(store: Store, manifest: Manifest, result: Restored, *, airflow: bool) 
     if not settings.database_url:
         running = server.start(settings.home)
         schema.create_database(running, DATABASE)
-    result.logins = warehouse.make_roles(manifest.roles, manifest.owner)
+    result.logins = warehouse.make_ready(manifest.roles, manifest.owner)
     with _local(store, manifest, "warehouse") as folder:
         tools.load(conninfo(), _version(), folder, at_once=bool(settings.database_url))
     landing = Landing(settings.landing)

@@ -21,8 +21,8 @@ JOBS = max(2, min(4, os.cpu_count() or 2))
 COMPRESSION = "gzip:1"
 # What the database's owner may not create, or belongs to the server; `kkbc migrate` sees to it.
 _OF_THE_SERVER = re.compile(
-    r"^\d+; \d+ \d+ (EXTENSION|COMMENT - EXTENSION|COMMENT - SCHEMA public|ACL - (SCHEMA public|LANGUAGE)"
-    r"|(ACL|COMMENT) (pg_catalog|statements)) "
+    r"^\d+; \d+ \d+ (EXTENSION|COMMENT - EXTENSION|COMMENT - SCHEMA public|SCHEMA - statements"
+    r"|ACL - (SCHEMA public|LANGUAGE)|(ACL|COMMENT) (pg_catalog|statements)) "
 )
 
 

@@ -102,9 +102,10 @@ def is_empty() -> bool:
         )
 
 
-def make_roles(roles: Sequence[Role], owner: str) -> list[str]:
-    """Makes the roles that are not there, with their memberships; returns the logins among them, without a password.
+def make_ready(roles: Sequence[Role], owner: str) -> list[str]:
+    """Makes what the dump does not: the roles that are not there, with their memberships, and a schema of the server's.
 
+    Returns the logins that were made, without a password.
     Raises UserError when the login may not, and when it can make nobody else the owner of what is loaded.
     """
     made = []
@@ -118,6 +119,8 @@ def make_roles(roles: Sequence[Role], owner: str) -> list[str]:
                 f"restore as {owner!r}, or as a superuser",
             )
         try:
+            # On a server of one's own its administrator made it, with the extension in it.
+            conn.execute("create schema if not exists statements")
             for role in (*roles, Role(name=owner, login=False, connection_limit=-1, member_of=[])):
                 if not _value(conn, "select exists (select from pg_roles where rolname = %s)", role.name):
                     _make(conn, role, None if superuser else login)
