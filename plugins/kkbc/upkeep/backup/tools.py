@@ -17,7 +17,7 @@ from kkbc.warehouse.server import BINARIES
 
 Tool = Literal["pg_dump", "pg_restore"]
 JOBS = max(2, min(4, os.cpu_count() or 2))
-# The least that gzip can do is half the size of a dump at a third of the time of its default.
+# A build waits for the dump, so its time counts more than its size; the wheel's tools know no other method.
 COMPRESSION = "gzip:1"
 # What the database's owner may not create, or belongs to the server; `kkbc migrate` sees to it.
 _OF_THE_SERVER = re.compile(
