@@ -157,6 +157,13 @@ def restore(
         print_json({**result.manifest.summary(), "moved_aside": aside, **told})
     else:
         out.print(f"{result.manifest.name} is restored", soft_wrap=True)
+    _tell_rest(result)
+    if result.to_erase or result.missing:
+        raise typer.Exit(1)
+
+
+def _tell_rest(result: Any) -> None:
+    """What is left to a person after a restore."""
     if result.moved_aside:
         say(f"The home that was there is now {result.moved_aside}; remove it when it is not needed any more.")
     if result.logins:
@@ -166,8 +173,6 @@ def restore(
     _tell_missing(result.missing)
     if result.to_erase:
         say(f"{number(result.to_erase)} persons of the suppression list are in it and STILL HAVE TO BE ERASED.")
-    if result.to_erase or result.missing:
-        raise typer.Exit(1)
 
 
 def _tell_missing(missing: list[str]) -> None:

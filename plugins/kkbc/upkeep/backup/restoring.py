@@ -88,15 +88,10 @@ def restore(
             landed.bring_back(store, entries, Landing(settings.landing), progress)
         say("warehouse")
         _load(store, manifest, result, airflow=airflow)
-        schema.migrate()
-        with connect("loader") as conn:
-            kept.check_key(conn)
-            conn.rollback()
-        _erase_again(listed, result)
-        landing = Landing(settings.landing)
-        with connect() as conn:
-            result.missing = landed.slices_without_bytes(conn, landing, landed.present(landing))
+        _finish(listed, result)
     prepare()
+    if not settings.database_url:
+        result.logins = [login for login in result.logins if login != "bi"]  # whose password came with the keys
     return result
 
 
@@ -194,6 +189,18 @@ def _load(store: Store, manifest: Manifest, result: Restored, *, airflow: bool) 
             conn.execute(sql.SQL("create database {0} owner {0}").format(sql.Identifier(AIRFLOW)))
         with _local(store, manifest, "airflow") as folder:
             tools.load(running.conninfo(AIRFLOW), _version(), folder, at_once=False)
+
+
+def _finish(listed: list[suppression.Entry], result: Restored) -> None:
+    """What is done once all is there: the newest schema, the key, those who were erased, a look through landing."""
+    schema.migrate()
+    with connect("loader") as conn:
+        kept.check_key(conn)
+        conn.rollback()
+    _erase_again(listed, result)
+    landing = Landing(get_settings().landing)
+    with connect() as conn:
+        result.missing = landed.slices_without_bytes(conn, landing, landed.present(landing))
 
 
 def _erase_again(listed: list[suppression.Entry], result: Restored) -> None:

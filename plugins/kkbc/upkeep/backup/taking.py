@@ -90,28 +90,40 @@ def backup(
         suppression.update(store, standing.suppressed)
         if keys_to is not None:
             keys.keep(keys_to / name)
-        manifest = Manifest(
-            name=name,
-            taken_at=f"{clock.now():%Y-%m-%dT%H:%M:%SZ}",
-            seconds=round(time.monotonic() - began, 1),
-            project=version("kkbc"),
-            schema_version=standing.schema_version,
-            server_version=standing.server_version,
-            owner=standing.owner,
-            landing_root=landing.fs.unstrip_protocol(landing.path),
-            key_fingerprint=standing.key_fingerprint,
-            rows=rows,
-            roles=standing.roles,
-            airflow=has_airflow,
-            landing_files=len(kept.entries),
-            landing_bytes=sum(entry.bytes for entry in kept.entries),
-            new_objects=kept.new_objects,
-            new_bytes=kept.new_bytes,
-            suppressed=len(standing.suppressed),
-            files=files,
-        )
+        manifest = _manifest(name, standing, rows, landing, kept, files)
+        manifest = manifest.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
         store.finish(manifest)
         return Taken(manifest, landed.prune(store, keep) if keep else [], missing)
+
+
+def _manifest(
+    name: str,
+    standing: warehouse.Standing,
+    rows: dict[str, int],
+    landing: Landing,
+    kept: landed.Kept,
+    files: dict[str, File],
+) -> Manifest:
+    return Manifest(
+        name=name,
+        taken_at=f"{clock.now():%Y-%m-%dT%H:%M:%SZ}",
+        seconds=0,
+        project=version("kkbc"),
+        schema_version=standing.schema_version,
+        server_version=standing.server_version,
+        owner=standing.owner,
+        landing_root=landing.fs.unstrip_protocol(landing.path),
+        key_fingerprint=standing.key_fingerprint,
+        rows=rows,
+        roles=standing.roles,
+        airflow=any(file.startswith("airflow/") for file in files),
+        landing_files=len(kept.entries),
+        landing_bytes=sum(entry.bytes for entry in kept.entries),
+        new_objects=kept.new_objects,
+        new_bytes=kept.new_bytes,
+        suppressed=len(standing.suppressed),
+        files=files,
+    )
 
 
 def take_scheduled() -> dict[str, Any]:
