@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
+.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,14 @@ $(VENV)-lint/.ready: requirements-lint.lock
 	$$uv pip sync -q --python $(VENV)-lint/bin/python --require-hashes requirements-lint.lock
 	@touch $@
 
+# What judges the locks needs nothing of the project, and the project nothing of it.
+$(VENV)-audit/.ready: requirements-audit.lock
+	@set -e; $(find-uv); \
+	echo "building $(VENV)-audit from requirements-audit.lock"; \
+	[ -x $(VENV)-audit/bin/python ] || $$uv venv -q --python $(PYTHON) $(VENV)-audit; \
+	$$uv pip sync -q --python $(VENV)-audit/bin/python --require-hashes requirements-audit.lock
+	@touch $@
+
 # What the pull is measured beside, never part of the project.
 $(VENV)-peers/.ready: bench/peers.lock
 	@set -e; $(find-uv); \
@@ -58,6 +66,8 @@ lock: ## resolve the dependencies again (uv on the PATH)
 	uv pip compile pyproject.toml --extra play --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile --group lint -o requirements-lint.lock -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	uv pip compile --group audit -o requirements-audit.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile bench/peers.in -o bench/peers.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
@@ -98,11 +108,12 @@ fuzz: env ## read and validate damaged files of every format for MINUTES (10), i
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
-lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer
+lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer, secrets
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
 	@said=$$(lint-imports --no-logo 2>&1) && echo "$$said" | tail -1 || { echo "$$said"; exit 1; }
 	@$(MAKE) --no-print-directory lint-yaml
+	@$(VENV)-lint/bin/python supply_chain/scan_secrets.py
 	@for contract in contracts/*.odcs.yaml; do \
 	  said=$$($(VENV)-lint/bin/datacontract lint $$contract 2>&1) || { echo "$$said"; exit 1; }; \
 	done; echo 'datacontract lint: all contracts keep to their standard'
@@ -114,6 +125,12 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 
 lint-yaml: $(VENV)-lint/.ready
 	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
+
+audit: $(VENV)-audit/.ready ## SBOM of the images and known vulnerabilities of all locked packages, into .audit
+	@$(VENV)-audit/bin/python supply_chain/audit.py
+
+sbom: $(VENV)-audit/.ready ## the SBOM alone (CycloneDX)
+	@$(VENV)-audit/bin/python supply_chain/audit.py --sbom-only
 
 bench-night: env ## time nights through Airflow and in one process, with their parts (SCALE=national, NIGHTS=2)
 	@python bench/night.py $(if $(SCALE),--scale $(SCALE)) $(if $(NIGHTS),--nights $(NIGHTS))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kkbc.core.settings import get_settings
 from kkbc.core.suppression import Suppression
+from kkbc.core.tokens import Key
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Entry, Slice

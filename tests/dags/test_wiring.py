@@ -1,5 +1,6 @@
 """How the two main DAGs hang together."""
 
+import runpy
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from kkbc.exchange.registry import load_registry
 from kkbc.marts.runner import LAYERS
 from kkbc.nights import groups
 from kkbc_play.stack import configuration
+from tests.dags.conftest import DAGS
 
 
 def test_every_group_of_branches_is_a_task_in_the_pool_that_up_makes(dags: dict[str, DAG]) -> None:
@@ -127,6 +129,12 @@ def test_parts_of_maintenance_are_alone_on_the_disk_and_need_no_other(dags: dict
     maintenance = dags["maintenance"]
     assert maintenance.max_active_tasks == 1
     assert all(not task.upstream_task_ids for task in maintenance.tasks)
+
+
+def test_backups_are_scheduled_where_it_is_said_where_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, schedule in (("", None), ("/mnt/backup", "30 13 * * *")):
+        monkeypatch.setenv("KKBC_BACKUP_TO", place)
+        assert runpy.run_path(str(DAGS / "backup.py"))["SCHEDULE"] == schedule
 
 
 def test_a_backfill_reads_landing_unless_asked_otherwise(dags: dict[str, DAG]) -> None:

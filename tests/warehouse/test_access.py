@@ -1,7 +1,5 @@
 """docs/security.md and the catalogue of a migrated and published warehouse say the same; so does a server of others."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from kkbc.core.settings import Settings, get_settings
 from kkbc.publishing.sessions import ending_blockers
 from kkbc.warehouse import access, connect, migrate, server
 from tests.conftest import UNSAFE_BUT_FAST, environment
+from tests.databases import as_in_containers
 from tests.publishing.conftest import change, marts, publish  # noqa: F401 (a fixture)
 
 from .privileges import in_the_database, on_the_page, table
@@ -126,26 +125,10 @@ def test_another_figure_is_taken_over(limited: None, monkeypatch: pytest.MonkeyP
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """A server that the first start of the compose stack's PostgreSQL has seen, and whose databases are migrated."""
     home = tmp_path_factory.mktemp("foreign")
-    running = server.start(home, configuration=UNSAFE_BUT_FAST)
-    try:
-        subprocess.run(
-            ["sh", str(ROOT / "docker" / "postgres" / "init.sh")],
-            check=True,
-            capture_output=True,
-            env={
-                "PATH": f"{server.BINARIES}:{os.environ['PATH']}",
-                "PGHOST": str(running.socket_dir),
-                "PGPORT": str(running.port),
-                "POSTGRES_USER": server.SUPERUSER,
-                **{f"{name}_DB_PASSWORD": "x" for name in ("KKBC", "AIRFLOW")},
-                "KKBC_BOARD_PASSWORD": "x",
-            },
-        )
-        with environment(KKBC_DATABASE_URL=owner(running), KKBC_HOME=str(home)):
+    with as_in_containers(home, UNSAFE_BUT_FAST) as (running, login):
+        with environment(KKBC_DATABASE_URL=login, KKBC_HOME=str(home)):
             migrate()
         yield running
-    finally:
-        server.stop(home)
 
 
 def owner(running: server.Server) -> str:

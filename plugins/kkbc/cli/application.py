@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from kkbc.cli import (
+    backup,
     branch,
     doctor,
     documents,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 for module in (
     *(night, publication, branch, quarantine, gate, operations),
-    *(keys, landing, warehouse, documents, new, doctor),
+    *(keys, landing, warehouse, backup, documents, new, doctor),
 ):
     module.register(app)
 for register in extensions("kkbc.commands").values():

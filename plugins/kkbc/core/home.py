@@ -10,18 +10,25 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from kkbc.core.errors import UserError
 from kkbc.core.files import close_to_others
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 # What is made in a home, besides its locks. Somebody may have put other things next to it, which are not ours to close.
 PARTS = ("airflow", "dbt", "docs", "gx", "keys", "landing", "lineage", "pg", "run", "socket", "spool", "world")
 
+# Lies in a home while a backup is restored into it.
+RESTORING = ".restoring"
 
-def make_home(home: Path) -> None:
+
+def make_home(home: Path, *, restoring: bool = False) -> None:
     """Makes the home, or closes one that an earlier version left open to other users, with all that is in it.
 
-    What this process makes from now on is closed from the start. Raises OSError when the home cannot be made.
+    What this process makes from now on is closed from the start. Raises OSError when the home cannot be made, and
+    UserError for one that holds half of a backup, unless that is being restored.
     """
+    if not restoring and (home / RESTORING).exists():
+        raise UserError(f"the restore of a backup into {home} did not end", "do it again: `kkbc restore`")
     close_to_others()
     home.mkdir(parents=True, exist_ok=True)
     # Each part after all that is in it: one that was closed half way is found open, and gone through, the next time.

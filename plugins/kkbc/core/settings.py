@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     """Where figures of nights and of Airflow go: off, statsd://HOST:PORT, or the http(s) URL of an OTLP collector."""
     lineage: str = "file"
     """Where OpenLineage events go: `file` (`home`/lineage), `off`, or the Airflow connection of a collector."""
+    backup_to: str = ""
+    """Where `kkbc backup` and the DAG `backup` write to, a folder or an fsspec URI. The DAG is only scheduled where the
+    environment variable is set."""
+    backups_kept: PositiveInt = 14
+    """How many backups the DAG `backup` keeps, the newest ones."""
     pii_key_connection: str = ""
     """Airflow connection whose password is the key of the participant tokens; empty: the file `keys`/pii.key."""
     landing_encryption: bool = False

@@ -109,7 +109,7 @@ def load_key() -> Key:
     Raises UserError when there is none, it is too short, or other users may read its file. While keys are changed the
     warehouse may go by the next one: kkbc.warehouse.kept.token_key tells which holds.
     """
-    return _versioned(*_text(KEY_FILE, None))
+    return read_key(*_text(KEY_FILE, None))
 
 
 def load_next_key() -> Key | None:
@@ -117,7 +117,7 @@ def load_next_key() -> Key | None:
 
     Raises UserError as load_key does, for one that is there and cannot be used.
     """
-    return _versioned(*found) if (found := _text_of_next(KEY_FILE, "next")) else None
+    return read_key(*found) if (found := _text_of_next(KEY_FILE, "next")) else None
 
 
 def load_marks_key() -> bytes:
@@ -179,8 +179,8 @@ def _text_of_next(file: str, extra: str) -> tuple[str, str] | None:
     return (_from_file(path), str(path)) if path.exists() else None
 
 
-def _versioned(text: str, place: str) -> Key:
-    """A key with its version; one without is of version 1."""
+def read_key(text: str, place: str) -> Key:
+    """The key in a text, with its version; one without is of version 1. Raises UserError, naming `place`."""
     version, colon, key = text.rpartition(":")
     if colon and (not re.fullmatch("[0-9a-f]{2}", version) or version == CUT):
         raise UserError(f"the key in {place} has no version of 01 to ff", "restore the key that the warehouse knows")

@@ -39,6 +39,7 @@ DAGS = (
     "rollback_publication",
     "watch_deadline",
     "maintenance",
+    "backup",
 )
 READY_SECONDS = 180
 
