@@ -28,7 +28,9 @@ def persons(warehouse: str) -> None:
 
 def read(call: str, *given: Any) -> list[tuple[Any, ...]]:
     with connect("pii") as conn:
-        return conn.execute(f"select full_name, _business_date::text from vault.read_registrations({call})", given).fetchall()  # type: ignore[arg-type]
+        return conn.execute(
+            f"select full_name, _business_date::text from vault.read_registrations({call})", given
+        ).fetchall()  # type: ignore[arg-type]
 
 
 def noted() -> list[tuple[Any, ...]]:

@@ -9,7 +9,9 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from kkbc.exchange.contracts import Contract
+from kkbc.core.errors import UserError
+from kkbc.exchange.contracts import Contract, feeds, load_contract
+from kkbc.warehouse.connection import connect
 
 _Parameters = tuple[tuple[LiteralString, LiteralString, LiteralString], ...]
 # Name and type of each parameter, and the condition that it sets.
@@ -57,6 +59,7 @@ def make_reader(conn: psycopg.Connection, contract: Contract) -> None:
     name = f"read_{contract.table}"
     function = sql.Identifier(name)
     given = (*(_PERSON if contract.has_nik else ()), *_SLICE)
+    parameters = [sql.SQL(f"{parameter} {type_} default null") for parameter, type_, _ in given]
     columns = {"function": function, "nik": sql.Identifier(contract.nik or "")}
     conditions = [
         sql.SQL("({function}.{parameter} is null or {condition})").format(
@@ -75,7 +78,9 @@ def make_reader(conn: psycopg.Connection, contract: Contract) -> None:
         sql.SQL(_FUNCTION).format(
             function=function,
             table=sql.Identifier(contract.table),
-            parameters=sql.SQL(", ").join(sql.SQL(f"{parameter} {type_} default null") for parameter, type_, _ in given),
+            parameters=sql.SQL(", ").join(
+                sql.SQL(f"{parameter} {type_} default null") for parameter, type_, _ in given
+            ),
             unbounded=unbounded,
             hint=sql.Literal(hint),
             conditions=sql.SQL("\n        and ").join(conditions),
@@ -91,11 +96,24 @@ def make_reader(conn: psycopg.Connection, contract: Contract) -> None:
     conn.execute(sql.SQL("comment on function {} is {}").format(signature, sql.Literal(comment)))
 
 
-def may_read(conn: psycopg.Connection, tables: list[str]) -> bool:
-    """Whether the role of `conn` may call the readers of all these tables of the vault."""
-    row = conn.execute(
-        "select count(distinct p.proname) from pg_proc p where p.pronamespace = 'vault'::regnamespace"
-        " and p.proname = any(%s) and has_function_privilege(p.oid, 'execute')",
-        [[f"read_{table}" for table in tables]],
-    ).fetchone()
-    return row is not None and row[0] == len(tables)
+def check_persons_allowed() -> None:
+    """Raises UserError unless the login may act as role pii, and that role may read the vault."""
+    tables = {contract.table for contract in map(load_contract, feeds()) if contract.has_persons}
+    try:
+        with connect("pii") as conn:
+            row = conn.execute(
+                "select array_agg(proname::text) from pg_proc where pronamespace = to_regnamespace('vault')"
+                " and has_function_privilege(oid, 'execute')"
+            ).fetchone()
+    except UserError as error:
+        raise _refused() from error
+    assert row is not None
+    if not tables <= {name.removeprefix("read_") for name in row[0] or ()}:
+        raise _refused()
+
+
+def _refused() -> UserError:
+    return UserError(
+        "personal data are for logins that may act as database role pii",
+        "do without them, or let the owner of the database grant that role",
+    )

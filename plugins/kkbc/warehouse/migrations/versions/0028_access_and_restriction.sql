@@ -37,6 +37,14 @@ comment on function ops.accesses_of(text, text) is
 revoke all on function ops.accesses_of(text, text) from public;
 grant execute on function ops.accesses_of(text, text) to auditor;
 
+create function ops.persons_seen(access_id bigint) returns bigint
+language sql stable security definer set search_path = pg_catalog as $$
+    select count(*) from vault.seen s where s.access_id = persons_seen.access_id
+$$;
+comment on function ops.persons_seen(bigint) is 'Of how many participants an entry of ops.access gave rows of the vault.';
+revoke all on function ops.persons_seen(bigint) from public;
+grant execute on function ops.persons_seen(bigint) to auditor;
+
 -- Restriction (UU 27/2022 article 11): rows stay in raw and vault, and no mart counts them until it is released.
 create table vault.restricted (
     restriction_id bigint generated always as identity primary key,

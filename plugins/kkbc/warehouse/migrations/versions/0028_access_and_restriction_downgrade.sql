@@ -1,6 +1,7 @@
 drop view ops.restricted_participant;
 drop table vault.restricted;
 drop function ops.accesses_of(text, text);
+drop function ops.persons_seen(bigint);
 drop table vault.seen;
 
 do $$
