@@ -1,8 +1,8 @@
 {#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
     a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
-    `touched`, where there is one, and the slices of `feed`. With `status`, only keys of which some
-    of these rows has it. -#}
-{% macro latest_states(delivered, key, touched=none, feed=none, status=none) %}
+    `touched`, where there is one, and the slices of `feed`. With `some`, only keys of which some
+    of these rows, called others, meets it. -#}
+{% macro latest_states(delivered, key, touched=none, feed=none, some=none) %}
     {%- set states = states_touched(delivered, key, touched, feed) if touched else ref(delivered) %}
     select *
     from (
@@ -13,13 +13,13 @@
                 order by candidates.updated_at desc, candidates.business_date desc, candidates.line desc
             ) as recency
         from {{ states }} as candidates
-        {%- if status %}
+        {%- if some %}
         where exists (
             select 1 from {{ states }} as others
             where
                 others.branch_id = candidates.branch_id
                 and others.{{ key }} = candidates.{{ key }}
-                and others.record_status = '{{ status }}'
+                and ({{ some }})
         )
         {%- endif %}
     ) as ranked
@@ -68,8 +68,9 @@
 {#- Keys of `feed` whose row in force a build may have to change: those that lie in the touched slices now, and those
     whose row in force lay in one of them, with the participant of that row. A slice that is revised may leave either
     out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. `participants`: whether
-    rows are of participants. -#}
-{% macro keys_touched(feed, delivered, in_force, key, participants=true) %}
+    rows are of participants. `restrictable`: whether a row in force is elsewhere while its participant is under
+    restriction, so that it is touched when that begins or ends. -#}
+{% macro keys_touched(feed, delivered, in_force, key, participants=true, restrictable=false) %}
 with slices as (
     select * from {{ ref('int_slices_touched') }}
     where feed = '{{ feed }}'
@@ -78,6 +79,13 @@ with slices as (
 delivered as (
     select * from {{ ref(delivered) }}
 ),
+{%- if restrictable %}
+
+restrictions as (
+    select * from {{ ref('int_participants_restricted') }}
+    where is_changed
+),
+{%- endif %}
 
 {% if var('built_as_of', none) -%}
 touched as (
@@ -94,6 +102,15 @@ touched as (
     from slices
     inner join {{ before(in_force) }} as in_force
         on slices.branch_id = in_force.branch_id and slices.business_date = in_force.business_date
+    {%- if restrictable %}
+    union
+    select
+        in_force.branch_id,
+        in_force.{{ key }}
+    from restrictions
+    inner join {{ before(in_force) }} as in_force
+        on restrictions.participant_token = in_force.participant_token
+    {%- endif %}
 )
 
 select

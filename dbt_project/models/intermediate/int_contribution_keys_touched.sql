@@ -4,5 +4,6 @@
     'iuran',
     delivered='stg_contributions',
     in_force='int_contributions_in_force',
-    key='payment_id'
+    key='payment_id',
+    restrictable=true
 ) }}

@@ -78,9 +78,7 @@ def make_reader(conn: psycopg.Connection, contract: Contract) -> None:
         sql.SQL(_FUNCTION).format(
             function=function,
             table=sql.Identifier(contract.table),
-            parameters=sql.SQL(", ").join(
-                sql.SQL(f"{parameter} {type_} default null") for parameter, type_, _ in given
-            ),
+            parameters=sql.SQL(", ").join(parameters),
             unbounded=unbounded,
             hint=sql.Literal(hint),
             conditions=sql.SQL("\n        and ").join(conditions),

@@ -66,3 +66,14 @@ create view ops.restricted_participant as
 select participant_token from vault.restricted where released_at is null;
 comment on view ops.restricted_participant is 'The tokens that no mart may count now; all that the builds need of them.';
 grant select on ops.restricted_participant to transformer, auditor;
+
+-- Payments in force that do not count were those voided alone; the next build makes all marts anew.
+drop view if exists next.int_contributions_in_force;
+drop table if exists next.int_contributions_voided;
+
+create view ops.restriction_change as
+select count(*) + count(released_at) as changes from vault.restricted;
+comment on view ops.restriction_change is 'How often restrictions began or ended, so that a build is due when one did.';
+grant select on ops.restriction_change to loader, transformer, auditor;
+alter table ops.built add column restrictions bigint not null default 0;
+comment on column ops.built.restrictions is 'How often restrictions of persons had begun or ended before the build.';

@@ -1,3 +1,7 @@
+drop view if exists next.int_contributions_in_force;
+drop table if exists next.int_contributions_uncounted, next.int_participants_restricted;
+alter table ops.built drop column restrictions;
+drop view ops.restriction_change;
 drop view ops.restricted_participant;
 drop table vault.restricted;
 drop function ops.accesses_of(text, text);
