@@ -20,6 +20,7 @@ from kkbc.cli import (
     operations,
     publication,
     quarantine,
+    rights,
     warehouse,
 )
 from kkbc.cli.console import complain
@@ -35,7 +36,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, publication, branch, quarantine, access, gate, operations, warehouse, documents, new, doctor):
+for module in (
+    night,
+    publication,
+    branch,
+    quarantine,
+    access,
+    rights,
+    gate,
+    operations,
+    warehouse,
+    documents,
+    new,
+    doctor,
+):
     module.register(app)
 for register in extensions("kkbc.commands").values():
     register(app)

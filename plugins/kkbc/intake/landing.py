@@ -168,6 +168,11 @@ class Landing:
         """The `accepted` or `quarantined` rows that are kept next to the bytes landed in the folder `uri`."""
         return Frames(self.fs, tuple(sorted(self.fs.glob(f"{self._folder(uri)}/rows/{kind}-*.parquet"))))
 
+    def folders(self) -> Iterator[str]:
+        """The URIs of all that was landed, those of the oldest business dates first."""
+        found = (str(path) for path in self.fs.glob(f"{self.path}/*/*/*/r*-*"))
+        yield from (self.fs.unstrip_protocol(path) for path in sorted(found, key=lambda path: path.split("/")[-3:]))
+
     def _folder(self, uri: str) -> str:
         return str(self.fs._strip_protocol(uri))
 
