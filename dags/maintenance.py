@@ -12,7 +12,10 @@ from kkbc.core.errors import UserError
 SCHEDULE = None if os.environ.get("KKBC_PULL_SCHEDULE") == "" else "15 12 * * *"
 
 # Those of kkbc.upkeep.maintenance, written out because importing it would make parsing slow.
-PARTS = ("partitions", "rows", "publications", "landing", "compaction", "logs", "analyze", "documents")
+PARTS = (
+    *("partitions", "rows", "publications", "persons", "landing", "compaction"),
+    *("exports", "logs", "airflow", "analyze", "documents"),
+)
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[RetryRule(UserError, RetryAction.FAIL, reason="a person has to fix this: trying again would not help")]
@@ -29,9 +32,12 @@ One task a part, one at a time; the policy is config/maintenance.yml. The same b
 | `partitions` | month partitions of raw and vault, ahead of the first row |
 | `rows` | rows of ops past their time: visits, steps, results, messages |
 | `publications` | what is kept to take publications back, beyond `publications_kept` |
-| `landing` | superseded and rejected revisions, texts of closed quarantine, folders of killed processes |
+| `persons` | persons of the vault who were not heard of for years; rows that wait in quarantine for too long |
+| `landing` | revisions in force, superseded and rejected, texts of closed quarantine, folders of killed processes |
 | `compaction` | one file of the rows of slices that came in parts |
+| `exports` | exports and reports in the home's own folders |
 | `logs` | logs of tasks, of dbt and of the home's processes |
+| `airflow` | Airflow's own runs and audit log, where its database can be reached |
 | `analyze` | the planner's statistics |
 | `documents` | the data dictionary, the reconciliation and dbt's site as of today |
 

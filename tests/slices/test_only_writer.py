@@ -112,6 +112,7 @@ def test_each_table_is_written_in_one_place() -> None:
     assert writers("hold") == {"holding.py", "record.py"}
     assert writers("quarantine") == {"settling.py", "quarantine/resolving.py"}
     assert {str(path.relative_to(SLICES)) for path in SLICES.rglob("*.py") if writes(path.read_text())} == {
+        "expiring.py",
         "holding.py",
         "mask_stored.py",
         "quarantine/resolving.py",

@@ -14,7 +14,12 @@ contribution_keys as (
     select * from {{ ref('int_contribution_keys_touched') }}
 ),
 
--- Rows as they were delivered: the payments in force change only when what participants counted for has been read.
+-- Rows as they were delivered: the payments in force change only when what participants counted for has been read. Twice,
+-- for PostgreSQL computes what is named twice as a whole first, and this is all of raw.
+delivered as (
+    select * from {{ ref('stg_contributions') }}
+),
+
 contributions as (
     select * from {{ ref('stg_contributions') }}
 ),
@@ -37,10 +42,10 @@ inner join registrations
         registration_keys.branch_id = registrations.branch_id
         and registration_keys.registration_no = registrations.registration_no
 union
-select contributions.participant_token
+select delivered.participant_token
 from slices
-inner join contributions
-    on slices.branch_id = contributions.branch_id and slices.business_date = contributions.business_date
+inner join delivered
+    on slices.branch_id = delivered.branch_id and slices.business_date = delivered.business_date
 union
 select contributions.participant_token
 from contribution_keys

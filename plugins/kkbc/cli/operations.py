@@ -62,8 +62,8 @@ def maintain(
         list[str] | None,
         typer.Option(
             metavar="PART",
-            help="partitions, rows, publications, landing, compaction, logs, analyze or documents; repeatable."
-            " Default: all of them.",
+            help="partitions, rows, publications, persons, landing, compaction, exports, logs, airflow, analyze or"
+            " documents; repeatable. Default: all of them.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,

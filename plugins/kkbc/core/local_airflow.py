@@ -9,6 +9,7 @@ from pathlib import Path
 from kkbc.core.settings import Settings
 
 ADMIN = "admin"
+_SQL_ALCHEMY_CONN = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,22 @@ def remembered_port(home: Path) -> int | None:
 
 def metadata_uri(settings: Settings) -> str | None:
     """The libpq URI of this home's Airflow metadata, or of the one that the environment names; None without either."""
-    uri = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
-    if not uri:
-        parser = configparser.ConfigParser(interpolation=None)
-        parser.read(settings.home / "airflow" / "airflow.cfg")
-        uri = parser.get("database", "sql_alchemy_conn", fallback="").replace("%%", "%")
-    scheme, found, rest = uri.partition("://")
+    scheme, found, rest = _sql_alchemy_conn(settings).partition("://")
     return f"postgresql://{rest}" if found and scheme.startswith("postgresql") else None
+
+
+def metadata(settings: Settings) -> dict[str, str] | None:
+    """The variables by which Airflow's own commands reach that database; None without one."""
+    if metadata_uri(settings) is None:
+        return None
+    return {_SQL_ALCHEMY_CONN: _sql_alchemy_conn(settings), "AIRFLOW_HOME": str(settings.home / "airflow")}
+
+
+def _sql_alchemy_conn(settings: Settings) -> str:
+    uri = os.environ.get(_SQL_ALCHEMY_CONN, "")
+    # What Airflow gives its tasks stands for no database at all.
+    if uri and not uri.startswith("airflow-db-not-allowed"):
+        return uri
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(settings.home / "airflow" / "airflow.cfg")
+    return parser.get("database", "sql_alchemy_conn", fallback="").replace("%%", "%")

@@ -169,8 +169,11 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
     contract = load_contract(slice_.feed)
     record = SliceRecord.load(conn, slice_)
     assert record is not None
-    assert record.landed_uri is not None
     assert record.load_id is not None
+    if record.landed_uri is None:
+        raise UserError(
+            f"landing no longer holds {record.slice}: it is past its time", "ask the branch for another revision"
+        )
     changed, later = _after_loading(conn, slice_)
     rows = (
         frame.filter(~pl.col("_line").is_in(changed.implode()))

@@ -226,3 +226,8 @@ def add_counts(conn: psycopg.Connection, slice_: Slice, more: Counts, load_id: i
         f" {_CHANGED_BY} where {THIS_SLICE}",
         {**slice_.key(), **asdict(more), "load_ids": [] if load_id is None else [load_id]},
     )
+
+
+def forget_landing(conn: psycopg.Connection, uris: list[str]) -> None:
+    """Notes that slices have no landed bytes any more, in the caller's transaction."""
+    conn.execute("update ops.slice set landed_uri = null where landed_uri = any(%s)", [uris])

@@ -52,7 +52,10 @@ class Rejudge:
     @contextmanager
     def _landed(self, record: SliceRecord) -> Iterator[Landed]:
         if record.landed_uri is None:
-            raise UserError(f"{record.slice} was not landed", "ask the branch for a revision")
+            raise UserError(
+                f"landing does not hold {record.slice}: it never came, or is past its time",
+                "ask the branch for a revision",
+            )
         with self._landing.open(record.landed_uri, record.file_name) as landed:
             if landed.sha256 != record.sha256:
                 raise UserError(

@@ -9,6 +9,10 @@ from kkbc.core.errors import UserError
 from kkbc.core.local_airflow import ADMIN, Airflow
 
 
+class ServerFault(UserError):
+    """Airflow's server failed over a question: an answer of 500 or above."""
+
+
 class Api:
     """A client of one Airflow, logged in as its admin. Reading waits out a short absence of the server."""
 
@@ -42,9 +46,8 @@ class Api:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.is_error:
-            raise UserError(
-                f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:200]}", "`kkbc doctor`"
-            )
+            kind = ServerFault if answer.is_server_error else UserError
+            raise kind(f"Airflow refuses {method} {path}: {answer.status_code} {answer.text[:200]}", "`kkbc doctor`")
         return answer.json() if answer.content else None
 
     def _log_in(self) -> None:

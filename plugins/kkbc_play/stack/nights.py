@@ -16,7 +16,7 @@ from kkbc.warehouse import connect
 from kkbc_play.simulator import World
 from kkbc_play.simulator.world import ways_of_new
 from kkbc_play.stack import branches
-from kkbc_play.stack.api import Api
+from kkbc_play.stack.api import Api, ServerFault
 from kkbc_play.stack.lifecycle import states, up
 
 FIRST_NIGHTS = 3
@@ -148,9 +148,8 @@ def _find_build(api: Api, run_id: str) -> str:
     place = f"see {api.airflow.url}/dags/build_marts"
     deadline = time.monotonic() + BUILD_START_SECONDS
     while time.monotonic() < deadline:
-        events = api.get("assets/events", source_dag_id="pull_branches", source_run_id=run_id)["asset_events"]
-        for caused in (run for event in events for run in event["created_dagruns"]):
-            return str(caused["run_id"])
+        if caused := builds_caused(api, "pull_branches", run_id):
+            return caused[0]
         runs = api.get("dags/build_marts/dagRuns", order_by="-run_after", limit=BUILDS_LOOKED_AT)["dag_runs"]
         for run in reversed(runs):
             opened = api.get(f"dags/build_marts/dagRuns/{run['dag_run_id']}/taskInstances/open_build")
@@ -165,6 +164,18 @@ def _find_build(api: Api, run_id: str) -> str:
             deadline = time.monotonic() + BUILD_START_SECONDS
         time.sleep(POLL_SECONDS)
     raise UserError(f"no build was waiting for {BUILD_START_SECONDS} s after the pulls, and none came", place)
+
+
+def builds_caused(api: Api, dag_id: str, run_id: str) -> list[str]:
+    """The runs that Airflow made for what this run announced; empty until there is one, and it runs.
+
+    Airflow fails over an event whose run waits to begin (500: apache/airflow#71360).
+    """
+    try:
+        events = api.get("assets/events", source_dag_id=dag_id, source_run_id=run_id)["asset_events"]
+    except ServerFault:
+        return []
+    return [str(run["run_id"]) for event in events for run in event["created_dagruns"]]
 
 
 def _moment(text: str) -> datetime:

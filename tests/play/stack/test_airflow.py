@@ -24,12 +24,13 @@ from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.nights import RunRequest
 from kkbc.upkeep import privacy_search
 from kkbc.upkeep.doctor import examine
+from kkbc.upkeep.maintenance import maintain
 from kkbc.warehouse import connect
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack import configuration, down, processes, states, up
 from kkbc_play.stack.api import Api
 from kkbc_play.stack.lifecycle import DAGS
-from kkbc_play.stack.nights import run_in_airflow
+from kkbc_play.stack.nights import builds_caused, run_in_airflow
 from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
 from tests.play.stack.conftest import REGISTRY, at
 from tests.play.traces import traces
@@ -177,10 +178,7 @@ def test_a_backfill_reads_landing_and_no_branch(running: Path, tmp_path: Path) -
     with connect("auditor") as conn:
         noted = conn.execute("select run_id, as_of from ops.run where run_id like 'backfill%%'").fetchall()
     assert [as_of for _, as_of in noted] == [FIRST]
-    caused: list[str] = []
-    while not caused:
-        (event,) = api.get("assets/events", source_dag_id="pull_branches", source_run_id=noted[0][0])["asset_events"]
-        caused = [run["run_id"] for run in event["created_dagruns"]]
+    while not (caused := builds_caused(api, "pull_branches", noted[0][0])):
         time.sleep(1)
     assert finished(api, "build_marts", caused[0]) == "success"
     assert hashes() == whole
@@ -214,10 +212,7 @@ def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_pat
         wanted = {"logical_date": None, "conf": {"why": "KC003 was opened", "feed": "target", "gate": "warn"}}
         run_id = api.post("dags/retry_quarantine/dagRuns", wanted)["dag_run_id"]
         assert finished(api, "retry_quarantine", run_id) == "success"
-        caused: list[str] = []
-        while not caused:
-            (event,) = api.get("assets/events", source_dag_id="retry_quarantine", source_run_id=run_id)["asset_events"]
-            caused = [run["run_id"] for run in event["created_dagruns"]]
+        while not (caused := builds_caused(api, "retry_quarantine", run_id)):
             time.sleep(1)
         assert finished(api, "build_marts", caused[0]) == "success"
     finally:
@@ -231,6 +226,24 @@ def test_a_retry_of_the_quarantine_is_built_and_published(running: Path, tmp_pat
         said = "select event, why, done_by from ops.quarantine_event where business_date = %s"
         events = conn.execute(said, [day])
         assert events.fetchall() == [("accepted", "KC003 was opened", f"airflow {local_airflow.ADMIN}")]
+
+
+def test_airflows_own_records_go_when_they_are_past_their_time() -> None:
+    """Asked for as a task would be, whose environment names no database."""
+    uri = local_airflow.metadata_uri(get_settings())
+    assert uri is not None
+    old, new = "kept for 181 days", "kept for 179 days"
+    with psycopg.connect(uri) as conn:
+        for event, days in ((old, 181), (new, 179)):
+            conn.execute("insert into log (dttm, event) values (now() - make_interval(days => %s), %s)", [days, event])
+    (foreseen,) = maintain(["airflow"], dry_run=True)
+    assert foreseen.did["reachable"] == 1
+    assert foreseen.did["rows"] >= 1
+    (done,) = maintain(["airflow"])
+    assert done.did == foreseen.did
+    with psycopg.connect(uri) as conn:
+        left = conn.execute("select event from log where event = any(%s)", [[old, new]]).fetchall()
+    assert left == [(new,)]
 
 
 def test_a_night_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from kkbc.core.errors import UserError
 from kkbc.core.local_airflow import Airflow
 from kkbc_play.stack import nights
+from kkbc_play.stack.api import ServerFault
 from kkbc_play.stack.lifecycle import State
 
 PULLED = "2026-11-23T01:00:00Z"
@@ -24,11 +25,14 @@ class Answers:
         self.opened: dict[str, dict[int, str]] = {}
         self.waiting_until = 0
         self.paused = False
+        self.failing: range = range(0)
 
     def get(self, path: str, **query: Any) -> Any:
         if path == "dags/pull_branches/dagRuns/pull":
             return {"end_date": PULLED}
         if path == "assets/events":
+            if self.seconds in self.failing:
+                raise ServerFault("Airflow refuses GET assets/events: 500")
             runs = [{"run_id": run} for second, run in self.caused.items() if second <= self.seconds]
             return {"asset_events": [{"created_dagruns": runs}]}
         if path == "dags/build_marts/dagRuns":
@@ -65,6 +69,12 @@ def find(api: Answers) -> str:
 def test_the_run_that_the_pull_caused(api: Answers) -> None:
     api.caused = {3: "mine"}
     assert find(api) == "mine"
+
+
+def test_a_build_that_waits_to_begin_is_waited_for_though_airflow_cannot_show_it(api: Answers) -> None:
+    api.failing, api.caused = range(2, 9), {2: "mine"}
+    assert find(api) == "mine"
+    assert api.seconds == 9
 
 
 def test_a_build_that_waits_behind_another_is_waited_for(api: Answers) -> None:

@@ -3,7 +3,8 @@
 import os
 import re
 import time
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import yaml
 
 import kkbc.intake.process
 from kkbc import nights
-from kkbc.core import tokens
+from kkbc.core import clock, tokens
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
+from kkbc.exchange.slices import Slice
 from kkbc.intake.landing import Landing
 from kkbc.nights import RunRequest
+from kkbc.slices.record import SliceRecord
+from kkbc.slices.rejudging import Rejudge
 from kkbc.upkeep.maintenance import PARTS, maintain
 from kkbc.warehouse import connect
 from tests.deliveries import deliver
@@ -45,9 +49,11 @@ def root(warehouse: str, home: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def send(root: Path, *names: str, revision: int = 1, **more: Any) -> None:
+def send(root: Path, *names: str, revision: int = 1, people: Sequence[str] = (), **more: Any) -> None:
     """Delivers registrations, the last of them bad, and pulls them."""
     rows = [{"no_pendaftaran": name, **(BAD if name == names[-1] else {})} for name in names]
+    for row, nik in zip(rows, people, strict=False):
+        row["nik"] = nik
     deliver(root, {"pendaftaran": rows}, revision=revision, **more)
     nights.open_run(RunRequest(DAY, root), mode="plain", run_id="r")
     nights.pull_branch("r", "KC001")
@@ -111,14 +117,152 @@ def test_rows_of_a_superseded_revision_go_before_its_bytes(two_revisions: Path, 
 
 
 @pytest.mark.parametrize("status", ["loaded", "held"])
-def test_what_is_in_force_or_held_stays_for_ever(root: Path, home: Path, status: str) -> None:
+@pytest.mark.parametrize("days", [3_649, 10_000])
+def test_what_is_held_or_open_in_quarantine_stays_whatever_its_age(
+    root: Path, home: Path, status: str, days: int
+) -> None:
     send(root, "A", "B")
     publish()
     run("update ops.slice set status = %s", status)
-    age(10_000)
+    age(days)
     before = landed(home)
     assert did("landing")["files"] == 0
     assert landed(home) == before
+
+
+def close_quarantine(days: int = 0) -> None:
+    run(
+        "update ops.quarantine set closed_as = 'resolved', closed_why = 'x',"
+        " closed_at = now() - make_interval(days => %s)",
+        days,
+    )
+
+
+@pytest.mark.parametrize(("days", "gone"), [(3_649, 0), (3_651, 1)])
+def test_what_is_in_force_goes_after_years_when_nothing_of_it_is_open(
+    root: Path, home: Path, days: int, gone: int
+) -> None:
+    send(root, "A", "B")
+    close_quarantine()
+    age(days)
+    assert did("landing")["in_force"] == 0, "it was never published"
+    publish()
+    foreseen = did("landing", dry_run=True)
+    assert foreseen["in_force"] == gone
+    assert "r1/sent" in landed(home)
+    assert did("landing") == foreseen
+    assert ("r1/sent" in landed(home)) == (not gone)
+    assert run("select landed_uri is null, status from ops.slice") == [(bool(gone), "loaded")]
+    assert did("landing")["files"] == 0
+
+
+def test_a_revision_that_is_held_keeps_the_one_that_comes_back(two_revisions: Path, home: Path) -> None:
+    publish()
+    close_quarantine()
+    run("update ops.slice set status = 'held' where revision = 2")
+    run("update ops.slice set status = 'loaded' where revision = 1")
+    age(10_000)
+    before = landed(home)
+    assert did("landing")["in_force"] == 0
+    assert "r1/sent" in before & landed(home)
+
+
+def test_bytes_past_their_time_are_named_when_they_are_asked_for(root: Path, home: Path) -> None:
+    send(root, "A", "B")
+    close_quarantine()
+    publish()
+    age(10_000)
+    did("landing")
+    with connect("loader") as conn:
+        record = SliceRecord.load(conn, Slice("pendaftaran", "KC001", DAY, 1))
+    assert record is not None
+    with pytest.raises(UserError, match="past its time"):
+        Rejudge().whole(record)
+
+
+def heard_of(name: str, day: date) -> None:
+    """Has a person of the vault, by the number of the registration, be of another business date."""
+    token = "(select participant_token from raw.registrations where registration_no = %s)"
+    with connect() as conn:
+        conn.execute("select ops.ensure_partitions(%s)", [day])
+        for table in ("vault.registrations", "raw.registrations"):
+            conn.execute(
+                f"update {table} set _business_date = %s where participant_token = {token}".encode(), [day, name]
+            )
+
+
+def test_persons_who_were_not_heard_of_for_years_go_from_the_vault_and_facts_stay(root: Path, home: Path) -> None:
+    send(
+        root,
+        "A",
+        "B",
+        "C",
+        "D",
+        people=("3171011203909001", "3171015203909002", "3171011203909003", "3171011203909004"),
+    )
+    today = clock.now().astimezone(clock.JAKARTA).date()
+    heard_of("A", today - timedelta(days=3_651))
+    heard_of("B", today - timedelta(days=3_650))
+    tokens_of = dict(run("select registration_no, participant_token from raw.registrations"))
+    foreseen = did("persons", dry_run=True)
+    assert (foreseen["persons"], foreseen["vault_rows"]) == (1, 1)
+    assert run("select count(*) from vault.registrations") == [(3,)]
+    assert did("persons") == foreseen
+    assert {token for (token,) in run("select participant_token from vault.registrations")} == {
+        tokens_of["B"],
+        tokens_of["C"],
+    }
+    assert dict(run("select registration_no, participant_token from raw.registrations")) == tokens_of
+    assert did("persons")["persons"] == 0
+
+
+def test_a_person_who_was_heard_of_in_another_feed_stays_whole(root: Path, home: Path) -> None:
+    nik = "3171011203909001"
+    old, new = date(2010, 3, 1), clock.now().astimezone(clock.JAKARTA).date() - timedelta(days=10)
+    send(root, "A", "B", people=(nik, "3171015203909002"))
+    heard_of("A", old)
+    with connect() as conn:
+        conn.execute("select ops.ensure_partitions(%s)", [new])
+        conn.execute(
+            "insert into vault.contributions"
+            " (_business_date, _branch_id, _revision, _line, _load_id, participant_token, nik)"
+            " select %s, 'KC002', 1, 1, 1, participant_token, nik from vault.registrations",
+            [new],
+        )
+    assert did("persons")["persons"] == 0
+    run("delete from vault.contributions")
+    assert did("persons") == {"persons": 1, "vault_rows": 1, "quarantined": 0}
+
+
+def test_rows_that_wait_in_quarantine_for_too_long_are_closed_and_on_record(root: Path) -> None:
+    send(root, "A", "B")
+    run("update ops.quarantine set first_seen_at = now() - interval '730 days'")
+    assert did("persons", dry_run=True)["quarantined"] == 1
+    assert run("select closed_as from ops.quarantine") == [(None,)]
+    assert did("persons")["quarantined"] == 1
+    assert run("select closed_as, closed_why from ops.quarantine") == [("resolved", "open for more than 730 days")]
+    assert run("select event, done_by from ops.quarantine_event") == [("resolved", "kkbc maintain")]
+
+
+def test_exports_of_the_home_go_and_files_elsewhere_stay(warehouse: str, home: Path, tmp_path: Path) -> None:
+    old = time.time() - 31 * 86_400
+    paths = [home / "exports" / "a" / "x.csv", home / "subject-reports" / "y.html", home / "exports" / "new.csv"]
+    elsewhere = tmp_path / "mine.csv"
+    elsewhere.write_text("x")
+    for path in [*paths, elsewhere]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        os.utime(path, (old, old))
+    os.utime(paths[2])
+    (home / "exports" / "link").symlink_to(elsewhere)
+    assert did("exports", dry_run=True) == {"files": 2, "bytes": 2}
+    assert did("exports") == {"files": 2, "bytes": 2}
+    assert [path.exists() for path in [*paths, elsewhere]] == [False, False, True, True]
+    assert not (home / "exports" / "a").exists()
+
+
+def test_a_home_without_an_airflow_has_nothing_to_clean_there(warehouse: str) -> None:
+    assert did("airflow") == {"reachable": 0, "rows": 0}
 
 
 def test_text_of_quarantined_rows_goes_when_all_of_the_slice_is_closed(root: Path, home: Path) -> None:
@@ -291,6 +435,6 @@ def test_mistakes_are_named(warehouse: str, tmp_path: Path, monkeypatch: pytest.
 
 def test_the_dag_has_a_task_for_each_part() -> None:
     text = (PROJECT_ROOT / "dags" / "maintenance.py").read_text()
-    written = re.search(r"^PARTS = \((.*)\)$", text, re.M)
+    written = re.search(r"^PARTS = \((.*?)^\)$", text, re.M | re.S)
     assert written is not None
-    assert [name.strip(' "') for name in written[1].split(",")] == list(PARTS)
+    assert re.findall(r'"(\w+)"', written[1]) == list(PARTS)

@@ -9,6 +9,7 @@ _RESOLVE = f"""
 with chosen as (
     select q.feed, q.branch_id, q.business_date, q.revision, q.line
     from ops.quarantine q where q.closed_at is null and {CHOSEN}
+        and q.first_seen_at <= now() - make_interval(days => %(days)s)
     order by q.feed, q.branch_id, q.business_date, q.revision, q.line
     for update
 ), closed as (
@@ -24,12 +25,15 @@ from closed order by feed, branch_id, business_date, revision, line
 """  # noqa: S608 (a constant)
 
 
-def resolve(conn: psycopg.Connection, selection: Selection, note: AuditNote, *, dry_run: bool = False) -> int:
+def resolve(
+    conn: psycopg.Connection, selection: Selection, note: AuditNote, *, days: int = 0, dry_run: bool = False
+) -> int:
     """Closes the chosen open rows as resolved, all at once; returns their number. `conn` acts as role loader.
 
-    With `dry_run` nothing is changed. A retry that is judging the same rows waits, and leaves them alone then.
+    days: only those that have been open for so long. With `dry_run` nothing is changed. A retry that is judging the
+    same rows waits, and leaves them alone then.
     """
-    values = {**selection.parameters(), **note.parameters()}
+    values = {**selection.parameters(), **note.parameters(), "days": days}
     with conn.transaction():
         resolved = conn.execute(_RESOLVE, values).rowcount
         if dry_run:

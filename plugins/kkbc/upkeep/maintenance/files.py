@@ -10,6 +10,9 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.upkeep.maintenance.policy import Policy
 
+EXPORTS = ("exports", "subject-reports")
+"""Folders of the home for files with rows of persons or facts, which are cleared."""
+
 
 def logs(policy: Policy, dry_run: bool) -> dict[str, int]:
     """Removes logs that nothing was written to for so long, and folders that are empty then.
@@ -28,6 +31,26 @@ def logs(policy: Policy, dry_run: bool) -> dict[str, int]:
                 elif path.is_dir() and not dry_run:
                     with suppress(OSError):  # not empty
                         path.rmdir()
+    return {"files": files, "bytes": size}
+
+
+def exports(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Removes what was written for persons and readers into the home's own folders, and not changed for so long.
+
+    Files written elsewhere are for whoever wrote them there.
+    """
+    oldest = (clock.now() - timedelta(days=policy.exports)).timestamp()
+    files = size = 0
+    for folder in (get_settings().home / name for name in EXPORTS):
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not dry_run:
+                    with suppress(OSError):  # not empty
+                        path.rmdir()
+            elif path.lstat().st_mtime < oldest:
+                files, size = files + 1, size + path.lstat().st_size
+                if not dry_run:
+                    path.unlink()
     return {"files": files, "bytes": size}
 
 

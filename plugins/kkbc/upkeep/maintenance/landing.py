@@ -1,8 +1,8 @@
 """Maintenance of landing: revisions past their time, rows that can be made again, slices in many parts.
 
-What stays whatever its age: bytes of every slice in force or held, for they are read again by a backfill, a retry or a
-release; a superseded revision until the one that replaced it was published, for a hold puts it back; a rejected one
-that is the last word of its branch.
+What stays whatever its age: bytes of a slice that is held, or of which a row is open in quarantine, for they are read
+again by a release or a retry; a superseded revision until the one that replaced it was published, for a hold puts it
+back; a rejected one that is the last word of its branch. Those of slices in force stay for years, for a backfill.
 """
 
 import shutil
@@ -19,6 +19,8 @@ from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.intake.landing import Landing, writing
+from kkbc.slices.expiring import expired_landing
+from kkbc.slices.record import forget_landing
 from kkbc.upkeep.maintenance.policy import Policy
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.locks import Lock
@@ -100,12 +102,25 @@ def sweep(policy: Policy, dry_run: bool) -> dict[str, int]:
         rows_of = set(_uris(conn, _SUPERSEDED, policy.superseded_rows)) - set(whole["superseded"])
         quarantined_of = _uris(conn, _CLOSED, policy.quarantined_rows)
         on_record = _kept(conn)
-    gone = {name: run.remove([run.folder(uri) for uri in uris if uri not in on_record]) for name, uris in whole.items()}
+    gone = {"in_force": _sweep_in_force(run, policy.in_force)}
+    gone |= {
+        name: run.remove([run.folder(uri) for uri in uris if uri not in on_record]) for name, uris in whole.items()
+    }
     gone["superseded_rows"] = run.remove([f"{run.folder(uri)}/rows" for uri in sorted(rows_of - on_record)])
     texts = [run.landing.fs.glob(f"{run.folder(uri)}/rows/quarantined-*") for uri in quarantined_of]
     gone["quarantined_rows"] = run.remove([path for paths in texts for path in paths])
     gone["unknown"] = run.remove(list(_unknown(run.landing, policy.unknown)))
     return {**gone, "files": run.files, "bytes": run.bytes}
+
+
+def _sweep_in_force(run: _Sweep, days: int) -> int:
+    """Removes what slices of long ago were loaded from; the record that they lie there goes last, for the next try."""
+    with connect("loader") as conn:
+        uris = expired_landing(conn, days)
+        gone = run.remove([run.folder(uri) for uri in uris])
+        if not run.dry_run:
+            forget_landing(conn, uris)
+    return gone
 
 
 def compact(policy: Policy, dry_run: bool) -> dict[str, int]:

@@ -15,9 +15,12 @@ PARTS: dict[str, Part] = {
     "partitions": warehouse.partitions,
     "rows": warehouse.rows,
     "publications": warehouse.publications,
+    "persons": warehouse.persons,
     "landing": landing.sweep,
     "compaction": landing.compact,
+    "exports": files.exports,
     "logs": files.logs,
+    "airflow": warehouse.airflow,
     "analyze": warehouse.analyze,
     "documents": files.documents,
 }

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kkbc.core.policies import load_policy_file
 from kkbc.core.settings import get_settings
@@ -26,8 +26,22 @@ class Policy(BaseModel):
     unknown: Annotated[int, Field(ge=2)]
     superseded_rows: Days
     quarantined_rows: Days
+    in_force: Days
+    quarantine: Days
+    vault: Days
     compact: Annotated[int, Field(ge=1)]
+    exports: Annotated[int, Field(ge=1)]
     logs: Annotated[int, Field(ge=2)]
+    airflow: Days
+
+    @model_validator(mode="after")
+    def _landing_goes_first(self) -> "Policy":
+        """Landing holds the persons of the vault too; the text of an open quarantined row lies there alone."""
+        if self.in_force > self.vault:
+            raise ValueError("in_force may not be longer than vault: landing would keep whom the vault lets go")
+        if self.quarantine > self.in_force:
+            raise ValueError("quarantine may not be longer than in_force: an open row needs the landed file")
+        return self
 
 
 def load_policy() -> Policy:

@@ -1,16 +1,26 @@
 """Maintenance of the warehouse: partitions ahead, rows past their time, statistics, old publications."""
 
-from datetime import date
+import os
+import re
+import subprocess
+import sys
+from datetime import date, timedelta
 
 import psycopg
 from psycopg import sql
 
-from kkbc.core import clock
+from kkbc.core import clock, local_airflow
+from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
+from kkbc.exchange.masking import without_values
+from kkbc.slices import AuditNote
+from kkbc.slices.expiring import expire_persons
+from kkbc.slices.quarantine import Selection, resolve
 from kkbc.upkeep.maintenance.policy import Policy
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import Role
 
+_ROWS_FOUND = re.compile(r"Found (\d+) rows")
 # Kinds of rows that ops.forget knows, which also says what of them stays.
 _PAST = ("attempts", "steps", "dbt_results", "expectation_results", "notifications")
 
@@ -37,6 +47,44 @@ def rows(policy: Policy, dry_run: bool) -> dict[str, int]:
         if dry_run:
             conn.rollback()
     return gone
+
+
+def persons(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Lets go of persons who were not heard of for so long, and closes what waits in quarantine for too long."""
+    before = clock.now().astimezone(clock.JAKARTA).date() - timedelta(days=policy.vault)
+    note = AuditNote(f"open for more than {policy.quarantine} days", "kkbc maintain")
+    with connect("loader") as conn, conn.transaction():
+        resolved = resolve(conn, Selection(), note, days=policy.quarantine)
+        gone, rows = expire_persons(conn, before)
+        if dry_run:
+            raise psycopg.Rollback
+    return {"persons": gone, "vault_rows": rows, "quarantined": resolved}
+
+
+def airflow(policy: Policy, dry_run: bool) -> dict[str, int]:
+    """Removes runs, task instances, XCom and audit log of Airflow past their time, by Airflow's own command.
+
+    Only where its database can be reached: tasks in containers cannot, and nothing is done there.
+    Raises UserError when the command fails.
+    """
+    found = local_airflow.metadata(get_settings())
+    if found is None:
+        return {"reachable": 0, "rows": 0}
+    before = (clock.now() - timedelta(days=policy.airflow)).isoformat(timespec="seconds")
+    command = [sys.executable, "-m", "airflow", "db", "clean", "--clean-before-timestamp", before, "--skip-archive"]
+    done = subprocess.run(
+        [*command, "--error-on-cleanup-failure", "--dry-run" if dry_run else "--yes"],
+        env={**os.environ, **found},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(
+            f"`airflow db clean` failed: {without_values(last)}", "see to Airflow's database, then try again"
+        )
+    return {"reachable": 1, "rows": sum(map(int, _ROWS_FOUND.findall(done.stdout)))}
 
 
 def analyze(policy: Policy, dry_run: bool) -> dict[str, int]:
