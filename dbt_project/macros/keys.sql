@@ -68,9 +68,8 @@
 {#- Keys of `feed` whose row in force a build may have to change: those that lie in the touched slices now, and those
     whose row in force lay in one of them, with the participant of that row. A slice that is revised may leave either
     out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. `participants`: whether
-    rows are of participants. `restrictable`: whether a row in force is elsewhere while its participant is under
-    restriction, so that it is touched when that begins or ends. -#}
-{% macro keys_touched(feed, delivered, in_force, key, participants=true, restrictable=false) %}
+    rows are of participants. -#}
+{% macro keys_touched(feed, delivered, in_force, key, participants=true) %}
 with slices as (
     select * from {{ ref('int_slices_touched') }}
     where feed = '{{ feed }}'
@@ -79,13 +78,6 @@ with slices as (
 delivered as (
     select * from {{ ref(delivered) }}
 ),
-{%- if restrictable %}
-
-restrictions as (
-    select * from {{ ref('int_participants_restricted') }}
-    where is_changed
-),
-{%- endif %}
 
 {% if var('built_as_of', none) -%}
 touched as (
@@ -102,15 +94,6 @@ touched as (
     from slices
     inner join {{ before(in_force) }} as in_force
         on slices.branch_id = in_force.branch_id and slices.business_date = in_force.business_date
-    {%- if restrictable %}
-    union
-    select
-        in_force.branch_id,
-        in_force.{{ key }}
-    from restrictions
-    inner join {{ before(in_force) }} as in_force
-        on restrictions.participant_token = in_force.participant_token
-    {%- endif %}
 )
 
 select

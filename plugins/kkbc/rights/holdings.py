@@ -15,7 +15,7 @@ from kkbc.warehouse.access_record import Entry, entries
 
 Row = dict[str, Any]
 
-# By how many mart cells a row of a fact counts: the day that it counts on, and as what.
+# The day that a row of a fact counts on, as what, and in which marts.
 COUNTED = {
     "fct_registration": (
         "registered_on",
@@ -25,6 +25,8 @@ COUNTED = {
     "fct_acquisition": ("activated_on", "akuisisi", ("kpi_branch_daily", "kpi_channel_daily", "kpi_national_daily")),
     "fct_contribution": ("paid_on", "iuran", ("kpi_branch_daily", "kpi_national_daily")),
 }
+
+_PLACE = ("_business_date", "_branch_id", "_line")
 
 _SLICES = """
 select feed, branch_id, business_date, revision, status, reason, sent_at, loaded_at, file_name, sha256, landed_uri,
@@ -142,13 +144,13 @@ def _in_force(contract: Contract, person: Person, note: AuditNote) -> list[Row]:
         query = sql.SQL("select * from vault.{}(%s, token => %s)").format(sql.Identifier(f"read_{contract.table}"))
         personal = cursor.execute(query, [f"{note.done_by}: {note.why.strip()}", person.token]).fetchall()
     with connect("auditor") as conn, conn.cursor(row_factory=dict_row) as cursor:
-        days = [row["_business_date"] for row in personal]
-        query = sql.SQL("select * from raw.{} where participant_token = %s and _business_date = any(%s)").format(table)
-        plain = cursor.execute(query, [person.token, days]).fetchall()
-    address = ("_business_date", "_branch_id", "_line")
-    by_place = {tuple(row[name] for name in address): row for row in plain}
-    found = [{**by_place.get(tuple(row[name] for name in address), {}), **row} for row in personal]
-    return sorted(found, key=lambda row: tuple(row[name] for name in address))
+        query = sql.SQL("select * from raw.{} where participant_token = %s").format(table)
+        plain = cursor.execute(query, [person.token]).fetchall()
+    # Either may be without the other: what is in the vault has a period of its own.
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in (*plain, *personal):
+        found.setdefault(tuple(row[name] for name in _PLACE), {}).update(row)
+    return [found[place] for place in sorted(found)]
 
 
 def _tables(conn: psycopg.Connection, schema: str) -> list[str]:
