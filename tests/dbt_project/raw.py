@@ -153,6 +153,8 @@ class World:
         _insert(conn, "ops", "quarantine", self.quarantine)
         for feed, table in TABLES.items():
             _insert(conn, "raw", table, self.rows[feed])
+        why = {"restricted_by": "a test", "why": "asked"}
+        _insert(conn, "vault", "restricted", [{"participant_token": token, **why} for token in sorted(self.restricted)])
         conn.commit()
 
     def _add(self, feed: str, sender: str, row: Row, moment: datetime, rest: Row) -> None:
