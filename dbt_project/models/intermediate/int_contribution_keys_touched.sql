@@ -1,5 +1,5 @@
--- The payments whose row in force this build may have to change, with the participant that it was of. Those of participants
--- whose restriction began or ended are among them: they go from the facts, or come back.
+-- The payments whose row in force this build may have to change, with the participant that it was of. Those of
+-- participants whose restriction began or ended are among them: they go from the facts, or come back.
 {{ config(pre_hook=loops_allowed()) }}
 with touched as (
     {{ keys_touched(

@@ -22,7 +22,7 @@ with restricted as (
 latest as (
     {{ latest_states(
         'stg_contributions', 'payment_id', touched='int_contribution_keys_touched', feed='iuran',
-        some="others.record_status = 'BATAL' or others.participant_token in (select participant_token from restricted)"
+        some="others.record_status = 'BATAL' or others.participant_token in (select restricted.participant_token from restricted)"
     ) }}
 )
 
@@ -35,4 +35,4 @@ select
     business_date,
     line
 from latest
-where record_status = 'BATAL' or participant_token in (select participant_token from restricted)
+where record_status = 'BATAL' or participant_token in (select restricted.participant_token from restricted)

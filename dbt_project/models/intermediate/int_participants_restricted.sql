@@ -1,5 +1,6 @@
--- The participants whom this build does not count, and those whom it counts again. What the build before did not count is
--- in this very table, so that one statement decides for all models: a restriction that comes meanwhile is for the next.
+-- The participants whom this build does not count, and those whom it counts again. What the build before did not count
+-- is in this very table, so that one statement decides for all models: a restriction that comes meanwhile is for the
+-- next build.
 with restricted as (
     select * from {{ ref('stg_restrictions') }}
 )

@@ -1,5 +1,5 @@
--- Registrations in force, with their place among those of their participant (KPI rule 8). A void is none, nor is what is of a
--- participant under restriction.
+-- Registrations in force, with their place among those of their participant (KPI rule 8). A void is none, nor is one
+-- of a participant under restriction.
 {{ waits_for('int_cells_withdrawn') }}
 {{ config(
     materialized='incremental',
@@ -28,7 +28,7 @@ in_force as (
         *,
         {{ jakarta_day('registered_at') }} as registered_on
     from latest
-    where record_status <> 'BATAL' and participant_token not in (select participant_token from restricted)
+    where record_status <> 'BATAL' and participant_token not in (select restricted.participant_token from restricted)
 )
 
 select

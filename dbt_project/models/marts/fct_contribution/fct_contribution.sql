@@ -44,4 +44,4 @@ select
     revision,
     line
 from latest
-where record_status <> 'BATAL' and participant_token not in (select participant_token from restricted)
+where record_status <> 'BATAL' and participant_token not in (select restricted.participant_token from restricted)
