@@ -1,8 +1,8 @@
 {#- The latest state of each key (branch_id, `key`) among the rows of the model `delivered` (exchange rule 1), be it a void:
     a revision may take the void away again. A model that is brought up to date looks only at the keys in the model
-    `touched`, where there is one, and the slices of `feed`. With `status`, only keys of which some
-    of these rows has it. -#}
-{% macro latest_states(delivered, key, touched=none, feed=none, status=none) %}
+    `touched`, where there is one, and the slices of `feed`. With `some`, only keys of which some
+    of these rows, called others, meets it. -#}
+{% macro latest_states(delivered, key, touched=none, feed=none, some=none) %}
     {%- set states = states_touched(delivered, key, touched, feed) if touched else ref(delivered) %}
     select *
     from (
@@ -13,13 +13,13 @@
                 order by candidates.updated_at desc, candidates.business_date desc, candidates.line desc
             ) as recency
         from {{ states }} as candidates
-        {%- if status %}
+        {%- if some %}
         where exists (
             select 1 from {{ states }} as others
             where
                 others.branch_id = candidates.branch_id
                 and others.{{ key }} = candidates.{{ key }}
-                and others.record_status = '{{ status }}'
+                and ({{ some }})
         )
         {%- endif %}
     ) as ranked

@@ -88,7 +88,22 @@ class History:
                 "update ops.feed set expected_from = %s where feed = %s",
                 [self.chance.choice([None, *days(self.first, self.last)]), self.chance.choice(sorted(KEYS))],
             )
+        self._restrict(conn)
         conn.commit()
+
+    def _restrict(self, conn: psycopg.Connection) -> None:
+        """Holds participants out of the marts, known ones mostly, and releases some who are."""
+        for token in self.chance.sample([f"token {n}" for n in range(1, 61)], self.chance.choice([0, 0, 2, 5])):
+            conn.execute(
+                "insert into vault.restricted (participant_token, restricted_by, why) values (%s, 'history', 'asked')"
+                " on conflict do nothing",
+                [token],
+            )
+        conn.execute(
+            "update vault.restricted set released_at = now(), released_by = 'history', release_why = 'asked'"
+            " where released_at is null and (restriction_id + %s) %% 3 = 0",
+            [self.chance.randint(0, 8)],
+        )
 
     def _deliver(self, conn: psycopg.Connection, feed: str, branch: str, on: date, revision: int) -> None:
         """A revision: part of what the one before held, some of it changed, and new rows, about known keys too."""
@@ -194,6 +209,7 @@ def loaded_world(conn: psycopg.Connection) -> World:
         world.branches.append(branch)
         world.inactive[branch] = (date.max, None)
     world.quarantine = _rows(conn, "select * from ops.quarantine")
+    world.restricted = {row["participant_token"] for row in _rows(conn, "select * from ops.restricted_participant")}
     for row in _rows(conn, "select feed, expected_from from ops.feed where expected_from is not null"):
         world.owed_from[row["feed"]] = row["expected_from"]
     return world

@@ -31,7 +31,8 @@ def day(text: str | date) -> date:
 class World:
     """Rows by feed, slices and quarantined rows. A slice that a row needs and nobody described came on time, whole.
 
-    inactive: first and last active day of branches; owed_from: since when a feed is owed that was not always.
+    inactive: first and last active day of branches; owed_from: since when a feed is owed that was not always;
+    restricted: participants who are held out of the marts.
     """
 
     branches: list[str]
@@ -40,6 +41,7 @@ class World:
     slices: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     owed_from: dict[str, date] = field(default_factory=dict)
+    restricted: set[str] = field(default_factory=set)
 
     def registration(self, branch: str, number: str, token: str, at: str | datetime, **rest: Any) -> None:
         """One delivered state of a registration; delivered on its day unless `on` says otherwise."""
@@ -151,6 +153,8 @@ class World:
         _insert(conn, "ops", "quarantine", self.quarantine)
         for feed, table in TABLES.items():
             _insert(conn, "raw", table, self.rows[feed])
+        why = {"restricted_by": "a test", "why": "asked"}
+        _insert(conn, "vault", "restricted", [{"participant_token": token, **why} for token in sorted(self.restricted)])
         conn.commit()
 
     def _add(self, feed: str, sender: str, row: Row, moment: datetime, rest: Row) -> None:

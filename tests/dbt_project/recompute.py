@@ -187,7 +187,11 @@ class Recomputed:
             other = latest.get(key)
             if other is None or rank > (other["updated_at"], other["_business_date"], other["_line"]):
                 latest[key] = row
-        return [{**row, "day": local(row[event])} for row in latest.values() if row["record_status"] != "BATAL"]
+        return [
+            {**row, "day": local(row[event])}
+            for row in latest.values()
+            if row["record_status"] != "BATAL" and row.get("participant_token") not in self.world.restricted
+        ]
 
     def _attained(self, branch: str, day: date) -> int:
         month = day.replace(day=1)

@@ -33,7 +33,9 @@ MARTS = [
 
 
 def world(chance: random.Random) -> World:
-    """KC999 is in the registry but in no reference table; KC030 opens in April; deliveries go on after as_of."""
+    """KC999 is in the registry but in no reference table; KC030 opens in April; deliveries go on after as_of; some
+    participants are under restriction.
+    """
     w = World(BRANCHES, inactive={"KC030": (date(2024, 4, 1), None), "KC003": (None, date(2024, 6, 1))})
     calendar = days(FIRST - timedelta(days=60), AS_OF + timedelta(days=3))
     edges = [d for d in calendar if d.day in (1, 28, 29, 30, 31)]
@@ -95,6 +97,7 @@ def world(chance: random.Random) -> World:
             if chance.random() < 0.3:
                 w.target(branch, month, 12, 10, 0, on="2024-07-01")
 
+    w.restricted = {f"t{number:03}" for number in range(0, 250, 9)}
     for branch in BRANCHES:
         for day in days(FIRST, AS_OF + timedelta(days=2)):
             _deliver(w, chance, branch, day)

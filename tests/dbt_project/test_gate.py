@@ -37,6 +37,35 @@ def test_marts_as_dbt_builds_them_pass(built: None) -> None:
     assert [line for finding in result.failures("fail") for line in finding.lines()] == []
 
 
+def test_a_person_under_restriction_is_in_no_fact(built: None) -> None:
+    """A row in force whose participant is restricted must not be in the facts; anybody else's must."""
+    in_force = (
+        " from next.int_contributions_in_force f join next.int_participants_restricted r using (participant_token)"
+        " where not f.is_void"
+    )
+    with connect() as conn:
+        row = conn.execute(f"select count(*){in_force}").fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        assert row[0] > 0
+        facts = conn.execute(
+            "select count(*) from next.fct_contribution join next.int_participants_restricted using (participant_token)"
+        )
+        assert facts.fetchone() == (0,)
+        conn.execute("delete from next.int_participants_restricted")
+    assert {finding.suite for finding in audit("built_marts", 1).failures("fail")} == {"facts"}
+    with connect() as conn:
+        conn.execute(
+            "insert into next.int_participants_restricted"
+            " select participant_token, true, false from ops.restricted_participant"
+        )
+        conn.execute(
+            "insert into next.int_participants_restricted"
+            " select participant_token, true, false from next.fct_registration order by business_date desc limit 1"
+        )
+    (finding,) = audit("built_marts", 1).failures("fail")
+    assert finding.suite == "facts"
+
+
 def test_what_comes_after_a_build_is_not_held_against_it(built: None) -> None:
     """A load between build and audit changes raw, and the build that takes it in answers for that branch."""
     with connect() as conn:

@@ -80,7 +80,8 @@ def empty(database: str) -> None:
     with connect() as owner:
         owner.execute(
             "truncate raw.registrations, raw.contributions, raw.activities, raw.targets, vault.registrations,"
-            " vault.contributions, ops.run, ops.build, ops.slice, ops.quarantine, ops.branch, ops.built cascade"
+            " vault.contributions, ops.run, ops.build, ops.slice, ops.quarantine, ops.branch, ops.built,"
+            " vault.restricted cascade"
         )
 
 
@@ -116,7 +117,7 @@ def test_every_night_leaves_the_marts_of_a_full_rebuild(
     steps = chance.sample([0, 9, 15, 30] + [chance.randint(0, 2) for _ in range(nights - 4)], nights)
     with connect() as owner:
         history.open(owner)
-    touched = []
+    touched, restricted = [], []
     for number in range(nights):
         with connect("loader") as loader:
             loader.execute("set role none")
@@ -126,10 +127,12 @@ def test_every_night_leaves_the_marts_of_a_full_rebuild(
         rebuild.run(conn, as_of)
         assert differing(conn) == [], f"seed {seed}, night {number}, as of {as_of}"
         touched.append(read_count(conn, "int_participants_touched"))
+        restricted.append(read_count(conn, "int_participants_restricted where is_restricted"))
         as_of = min(LAST, as_of + timedelta(days=steps.pop()))
     # The first build makes everything, the others go on from it.
     assert touched[0] == 0
     assert any(touched[1:])
+    assert any(restricted)
     with connect() as owner:
         world = loaded_world(owner)
     stands_at = state.standing(conn)

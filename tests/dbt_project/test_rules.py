@@ -152,13 +152,16 @@ PYTESTS: dict[int, list[str]] = {
     22: ["tests/dbt_project/test_rules.py::test_kpi_rule_22_an_acquisition_is_one_row_a_participant"],
 }
 
-# Of what happens between builds, of exchange rules, or of a mart that the rules do not know.
+# Of what happens between builds, of exchange rules, of restrictions, or of a mart that the rules do not know.
 OF_NO_KPI_RULE = {
     "the_latest_state_of_a_key_is_in_force",
     "a_void_stays_known",
     "the_latest_state_of_a_registration_is_in_force",
     "the_latest_state_of_an_activity_is_in_force",
     "a_void_is_no_payment",
+    "payments_of_the_restricted_stay_known",
+    "payments_of_the_restricted_are_none",
+    "registrations_of_the_restricted_are_none",
     "stock_changes_by_status_and_branch",
     "cells_change_by_what_the_touched_participants_count_for",
     "cells_follow_the_touched_participants",

@@ -170,6 +170,9 @@ def make_marts(conn: psycopg.Connection) -> None:
             f"create table next.{table} (branch_id text, {key} text, updated_at timestamptz,"
             " business_date date, line bigint)".encode()
         )
+    conn.execute(
+        "create table next.int_participants_restricted (participant_token text, is_restricted bool, is_changed bool)"
+    )
 
 
 @pytest.fixture

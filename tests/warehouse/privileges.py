@@ -1,10 +1,9 @@
 """Who may do what in a warehouse, as its catalogue has it and as docs/security.md says, in the same form.
 
 Letters are those of PostgreSQL's `\\dp`: r select, a insert, w update, d delete, X execute, U usage, C create, T make
-temporary tables, c connect. w(a, b): update of these columns; w(not a, b): of all but these.
+temporary tables, c connect. w(a, b): update of these columns, r(a, b): select of these; w(not a, b): of all but these.
 """
 
-import re
 from pathlib import Path
 
 import psycopg
@@ -65,12 +64,14 @@ from objects o left join lateral aclexplode(o.acl) a on a.grantee <> o.owner
 """
 
 _COLUMNS = """
-select c.oid::regclass::text, pg_get_userbyid(a.grantee), array_agg(t.attname::text order by t.attnum),
+select c.oid::regclass::text, pg_get_userbyid(a.grantee), a.privilege_type,
+    array_agg(t.attname::text order by t.attnum),
     (select array_agg(o.attname::text order by o.attnum) from pg_attribute o
      where o.attrelid = c.oid and o.attnum > 0 and not o.attisdropped)
 from pg_class c join pg_attribute t on t.attrelid = c.oid cross join lateral aclexplode(t.attacl) a
-where c.relnamespace::regnamespace::text = any(%(schemas)s) and a.privilege_type = 'UPDATE'
-group by c.oid, a.grantee
+where c.relnamespace::regnamespace::text = any(%(schemas)s) and a.privilege_type in ('UPDATE', 'SELECT')
+    and not c.relispartition
+group by c.oid, a.grantee, a.privilege_type
 """
 
 
@@ -87,9 +88,10 @@ def in_the_database(conn: psycopg.Connection) -> tuple[Rights, dict[str, str]]:
         owners[shown] = OWNER if owner in (database_owner, "pg_database_owner") else owner
         if role is not None and role != database_owner:
             found.setdefault((shown, role), set()).add(LETTERS[privilege])
-    for name, role, columns, everything in conn.execute(_COLUMNS, parameters).fetchall():
+    for name, role, privilege, columns, everything in conn.execute(_COLUMNS, parameters).fetchall():
         rest = [column for column in everything if column not in columns]
-        right = f"w(not {', '.join(rest)})" if len(rest) < len(columns) else f"w({', '.join(columns)})"
+        few = len(rest) < len(columns)
+        right = f"{LETTERS[privilege]}({'not ' if few else ''}{', '.join(rest if few else columns)})"
         found.setdefault((f"table {name}", role), set()).add(right)
     return {place: _sorted(letters) for place, letters in found.items()}, owners
 
@@ -120,6 +122,4 @@ def table(head: str) -> list[list[str]]:
 
 
 def _sorted(letters: set[str]) -> str:
-    single = "".join(sorted((letter for letter in letters if len(letter) == 1), key=ORDER.index))
-    columns = "".join(letter for letter in letters if len(letter) > 1)
-    return re.sub(r"^(r?a?)", rf"\1{columns}", single) if columns else single
+    return "".join(sorted(letters, key=lambda right: ORDER.index(right[0])))

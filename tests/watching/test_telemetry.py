@@ -16,6 +16,7 @@ import pytest
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect
+from kkbc.warehouse.access_record import note_access
 from kkbc.watching.telemetry import airflow_options, emit_night, exporter_environment, night_figures
 from kkbc_play.stack import configuration
 from tests.watching.notifying.conftest import bad_night, branches, run
@@ -30,6 +31,7 @@ EXPECTED = {
     "night.branches_missing": 1,
     "night.branches_failed": 1,
     "night.published": 1,
+    "access.entries": 1,
     "stage.publish_seconds": 3,
 }
 
@@ -43,6 +45,7 @@ def night(bad_night: str) -> str:
         " values (%s, 'publish', now(), now() + interval '3 s', 'ok')",
         bad_night,
     )
+    note_access("vault", done_by="sari", why="a question of the branch")
     return bad_night
 
 
@@ -69,6 +72,9 @@ def test_figures_of_a_night(night: str) -> None:
         assert night_figures(conn, "unknown") == {}
     assert 0 <= figures.pop("night.publication_age_seconds") < 3600
     assert figures.pop("stage.pull_seconds") == 0
+    with connect("auditor") as conn:
+        ((head,),) = conn.execute("select hash from ops.access").fetchall()
+    assert f"{int(figures.pop('access.head')):012x}" == head[:12]
     assert figures == EXPECTED
 
 

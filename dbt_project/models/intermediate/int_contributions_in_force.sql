@@ -1,4 +1,4 @@
--- The latest state of every payment (exchange rule 1), voids too: which row of raw is in force.
+-- The latest state of every payment (exchange rule 1), be it counted or not: which row of raw is in force.
 {{ config(materialized='view') }}
 select
     branch_id,
@@ -14,8 +14,8 @@ select
     branch_id,
     payment_id,
     participant_token,
-    true as is_void,
+    is_void,
     updated_at,
     business_date,
     line
-from {{ ref('int_contributions_voided') }}
+from {{ ref('int_contributions_uncounted') }}

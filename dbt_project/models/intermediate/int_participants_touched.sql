@@ -1,5 +1,6 @@
--- The participants that this build recomputes: those of the touched keys, before and now, and those whose coverage
--- starts between the day that the marts stand at and as_of (KPI rule 2). All of a participant is recomputed.
+-- The participants that this build recomputes: those of the touched keys, before and now, those whose coverage starts
+-- between the day that the marts stand at and as_of (KPI rule 2), and those whose restriction began or ended. All of a
+-- participant is recomputed.
 {{ config(pre_hook=loops_allowed()) }}
 with registration_keys as (
     select * from {{ ref('int_registration_keys_touched') }}
@@ -51,6 +52,10 @@ from contribution_keys
 inner join contributions
     on contribution_keys.branch_id = contributions.branch_id and contribution_keys.payment_id = contributions.payment_id
 where contribution_keys.is_displaced
+union
+select participant_token
+from {{ ref('int_participants_restricted') }}
+where is_changed
 {% if var('built_as_of', none) -%}
 union
 select participant_token

@@ -1,4 +1,5 @@
--- Registrations in force, with their place among those of their participant (KPI rule 8). A void is none.
+-- Registrations in force, with their place among those of their participant (KPI rule 8). A void is none, nor is one
+-- of a participant under restriction.
 {{ waits_for('int_cells_withdrawn') }}
 {{ config(
     materialized='incremental',
@@ -13,6 +14,11 @@ with latest as (
     {{ of_touched_participants() }}
 ),
 
+restricted as (
+    select participant_token from {{ ref('int_participants_restricted') }}
+    where is_restricted
+),
+
 occupations as (
     select * from {{ ref('occupations') }}
 ),
@@ -22,7 +28,7 @@ in_force as (
         *,
         {{ jakarta_day('registered_at') }} as registered_on
     from latest
-    where record_status <> 'BATAL'
+    where record_status <> 'BATAL' and participant_token not in (select restricted.participant_token from restricted)
 )
 
 select

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from kkbc.cli import (
+    access,
     backup,
     branch,
     doctor,
@@ -22,6 +23,7 @@ from kkbc.cli import (
     operations,
     publication,
     quarantine,
+    rights,
     warehouse,
 )
 from kkbc.cli.console import complain
@@ -38,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for module in (
-    *(night, publication, branch, quarantine, gate, operations),
+    *(night, publication, branch, quarantine, gate, operations, access, rights),
     *(keys, landing, warehouse, backup, documents, new, doctor),
 ):
     module.register(app)

@@ -24,6 +24,9 @@ CodeOption = Annotated[
 LineOption = Annotated[int | None, typer.Option("--line", min=1, help="Rows of this line of their file only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, kept with the rows.")]
+PersonsWhyOption = Annotated[
+    str, typer.Option("--why", metavar="TEXT", help="With --pii: the reason, kept in the record of who looked.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be; nothing is changed.")]
 SHOWN = 40
 
@@ -73,17 +76,20 @@ def list_rows(
     out.print(f"{number(found.rows)} rows {state} in {number(found.slices)} slices")
 
 
-@quarantine.command("show", epilog="Example: kkbc quarantine show pendaftaran/KC044/2023-12-11:17 --pii")
+@quarantine.command(
+    "show", epilog="Example: kkbc quarantine show pendaftaran/KC044/2023-12-11:17 --pii --why 'the branch asks'"
+)
 def show_rows(
     address: Annotated[str, typer.Argument(metavar="FEED/BRANCH/DATE[/rN][:LINE]", help="Slice, or one line of it.")],
     pii: Annotated[bool, typer.Option("--pii", help="With the text as sent; needs database role pii.")] = False,
+    why: PersonsWhyOption = "",
     json: JsonOption = False,
 ) -> None:
     """Shows the quarantined rows of a slice: line, codes, columns, and what became of each."""
     from kkbc.slices.quarantine import Address, show
 
     place = Address.parse(address)
-    shown = show(place, persons=pii)
+    shown = show(place, persons=_persons(pii, why))
     if json:
         print_json(_plain({"slice": shown.slice, "rows": shown.rows}))
         return
@@ -121,12 +127,14 @@ def export_rows(
         bool,
         typer.Option("--pii", help="With personal columns and the text as sent; needs database role pii."),
     ] = False,
+    why: PersonsWhyOption = "",
     json: JsonOption = False,
 ) -> None:
     """Writes quarantined rows of one feed to a file, with their cells as sent, for whoever works on them."""
     from kkbc.slices.quarantine import extract
 
-    rows = extract(_selection(branch, feed, day, since, until, code, line), path, persons=pii, closed=closed)
+    selection = _selection(branch, feed, day, since, until, code, line)
+    rows = extract(selection, path, persons=_persons(pii, why), closed=closed)
     if json:
         print_json({"file": str(path), "rows": rows})
         return
@@ -218,6 +226,19 @@ def _selection(
     if day is not None and (since is not None or until is not None):
         raise UserError("--date is one day, --since and --until are several", "give the one or the others")
     return Selection(branch, feed, _date(day or since), _date(day or until), code, line)
+
+
+def _persons(pii: bool, why: str) -> Any:
+    """Who looks at persons, and why; None for who does not."""
+    from kkbc.slices import AuditNote
+
+    if not pii:
+        if why:
+            raise UserError("--why is the reason to see persons", "leave it out, or add --pii")
+        return None
+    if not why.strip():
+        raise UserError("--pii needs a reason", "add --why 'a few words': it is kept in the record of who looked")
+    return AuditNote(why, who())
 
 
 def _date(value: datetime | None) -> date | None:

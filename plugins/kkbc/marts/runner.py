@@ -94,6 +94,7 @@ def build(
             _note_seeds(conn, None)  # for some will be of another digest than the rest until all are built
         variables, project = days(as_of, first_business_date), state.project_digest(DBT_PROJECT)
         before, registry = state.standing(conn), state.registry_digest(conn)
+        restrictions = state.restriction_changes(conn)
         if layer == "models":
             if before is not None and not full_refresh and state.goes_on(before, as_of, first_business_date, project):
                 variables |= {
@@ -109,7 +110,7 @@ def build(
             _note_seeds(conn, digest)
         else:
             # Read before the models were built: what changes meanwhile is for the next build.
-            state.complete(conn, as_of, first_business_date, project, build_id, registry)
+            state.complete(conn, as_of, first_business_date, project, build_id, registry, restrictions)
     return results
 
 

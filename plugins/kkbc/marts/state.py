@@ -21,18 +21,22 @@ LAST = "next.int_cells_counted"
 
 @dataclass(frozen=True)
 class Built:
-    """The state of the last complete build. project, registry: digests of what it was built with."""
+    """The state of the last complete build. project, registry: digests of what it was built with.
+
+    restrictions: how often restrictions of persons had begun or ended before it.
+    """
 
     as_of: date
     first_business_date: date
     project: str
     registry: str
+    restrictions: int = 0
 
 
 def standing(conn: psycopg.Connection) -> Built | None:
     """What the marts stand at; None when nothing was built yet, the last build broke off, or the tables are gone."""
     row = conn.execute(
-        "select as_of, first_business_date, project, registry from ops.built"
+        "select as_of, first_business_date, project, registry, restrictions from ops.built"
         " where complete and to_regclass(%s) is not null",
         [LAST],
     ).fetchone()
@@ -74,30 +78,42 @@ def complete(
     project: str,
     build_id: int | None,
     registry: str | None = None,
+    restrictions: int | None = None,
 ) -> None:
-    """Notes what the marts stand at from now on. `registry` None: they were built by the registry as it is now."""
+    """Notes what the marts stand at from now on. `registry` and `restrictions` None: they were built
+    by those of now."""
     conn.execute(
-        "insert into ops.built (complete, as_of, first_business_date, project, registry, build_id)"
-        " values (true, %s, %s, %s, %s, %s) on conflict (single) do update set complete = true, as_of = excluded.as_of,"
+        "insert into ops.built (complete, as_of, first_business_date, project, registry, restrictions, build_id)"
+        " values (true, %s, %s, %s, %s, %s, %s)"
+        " on conflict (single) do update set complete = true, as_of = excluded.as_of,"
         " first_business_date = excluded.first_business_date, project = excluded.project, registry = excluded.registry,"
-        " build_id = excluded.build_id, built_at = excluded.built_at",
-        [as_of, first_business_date, project, registry or registry_digest(conn), build_id],
+        " restrictions = excluded.restrictions, build_id = excluded.build_id, built_at = excluded.built_at",
+        [
+            as_of,
+            first_business_date,
+            project,
+            registry or registry_digest(conn),
+            restriction_changes(conn) if restrictions is None else restrictions,
+            build_id,
+        ],
     )
 
 
 def outdated(conn: psycopg.Connection) -> bool:
     """Whether a build is due though no slice came.
 
-    One broke off, code, seeds, registry or first day are others, or a run asked for a full refresh.
+    One broke off, code, seeds, registry or first day are others, a restriction began or ended, or a run asked for a
+    full refresh.
     """
     row = conn.execute(
-        "select complete, project, registry, first_business_date::text,"
+        "select complete, project, registry, restrictions, first_business_date::text,"
         " (select value from ops.setting where name = 'first_business_date') from ops.built"
     ).fetchone()
     if row is None:
         return False
-    whole, project, registry, first, wanted = row
+    whole, project, registry, restrictions, first, wanted = row
     same = project == project_digest() and registry == registry_digest(conn) and wanted in (None, first)
+    same = same and restrictions == restriction_changes(conn)
     return not (whole and same) or refresh_due(conn)
 
 
@@ -113,6 +129,13 @@ def digest(project: Path, paths: Iterable[Path]) -> str:
     for path in [project / "dbt_project.yml", *sorted(paths)]:
         made.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()
+
+
+def restriction_changes(conn: psycopg.Connection) -> int:
+    """How often restrictions of persons began or ended."""
+    row = conn.execute("select changes from ops.restriction_change").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def registry_digest(conn: psycopg.Connection) -> str:

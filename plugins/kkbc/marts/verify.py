@@ -68,7 +68,10 @@ def _standing(conn: psycopg.Connection) -> state.Built:
     if waiting is not None and waiting[0]:
         raise UserError(f"{waiting[0]} slices wait for a build, the marts do not know them yet", "run `kkbc run` first")
     if state.outdated(conn):
-        raise UserError("code, seeds, registry or first day changed since the marts were built", "run `kkbc run` first")
+        raise UserError(
+            "code, seeds, registry, first day or restrictions changed since the marts were built",
+            "run `kkbc run` first",
+        )
     return standing
 
 

@@ -28,7 +28,7 @@ from kkbc.exchange.registry import load_registry
 from kkbc.gate.limits import load_limits
 from kkbc.intake.validation import check_contract
 from kkbc.upkeep.maintenance.policy import load_policy
-from kkbc.warehouse import access, connect, kept, server
+from kkbc.warehouse import access, access_record, connect, kept, server
 from kkbc.warehouse.kept import landing_key_ids
 from kkbc.warehouse.schema import MIGRATIONS
 
@@ -251,6 +251,27 @@ def _readers() -> Iterator[Finding]:
         yield Finding("readers", "ok", "limited as docs/security.md says")
 
 
+def _access_record() -> Iterator[Finding]:
+    """Who looked at persons is on record as it was written."""
+    settings = get_settings()
+    if not settings.database_url and server.find(settings.home) is None:
+        yield Finding("access record", "warn", "cannot be looked at while the warehouse is not running", START)
+        return
+    try:
+        with connect("auditor") as conn:
+            head = access_record.head(conn)
+        faults = access_record.faults()
+    except (UserError, psycopg.Error):
+        yield Finding("access record", "warn", "the database was never migrated, or not to the newest schema")
+        return
+    found = f"{head.entries} entries, the last {head.hash or '-'}"
+    if faults:
+        remedy = "`kkbc access verify` names them; ask who was at work, see docs/runbooks/a-leaver-with-access.md"
+        yield Finding("access record", "fail", f"{found}; {len(faults)} places not as written", remedy)
+    else:
+        yield Finding("access record", "ok", found)
+
+
 _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "python": _python,
     "packages": _packages,
@@ -263,4 +284,5 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "landing key": _landing_key,
     "warehouse": _warehouse,
     "readers": _readers,
+    "access record": _access_record,
 }

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from kkbc.core.errors import UserError
 from kkbc.exchange.contracts import Column, Contract, ExchangeType, feeds, load_contract
+from kkbc.warehouse.vault_readers import make_reader
 
 TYPES: dict[ExchangeType, LiteralString] = {
     "text": "text",
@@ -42,7 +43,7 @@ _PLACE = (TableColumn("_line", "bigint", True), TableColumn("_load_id", "bigint"
 _TOKEN = TableColumn("participant_token", "text", True)
 _FILE = TableColumn("_file", "text", False)
 _WARNINGS = TableColumn("_warnings", "text[]", True)
-_READERS: dict[str, tuple[LiteralString, ...]] = {"raw": ("transformer", "auditor"), "vault": ("pii",)}
+_READERS: dict[str, tuple[LiteralString, ...]] = {"raw": ("transformer", "auditor"), "vault": ()}
 
 
 def raw_columns(contract: Contract) -> list[TableColumn]:
@@ -66,6 +67,8 @@ def make(conn: psycopg.Connection) -> None:
     for contract in map(load_contract, names):
         if contract.has_persons:
             _make_table(conn, "vault", contract, vault_columns(contract))
+            _let_loader_delete(conn, contract)
+            make_reader(conn, contract)
         _make_table(conn, "raw", contract, raw_columns(contract))
         _make_view(conn, contract)
     _list(conn, names)
@@ -131,11 +134,22 @@ def _make_table(conn: psycopg.Connection, schema: str, contract: Contract, colum
     conn.execute(sql.SQL("create index on {} (_branch_id, _business_date)").format(table))
     if schema == "vault" and contract.has_nik:
         conn.execute(sql.SQL("create index on {} (participant_token)").format(table))
-    conn.execute(sql.SQL("grant select, insert, delete on {} to loader").format(table))
+    rights = sql.SQL("insert, delete" if schema == "vault" else "select, insert, delete")
+    conn.execute(sql.SQL("grant {} on {} to loader").format(rights, table))
     for role in _READERS[schema]:
         conn.execute(sql.SQL("grant select on {} to {}").format(table, sql.SQL(role)))
     comment = f"Feed {contract.feed}{', who is behind a row' if schema == 'vault' else ''}: {contract.description}"
     conn.execute(sql.SQL("comment on table {} is {}").format(table, sql.Literal(comment)))
+
+
+def _let_loader_delete(conn: psycopg.Connection, contract: Contract) -> None:
+    """Of the vault role loader may read what finds the rows to delete, and by what the persons could be reached."""
+    columns = [*(column.name for column in (*_ADDRESS, *_PLACE, *_token(contract))), *contract.contacts]
+    conn.execute(
+        sql.SQL("grant select ({}) on {} to loader").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier("vault", contract.table)
+        )
+    )
 
 
 def _definition(column: TableColumn) -> sql.Composable:

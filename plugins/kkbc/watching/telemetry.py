@@ -16,7 +16,7 @@ import psycopg
 from kkbc.core.connections import choose_airflow_home, quiet_airflow
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.warehouse import connect
+from kkbc.warehouse import access_record, connect
 
 log = logging.getLogger("kkbc.watching.telemetry")
 
@@ -45,6 +45,9 @@ _NAMES = (
     "publication_age_seconds",
 )
 
+HEAD_DIGITS = 12
+"""Hexadecimal digits of a hash that a figure can hold without loss."""
+
 _SECONDS = """
 select step, sum(seconds)::float8 from ops.run_step where run_id = %(run_id)s and seconds is not null
 group by step order by min(position)
@@ -52,12 +55,20 @@ group by step order by min(position)
 
 
 def night_figures(conn: psycopg.Connection, run_id: str) -> dict[str, float]:
-    """The figures of one run by name: `night.*` counts, `stage.*` seconds. Empty for a run that is not known."""
+    """The figures of one run by name: `night.*` counts, `stage.*` seconds. Empty for a run that is not known.
+
+    `access.entries` and `access.head` are length and last hash of the record of accesses, of the hash its first digits.
+    """
     row = conn.execute(_FIGURES, [run_id]).fetchone()
     if row is None:
         return {}
     figures = {f"night.{name}": float(value) for name, value in zip(_NAMES, row, strict=True) if value is not None}
     stages = conn.execute(_SECONDS, {"run_id": run_id}).fetchall()
+    record = access_record.head(conn)
+    figures |= {
+        "access.entries": float(record.entries),
+        "access.head": float(int(record.hash[:HEAD_DIGITS] or "0", 16)),
+    }
     return figures | {f"stage.{step}_seconds": float(seconds) for step, seconds in stages}
 
 

@@ -1,5 +1,6 @@
 """What people see of the quarantine, by the command line; and that persons are for those who may see them."""
 
+import getpass
 import json
 import stat
 import sys
@@ -13,12 +14,14 @@ import pytest
 
 from kkbc.cli.application import main
 from kkbc.core.settings import get_settings
+from kkbc.core.tokens import load_marks_key, subject
 from kkbc.exchange.contracts import load_contract
 from kkbc.warehouse import connect, server
 from tests.deliveries import deliver
 from tests.slices.quarantine.scene import DAY, NEW, NOTE, Office, Rules, query, retry_now
 
 NIK, NAME = "1171011203909001", "Orang Contoh"
+PII = ("--pii", "--why", "the branch asks")
 BAD = {"no_pendaftaran": "R-2", "nik": "123", "nama_lengkap": NAME}
 
 
@@ -124,10 +127,42 @@ def test_show_tells_what_became_of_a_row_and_no_person(office: Office, rules: Ru
 
 def test_show_gives_the_text_as_sent_to_those_who_may_see_persons(office: Office, kkbc: Kkbc) -> None:
     office.sends({}, BAD, {"no_pendaftaran": "R-3", "nik": "456"})
-    (row,) = kkbc.json("show", "pendaftaran/KC001/2023-12-11:3", "--pii")["rows"]
+    (row,) = kkbc.json("show", "pendaftaran/KC001/2023-12-11:3", *PII)["rows"]
     landed = (office.root / "KC001" / "2023-12-11" / "pendaftaran.csv").read_text().splitlines()
     assert row["raw"] == landed[2]
-    assert [line["raw"] for line in kkbc.json("show", "pendaftaran/KC001/2023-12-11", "--pii")["rows"]] == landed[2:]
+    assert [line["raw"] for line in kkbc.json("show", "pendaftaran/KC001/2023-12-11", *PII)["rows"]] == landed[2:]
+    assert noted() == [
+        ("quarantine show pendaftaran/KC001/2023-12-11:3", getpass.getuser(), "the branch asks", 1, []),
+        ("quarantine show pendaftaran/KC001/2023-12-11", getpass.getuser(), "the branch asks", 2, []),
+    ]
+
+
+def test_who_is_looked_at_is_noted_by_a_keyed_hash(office: Office, kkbc: Kkbc, tmp_path: Path) -> None:
+    spaced = " ".join((NIK[:4], NIK[4:8], NIK[8:12], NIK[12:]))
+    office.sends({}, {**BAD, "kode_petugas": spaced}, {"no_pendaftaran": "R-3", "nik": "456"})
+    person = subject(NIK, load_marks_key())
+    kkbc("show", "pendaftaran/KC001/2023-12-11:3", *PII)
+    kkbc("show", "pendaftaran/KC001/2023-12-11:4", *PII)
+    kkbc("export", "--out", str(tmp_path / "rows.csv"), *PII)
+    assert [subjects for *_, subjects in noted()] == [[person], [], [person]]
+
+
+def test_no_person_without_a_reason(office: Office, kkbc: Kkbc, tmp_path: Path) -> None:
+    office.sends({}, BAD)
+    path = tmp_path / "rows.csv"
+    for arguments in (("show", "pendaftaran/KC001/2023-12-11"), ("export", "--out", str(path))):
+        for why in ((), ("--why", " ")):
+            assert kkbc(*arguments, "--pii", *why, status=2) == (
+                "kkbc: --pii needs a reason: add --why 'a few words': it is kept in the record of who looked\n"
+            )
+        assert "leave it out, or add --pii" in kkbc(*arguments, "--why", "x", status=2)
+        assert not path.exists()
+    assert noted() == []
+
+
+def noted() -> list[tuple[Any, ...]]:
+    with connect("auditor") as conn:
+        return conn.execute("select action, done_by, why, rows, subjects from ops.access order by access_id").fetchall()
 
 
 def test_persons_are_not_for_every_login(
@@ -137,9 +172,9 @@ def test_persons_are_not_for_every_login(
     as_operator()
     path = tmp_path / "rows.csv"
     for arguments in (("show", "pendaftaran/KC001/2023-12-11"), ("export", "--out", str(path))):
-        assert kkbc(*arguments, "--pii", status=2) == (
-            "kkbc: text as sent and personal columns are for logins that may act as database role pii:"
-            " do without --pii, or let the owner of the database grant that role\n"
+        assert kkbc(*arguments, *PII, status=2) == (
+            "kkbc: personal data are for logins that may act as database role pii:"
+            " do without them, or let the owner of the database grant that role\n"
         )
         assert not path.exists()
     assert kkbc.json("export", "--out", str(path))["rows"] == 1
@@ -182,7 +217,7 @@ def test_export_with_persons_is_for_its_owner_only(office: Office, kkbc: Kkbc, t
     path = tmp_path / "rows.csv"
     path.write_text("something that lay there")
     path.chmod(0o644)
-    assert "1 rows written to" in kkbc("export", "--out", str(path), "--pii")
+    assert "1 rows written to" in kkbc("export", "--out", str(path), *PII)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (row,) = pl.read_csv(path, infer_schema=False).iter_rows(named=True)
     assert (row["nik"], row["nama_lengkap"], row["no_hp"]) == ("123", NAME, "081234567890")

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from kkbc.core.settings import get_settings
+from kkbc.warehouse.access_record import note_access
 from kkbc.watching.notifying import notify
 from kkbc.watching.notifying.facts import without_persons
 from tests.watching.notifying.conftest import DAY, NIK, a_build, a_run, run
@@ -33,6 +34,13 @@ def test_a_bad_night_that_was_published(bad_night: str, monkeypatch: pytest.Monk
         "Papan cabang: https://airflow.example/kkbc/?day=2023-12-11",
         f"Hasil audit: {get_settings().home}/gx/1/data_docs/index.html",
     ]
+
+
+def test_what_the_record_of_accesses_stands_at_goes_out_with_every_message(bad_night: str) -> None:
+    assert "Catatan akses" not in message()[1]
+    note_access("vault", done_by="sari", why="a question of the branch")
+    ((last,),) = run("select hash from ops.access")
+    assert message()[1].endswith(f"\nCatatan akses data pribadi: 1 entri, terakhir {last}")
 
 
 def test_nothing_personal_and_no_host_is_in_it(bad_night: str) -> None:

@@ -1,4 +1,5 @@
--- Exchange rule 1: the latest state of a payment is in force. One that voids it is none (int_contributions_voided).
+-- Exchange rule 1: the latest state of a payment is in force. One that voids it is none, nor one of a participant
+-- under restriction (int_contributions_uncounted).
 {{ waits_for('int_cells_withdrawn') }}
 {{ config(
     materialized='incremental',
@@ -13,7 +14,12 @@
     meta={'touched_by': 'int_contribution_keys_touched'},
     pre_hook=loops_allowed()
 ) }}
-with latest as (
+with restricted as (
+    select participant_token from {{ ref('int_participants_restricted') }}
+    where is_restricted
+),
+
+latest as (
     {{ latest_states(
         'stg_contributions', 'payment_id', touched='int_contribution_keys_touched', feed='iuran'
     ) }}
@@ -38,4 +44,4 @@ select
     revision,
     line
 from latest
-where record_status <> 'BATAL'
+where record_status <> 'BATAL' and participant_token not in (select restricted.participant_token from restricted)

@@ -27,9 +27,11 @@ from kkbc.intake.landing import Landing
 from kkbc.intake.process import read_lines
 from kkbc.intake.validation import parse
 from kkbc.intake.validation.tidy import tidy
-from kkbc.slices.quarantine.listing import may_see_persons
+from kkbc.slices.note import AuditNote
+from kkbc.slices.quarantine.listing import note_persons
 from kkbc.slices.quarantine.selection import CHOSEN, Selection
 from kkbc.warehouse import connect
+from kkbc.warehouse.vault_readers import check_persons_allowed
 
 ENDINGS = (".csv", ".parquet")
 
@@ -67,19 +69,20 @@ _FACTS_SCHEMA = {
 _LISTS = ("errors", "warnings", "fields")
 
 
-def extract(selection: Selection, path: Path, *, persons: bool = False, closed: bool = False) -> int:
+def extract(selection: Selection, path: Path, *, persons: AuditNote | None = None, closed: bool = False) -> int:
     """Writes the chosen rows, open ones or those that were closed, to `path` (.csv or .parquet); returns their number.
 
     Columns: the address of the row, what is known of it, then its cells by their names in the delivery; lists are
     separated by blanks in CSV, and text is as spreadsheets take it for text (kkbc.core.cell_text). The file is for its
     owner alone, for branches type persons where none belong, and appears whole or not at all.
+    `persons`: who wants to see them and why, which goes to `ops.access` before the file is there.
     Raises UserError for another ending, rows of several feeds, no rows, a login that may not see persons, and landed
     files that are gone.
     """
     if path.suffix not in ENDINGS:
         raise UserError(f"{path} has no known ending", f"choose one of: {' '.join(ENDINGS)}")
     if persons:
-        may_see_persons()
+        check_persons_allowed()
     with connect("auditor") as conn, spool_folder("export") as folder:
         slices = conn.execute(_SLICES, {**selection.parameters(), "closed": closed}).fetchall()
         feeds = sorted({row[0] for row in slices})
@@ -93,10 +96,13 @@ def extract(selection: Selection, path: Path, *, persons: bool = False, closed: 
         parts: list[Path] = []
         rows = 0
         for slice_ in slices:
-            for frame in _rows(conn, slice_, contract, persons):
+            for frame in _rows(conn, slice_, contract, persons is not None):
                 parts.append(folder / f"{len(parts):06}.parquet")
                 frame.write_parquet(parts[-1])
                 rows += frame.height
+        if persons:
+            texts = (text for part in parts for text in pl.read_parquet(part, columns=["raw_text"])["raw_text"])
+            note_persons(f"quarantine export {contract.feed}", persons, texts, rows)
         _write(pl.scan_parquet(parts), path)
     return rows
 

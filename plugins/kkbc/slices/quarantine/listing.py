@@ -1,23 +1,31 @@
 """Listing: quarantined rows in groups, and one slice or row with all that is known of it. Read by role auditor."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.exchange.contracts import feeds, load_contract
+from kkbc.core.tokens import load_marks_key, subject
+from kkbc.exchange.contracts import load_contract
 from kkbc.intake.landing import Landing
 from kkbc.intake.process import read_lines
+from kkbc.slices.note import AuditNote
 from kkbc.slices.quarantine.selection import CHOSEN, Address, Selection
 from kkbc.warehouse import connect
+from kkbc.warehouse.access_record import note_access
+from kkbc.warehouse.vault_readers import check_persons_allowed
 
 DictConnection = psycopg.Connection[dict[str, Any]]
+
+# Sixteen digits, also with a separator between some of them.
+_NIK_IN_TEXT = re.compile(r"(?<![0-9])[0-9](?:[ .'-]?[0-9]){15}(?![0-9])")
 
 _GROUPS = f"""
 select q.branch_id, q.feed, q.business_date, code, q.closed_as, count(*) as rows, min(q.first_seen_at) as first_seen_at
@@ -98,13 +106,14 @@ def list_groups(selection: Selection, *, closed: bool = False) -> Listing:
     )
 
 
-def show(address: Address, *, persons: bool = False) -> Shown:
+def show(address: Address, *, persons: AuditNote | None = None) -> Shown:
     """One slice with its quarantined rows, or with one of them. With `persons` each has its text as sent.
 
+    `persons`: who wants to see them and why, which goes to `ops.access`.
     Raises UserError when there is no such slice or row, when the login may not see persons, and when the text is gone.
     """
     if persons:
-        may_see_persons()
+        check_persons_allowed()
     values: dict[str, Any] = {
         "feed": address.feed,
         "branch_id": address.branch_id,
@@ -129,21 +138,24 @@ def show(address: Address, *, persons: bool = False) -> Shown:
     shown = [{**row, "history": history.get(row["line"], [])} for row in rows]
     if persons:
         texts = _texts(found, [row["line"] for row in rows])
+        where = address if address.line is None else f"{address}:{address.line}"
+        note_persons(f"quarantine show {where}", persons, texts.values(), len(texts))
         shown = [{**row, "raw": texts.get(row["line"])} for row in shown]
     return Shown(found, shown)
 
 
-def may_see_persons() -> None:
-    """Raises UserError unless the login may act as role pii, and that role may read persons."""
-    try:
-        with connect("pii") as conn:
-            for table in (load_contract(feed).table for feed in feeds() if load_contract(feed).has_persons):
-                conn.execute(sql.SQL("select from {} limit 0").format(sql.Identifier("vault", table)))
-    except (UserError, psycopg.errors.InsufficientPrivilege) as error:
-        raise UserError(
-            "text as sent and personal columns are for logins that may act as database role pii",
-            "do without --pii, or let the owner of the database grant that role",
-        ) from error
+def note_persons(action: str, note: AuditNote, texts: Iterable[str], rows: int) -> None:
+    """Puts on record that text as sent is about to be shown: to whom, why, and of whom, by the NIKs in it."""
+    key = load_marks_key()
+    niks = {re.sub("[^0-9]", "", found) for text in texts for found in _NIK_IN_TEXT.findall(text)}
+    note_access(
+        action,
+        done_by=note.done_by,
+        why=note.why.strip(),
+        subjects=sorted(subject(nik, key) for nik in niks),
+        rows=rows,
+        role="pii",
+    )
 
 
 def _texts(slice_: dict[str, Any], lines: list[int]) -> dict[int, str]:

@@ -30,6 +30,8 @@ class NightFacts:
     feeds that are missing. rejected: slices with the reason; revisions_rejected: slices of which an earlier revision
     stands, with the reason. held: slices of any day with the reason. failed: branches that could not be
     visited, and how that ended. quarantined: rows by code, the most frequent first. board, data_docs: links.
+    accesses, access_head: length and last hash of the record of accesses (ops.access): kept outside the warehouse, they
+    show when it was rewritten.
     """
 
     business_date: date
@@ -49,6 +51,8 @@ class NightFacts:
     quarantined: dict[str, int] = field(default_factory=dict)
     board: str | None = None
     data_docs: str | None = None
+    accesses: int = 0
+    access_head: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON values."""
@@ -84,6 +88,7 @@ def _gather(conn: DictConnection, day: date) -> NightFacts:
     night = conn.execute(_NIGHT, values).fetchone()
     published = live is not None and live["as_of"] >= day
     branches = branch_states(day).branches
+    record = conn.execute(_RECORD).fetchone() or {}
     rejected: dict[bool, dict[str, str]] = {True: {}, False: {}}
     for row in conn.execute(_REJECTED, values):
         rejected[row["is_rejected"]][row["slice"]] = row["reason"]
@@ -109,6 +114,8 @@ def _gather(conn: DictConnection, day: date) -> NightFacts:
         quarantined={row["code"]: row["rows"] for row in conn.execute(_QUARANTINED, values | {"top": TOP_CODES})},
         board=_board(day),
         data_docs=_data_docs(night["build_id"]) if night and night["build_id"] else None,
+        accesses=record.get("entries", 0),
+        access_head=record.get("hash", ""),
     )
 
 
@@ -153,6 +160,10 @@ def _data_docs(build_id: int) -> str:
 
 
 _LIVE: LiteralString = "select publication_id, as_of, published_at, restores, why from ops.publication_live"
+
+_RECORD: LiteralString = """
+select access_id, hash, (select count(*) from ops.access) as entries from ops.access order by access_id desc limit 1
+"""
 
 _NIGHT: LiteralString = """
 select build_id, build_outcome, build_failure from ops.night where business_date = %(day)s

@@ -34,6 +34,8 @@ def compose(facts: NightFacts, kind: Kind) -> Message:
     lines = [_headline(facts, day), *_details(facts)]
     places = [("Papan cabang", facts.board), ("Hasil audit", facts.data_docs)]
     lines += [f"{name}: {place}" for name, place in places if place]
+    if facts.accesses:
+        lines.append(f"Catatan akses data pribadi: {_number(facts.accesses)} entri, terakhir {facts.access_head}")
     return Message(f"kkbc-{kind}-{facts.business_date}", subject, "\n".join(lines), facts.as_json())
 
 

@@ -1,0 +1,56 @@
+"""Restriction of processing (UU 27/2022 article 11): a person is stored and not counted, until released.
+
+The state is kept by token, so that a change of the key of the tokens rewrites it as it does everything else. Builds
+read who is restricted (`ops.restricted_participant`), by token and nothing else.
+"""
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from kkbc.rights.persons import Person
+from kkbc.slices import AuditNote
+from kkbc.warehouse import connect
+from kkbc.warehouse.access_record import note_access
+
+_RESTRICT = """
+insert into vault.restricted (participant_token, restricted_by, why)
+select token, %(done_by)s, %(why)s from unnest(%(tokens)s::text[]) as token
+on conflict (participant_token) where released_at is null do nothing
+"""
+
+_RELEASE = """
+update vault.restricted set released_at = now(), released_by = %(done_by)s, release_why = %(why)s
+where released_at is null and participant_token = any(%(tokens)s)
+"""
+
+_ALL = """
+select participant_token, restricted_at, restricted_by, why, released_at, released_by, release_why
+from vault.restricted order by restriction_id
+"""
+
+
+def restrict(persons: list[Person], note: AuditNote) -> int:
+    """Holds the persons out of the marts from the next build on; returns how many were not held out already."""
+    return _change("restrict", _RESTRICT, persons, note)
+
+
+def release(persons: list[Person], note: AuditNote) -> int:
+    """Lets the next build count the persons again; returns how many were held out."""
+    return _change("release of a restriction", _RELEASE, persons, note)
+
+
+def restrictions() -> list[dict[str, Any]]:
+    """Who is or was held out, by token, in the order of time, as JSON values."""
+    with connect("loader") as conn, conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_ALL).fetchall()
+    moments = ("restricted_at", "released_at")
+    return [{name: v.isoformat() if name in moments and v else v for name, v in row.items()} for row in rows]
+
+
+def _change(action: str, statement: str, persons: list[Person], note: AuditNote) -> int:
+    subjects = sorted(person.subject for person in persons)
+    note_access(action, done_by=note.done_by, why=note.why.strip(), subjects=subjects)
+    with connect("loader") as conn:
+        tokens = [person.token for person in persons]
+        return conn.execute(statement, {**note.parameters(), "tokens": tokens}).rowcount
