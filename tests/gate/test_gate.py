@@ -101,6 +101,8 @@ BROKEN_MARTS = [
     "update next.kpi_activity set contacts = -1, registrations = -1, acquisitions = -1, cost_per_acquisition = -1",
     "insert into next.fct_activity (branch_id, activity_code, contacts) values ('KC001', 'A2', 1)",
     "insert into next.kpi_radio_lift values ('KC044', '2023-12-12', -1, -3, -2)",
+    "insert into next.int_participants_restricted"
+    " select participant_token, true, false from raw.registrations where registration_no = 'R1'",
     "insert into next.kpi_retention values ('2023-10-01', 'KC001', 'PASAR', 2, 0, -1),"
     " ('2023-10-01', 'KC044', 'PASAR', 1, 3, 4)",
     "insert into next.kpi_target_monthly (branch_id, month, target_new, realisation_new, realisation_active,"

@@ -50,7 +50,7 @@ def test_no_role_changes_the_record(warehouse: str, role: str, statement: str) -
 
 
 @pytest.mark.parametrize(
-    "statement", ["update ops.access set why = ''", "delete from ops.access", "truncate ops.access"]
+    "statement", ["update ops.access set why = ''", "delete from ops.access", "truncate ops.access cascade"]
 )
 def test_the_owner_neither_by_mistake(warehouse: str, statement: str) -> None:
     note()

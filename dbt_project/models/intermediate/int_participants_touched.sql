@@ -14,8 +14,8 @@ contribution_keys as (
     select * from {{ ref('int_contribution_keys_touched') }}
 ),
 
--- Rows as they were delivered: the payments in force change only when what participants counted for has been read. Twice,
--- for PostgreSQL computes what is named twice as a whole first, and this is all of raw.
+-- Rows as they were delivered: the payments in force change only when what participants counted for has been read.
+-- Twice, for PostgreSQL computes what is named twice as a whole first, and this is all of raw.
 delivered as (
     select * from {{ ref('stg_contributions') }}
 ),

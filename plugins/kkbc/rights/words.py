@@ -26,6 +26,7 @@ CODES: dict[RowCode, str] = {
     "AMOUNT_TIER": "iuran tidak sesuai tarif",
     "PERIOD_ORDER": "selesai sebelum mulai",
     "NEGATIVE": "angka negatif",
+    "ERASED": "data orang ini telah dihapus atas permintaan",
     "KEY_DUPLICATE": "nomor yang sama muncul lebih dari sekali dalam kiriman",
 }
 

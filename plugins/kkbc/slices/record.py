@@ -241,3 +241,15 @@ def add_counts(conn: psycopg.Connection, slice_: Slice, more: Counts, load_id: i
 def forget_landing(conn: psycopg.Connection, uris: list[str]) -> None:
     """Notes that slices have no landed bytes any more, in the caller's transaction."""
     conn.execute("update ops.slice set landed_uri = null where landed_uri = any(%s)", [uris])
+
+
+def move_landing(conn: psycopg.Connection, old: str, new: str) -> None:
+    """Notes that all of landing lies under the root `new` instead of `old`, in the caller's transaction, as the owner."""
+    for table in ("slice", "landed_rewrite"):
+        conn.execute(
+            sql.SQL(
+                "update ops.{} set landed_uri = %(new)s || substr(landed_uri, length(%(old)s) + 1)"
+                " where starts_with(landed_uri, %(old)s || '/')"
+            ).format(sql.Identifier(table)),
+            {"old": old, "new": new},
+        )

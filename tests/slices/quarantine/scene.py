@@ -136,14 +136,15 @@ def versions() -> list[Any]:
 
 @contextmanager
 def fresh_warehouse(pg: server.Server, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
-    """An empty warehouse with the same key."""
-    key = (get_settings().keys / tokens.KEY_FILE).read_text()
+    """An empty warehouse with the same keys."""
+    keys = {path.name: path.read_text().strip() for path in get_settings().keys.glob("*.key")}
     schema.create_database(pg, "fresh", template="template_kkbc")
     with monkeypatch.context() as patch:
         patch.setenv("KKBC_DATABASE_URL", pg.conninfo("fresh"))
         patch.setenv("KKBC_HOME", str(folder))
         get_settings.cache_clear()
-        tokens.make_secret(folder / "keys" / tokens.KEY_FILE, key.strip())
+        for name, text in keys.items():
+            tokens.make_secret(folder / "keys" / name, text)
         yield
     get_settings.cache_clear()
     schema.drop_database(pg, "fresh")

@@ -50,6 +50,9 @@ def landed() -> list[bytes]:
     return [path.read_bytes() for path in Path(get_settings().landing).rglob("*") if path.is_file()]
 
 
+WHO = AuditNote("a test of encryption", "a tester")
+
+
 def story(office: Office, rules: Rules, folder: Path) -> list[Any]:
     """What the warehouse holds after each step of a slice's life, and what is shown of its quarantined rows."""
     # As the tests begin: nothing is delivered, and channel JMO is not in the contract.
@@ -59,8 +62,8 @@ def story(office: Office, rules: Rules, folder: Path) -> list[Any]:
     told: list[Any] = []
     office.sends(*FIRST)
     told.append(state())
-    told.append([row["raw"] for row in show(Address.parse(str(R1)), persons=True).rows])
-    extract(Selection(), folder / "rows.parquet", persons=True)
+    told.append([row["raw"] for row in show(Address.parse(str(R1)), persons=WHO).rows])
+    extract(Selection(), folder / "rows.parquet", persons=WHO)
     told.append(pl.read_parquet(folder / "rows.parquet").drop("first_seen_at").rows())
     rules.correct()
     told.append([sums(retry_now()), accepted(), state()])
@@ -134,7 +137,7 @@ def test_a_damaged_slice_is_left_as_it_was_and_the_others_are_read(
     assert [done.slice.feed for done in rereading.slices] == ["iuran"]
     assert accepted() == before
     with pytest.raises(UserError, match="cannot be decrypted"):
-        show(Address.parse(str(R1)), persons=True)
+        show(Address.parse(str(R1)), persons=WHO)
 
 
 def test_a_retry_without_the_key_is_refused(office: Office, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc.core.errors import UserError
+from kkbc.slices.record import move_landing
 from kkbc.upkeep.backup.store import Role
 from kkbc.upkeep.backup.suppression import Entry, read
 from kkbc.warehouse import access, connect
@@ -150,11 +151,7 @@ def finish(before: dict[str, int], old_root: str, new_root: str) -> None:
         if wrong:
             raise UserError(f"not all rows were loaded: {', '.join(wrong[:3])}", "restore again, or another backup")
         if old_root != new_root:
-            conn.execute(
-                "update ops.slice set landed_uri = %(new)s || substr(landed_uri, length(%(old)s) + 1)"
-                " where starts_with(landed_uri, %(old)s || '/')",
-                {"old": old_root, "new": new_root},
-            )
+            move_landing(conn, old_root, new_root)
     with connect(autocommit=True) as conn:
         conn.execute("analyze")
 
