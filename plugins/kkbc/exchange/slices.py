@@ -18,7 +18,11 @@ RejectionReason = Literal[
     "ROW_COUNT",
 ]
 
-# What a row may earn (branch exchange, table of codes). KEY_DUPLICATE and ROW_SHAPE included.
+ERASED = "ERASED"
+"""The code of a row that is about a person who was erased, and the text that stands in place of the person in a landed
+file (Exchange rule 22)."""
+
+# What a row may earn (branch exchange, table of codes). KEY_DUPLICATE, ROW_SHAPE and ERASED included.
 RowCode = Literal[
     "ROW_SHAPE",
     "REQUIRED_MISSING",
@@ -42,6 +46,7 @@ RowCode = Literal[
     "PERIOD_ORDER",
     "NEGATIVE",
     "KEY_DUPLICATE",
+    "ERASED",
 ]
 
 

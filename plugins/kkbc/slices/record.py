@@ -226,3 +226,21 @@ def add_counts(conn: psycopg.Connection, slice_: Slice, more: Counts, load_id: i
         f" {_CHANGED_BY} where {THIS_SLICE}",
         {**slice_.key(), **asdict(more), "load_ids": [] if load_id is None else [load_id]},
     )
+
+
+def move_to_quarantine(conn: psycopg.Connection, slice_: Slice, rows: int) -> None:
+    """Moves rows of a slice that is not in force from the accepted to the quarantined ones, in its counts."""
+    conn.execute(
+        "update ops.slice set rows_accepted = rows_accepted - %(rows)s,"  # noqa: S608 (constants)
+        f" rows_quarantined = rows_quarantined + %(rows)s where {THIS_SLICE}",
+        {**slice_.key(), "rows": rows},
+    )
+
+
+def note_loaded(conn: psycopg.Connection, slice_: Slice, warnings: int, contactable: int | None) -> None:
+    """Notes warnings and contactable rows of a slice whose accepted rows were counted again."""
+    conn.execute(
+        "update ops.slice set warnings = %(warnings)s, rows_contactable = %(contactable)s"  # noqa: S608 (constants)
+        f" where {THIS_SLICE}",
+        {**slice_.key(), "warnings": warnings, "contactable": contactable},
+    )
