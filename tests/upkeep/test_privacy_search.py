@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from kkbc.cli.application import main
+from kkbc.core.needles import Needles
 from kkbc.upkeep import privacy_search
-from kkbc.upkeep.privacy_search import Needles, search
+from kkbc.upkeep.privacy_search import search
 from kkbc.warehouse import connect
 
 NAME = "Tester Rahasiaxyz"

@@ -137,6 +137,11 @@ class Contract:
         return self.nik is not None
 
     @property
+    def marked_erased(self) -> Column:
+        """The column whose cell says of a row that it was erased: that of the NIK, else the last of the key."""
+        return self.column(self.nik or self.key[-1])
+
+    @property
     def contacts(self) -> tuple[str, ...]:
         """The columns by which the person can be reached."""
         return tuple(column.name for column in self.columns if column.is_contact)

@@ -2,14 +2,15 @@
 
 One folder a slice and content, `{branch}/{date}/{feed}/r{revision}-{sha256[:12]}/`: the file in `sent/`, the rows made
 of it in `rows/`, as `accepted-00000.parquet`, `quarantined-00000.parquet` and so on, a pair for each part of a long
-slice. Nothing in it is ever changed: other content makes another folder. The root is a folder or any fsspec URI.
+slice. Other content makes another folder, and nothing in it is ever changed but for an erasure, by `replace`: then
+`rewritten.json` has the hashes of the file before and after. The root is a folder or any fsspec URI.
 """
 
 import errno
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from kkbc.core.errors import UserError
 from kkbc.core.spool import private_folder, spool_folder
 from kkbc.exchange.masking import shown_name
 from kkbc.exchange.slices import Slice
+from kkbc.intake.rewrites import Journal, Rewritten
 
+_JOURNAL = "rewritten.json"
 _BLOCK = 1 << 20
 _SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error (\d+)\)")  # as Polars tells of a full disk
 # What a name may be at fault for, and the place not.
@@ -86,15 +89,9 @@ class Landing:
         target = f"{folder}/sent/{name}"
         with writing(self.root):
             if self.is_local:
-                # By way of another name, for a move between file systems is a copy, and may be cut off.
-                partial, readable = Path(folder) / "sent.partial", Path(target)
+                readable = Path(target)
                 readable.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    shutil.move(spooled, partial)
-                    partial.replace(readable)
-                except OSError:
-                    partial.unlink(missing_ok=True)
-                    raise
+                _move(spooled, readable)
             else:
                 self.fs.put_file(str(spooled), target)
                 readable = spooled
@@ -159,6 +156,72 @@ class Landing:
                 for path in sorted(workspace.iterdir()):
                     self.fs.put_file(str(path), f"{target}/{path.name}")
 
+    def replace(self, landed: Landed, made: Path, lines: Sequence[int] = (), *, emptied: bool = False) -> Landed:
+        """Puts the bytes of `made` in the place of the landed file, in one step where landing is local.
+
+        `lines` and `emptied` are noted with the hashes, before anything is changed, see `kkbc.intake.rewrites`. The
+        file `made` moves away. The folder keeps its name, which has the digits of the first content.
+        """
+        digest, size = checksum(made)
+        entry = Rewritten(
+            landed.uri,
+            shown_name(landed.name),
+            landed.sha256,
+            landed.bytes,
+            digest,
+            size,
+            tuple(lines),
+            emptied=emptied,
+        )
+        self.note(entry)
+        target = f"{self._folder(landed.uri)}/sent/{landed.name}"
+        readable = made
+        with writing(self.root):
+            if self.is_local:
+                readable = Path(target)
+                _move(made, readable)
+            else:
+                self.fs.put_file(str(made), target)
+        return Landed(landed.uri, landed.name, size, digest, readable)
+
+    def note(self, entry: Rewritten) -> None:
+        """Adds a rewrite to the journal next to the landed file, or what is known of it more by now."""
+        path = f"{self._folder(entry.uri)}/{_JOURNAL}"
+        text = self.journal(entry.uri).with_entry(entry).as_json().encode()
+        with writing(self.root):
+            if self.is_local:
+                aside = Path(f"{path}.partial")
+                aside.write_bytes(text)
+                aside.replace(path)
+            else:
+                self.fs.pipe_file(path, text)
+
+    def journal(self, uri: str) -> Journal:
+        """The rewrites of the file landed in the folder `uri`."""
+        try:
+            return Journal.of(self.fs.cat_file(f"{self._folder(uri)}/{_JOURNAL}").decode())
+        except FileNotFoundError:
+            return Journal()
+
+    def recover(self, uri: str) -> None:
+        """Clears what a killed attempt left in the folder `uri`; rows that it had put aside come back."""
+        if not self.is_local:
+            return
+        folder = Path(self._folder(uri))
+        rows, earlier = folder / "rows", folder / "rows.earlier"
+        with writing(self.root):
+            if not rows.exists() and earlier.is_dir():
+                earlier.rename(rows)
+            for left in ("rows.earlier", "rows.partial", "rows.compact"):
+                shutil.rmtree(folder / left, ignore_errors=True)
+            for left in ("sent.partial", f"{_JOURNAL}.partial"):
+                (folder / left).unlink(missing_ok=True)
+
+    def uris(self) -> Iterator[str]:
+        """The folders of all slices that were ever landed here and are still there, in their order."""
+        for path in sorted(self.fs.glob(f"{self.path}/*/*/*/r*-*")):
+            yield self.fs.unstrip_protocol(path)
+
     def remove(self, landed: Landed) -> None:
         """Takes away what was landed just now, and the rows made of it: there is no room for it."""
         with suppress(OSError):
@@ -187,6 +250,17 @@ def writing(place: object) -> Iterator[None]:
             raise
         kind = NoSpace if number in FULL else UserError
         raise kind(f"landing {place} cannot be written: {cause}", "free disk space there") from error
+
+
+def _move(spooled: Path, target: Path) -> None:
+    """By way of another name, for a move between file systems is a copy, and may be cut off."""
+    partial = target.parent.parent / "sent.partial"
+    try:
+        shutil.move(spooled, partial)
+        partial.replace(target)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _landed(uri: str, name: str, readable: Path) -> Landed:

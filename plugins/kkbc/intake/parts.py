@@ -16,8 +16,8 @@ from kkbc.intake.validation import Judged
 class Parts:
     """Parts of a slice in the order of its file, kept as pairs of Parquet files in `folder`.
 
-    `contacts` are those of the contract. The first part stays in memory until a second comes, so that a short slice is
-    never read back.
+    `contacts` are those of the contract, `suppressed` the NIKs on the suppression list that stand in any part. The
+    first part stays in memory until a second comes, so that a short slice is never read back.
     """
 
     def __init__(self, folder: Path, contacts: Sequence[str]) -> None:
@@ -25,6 +25,7 @@ class Parts:
         self._contacts = contacts
         self._only: Judged | None = None
         self._counts: list[Counts] = []
+        self.suppressed: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -35,6 +36,7 @@ class Parts:
             self._write(0, self._only)
             self._only = None
         number = len(self)
+        self.suppressed |= part.suppressed
         self._counts.append(Counts.of(part.accepted, part.quarantined, part.nik_valid, self._contacts))
         if number == 0:
             self._only = part

@@ -13,11 +13,14 @@ import polars as pl
 
 from kkbc.core import tokens
 from kkbc.core.errors import SliceRejected
+from kkbc.core.spool import spool_folder
 from kkbc.exchange.contracts import Contract
 from kkbc.exchange.slices import Entry
 from kkbc.intake.landing import Landed, Landing
 from kkbc.intake.parts import Parts
-from kkbc.intake.reading import read
+from kkbc.intake.reading import Reading, read
+from kkbc.intake.rewrites import Rewritten
+from kkbc.intake.rewriting import Persons, rewrite
 from kkbc.intake.rows import SliceRows
 from kkbc.intake.validation import Context, Judged, RepeatedKeys, duplicate_lines, judge, key_columns
 
@@ -29,11 +32,15 @@ BATCH_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Intake:
-    """The rows of a slice, and what the reader found out about its file."""
+    """The rows of a slice, and what the reader found out about its file.
+
+    `rewritten` is set where persons on the suppression list were in it: it stands in landing without them.
+    """
 
     rows: SliceRows
     format: str
     found: dict[str, Any]
+    rewritten: Rewritten | None = None
 
 
 def take_in(
@@ -49,14 +56,54 @@ def take_in(
     """Reads and judges a landed slice; keeps accepted (typed) and quarantined rows next to it, see
     `kkbc.intake.landing`.
 
+    A file in which persons on the suppression list of `context` stand is rewritten in landing without them, before any
+    row is kept, and its rows are those of the file as it is then (Exchange rule 22).
+
     Every row sent is either accepted or quarantined, which is asserted. Rows carry the token made with `key`. Rows are
     kept when all of them are known to be taken, in one step: a rejected slice leaves nothing but its bytes.
     Raises SliceRejected CHECKSUM, UNREADABLE, HEADER or ROW_COUNT (Exchange rule 4).
     """
     if entry.sha256 is not None and (entry.sha256, entry.bytes) != (landed.sha256, landed.bytes):
         raise SliceRejected("CHECKSUM", "sha256 or bytes are not those of the manifest")
-    reading = read(landed.readable, landed.name, contract, expected_rows=entry.rows, batch_rows=batch_rows)
-    with landing.workspace(landed) as workspace:
+    taking = _Taking(entry, contract, context, key, batch_rows)
+    rewritten = None
+    with landing.workspace(landed) as workspace, spool_folder("erased") as folder:
+        reading, parts = taking.judged(landed, workspace)
+        if parts.suppressed:
+            persons = Persons(frozenset(parts.suppressed))
+            lines = rewrite(landed.readable, landed.name, contract, entry.rows, persons, folder / "made")
+            old, landed = landed, landing.replace(landed, folder / "made", lines)
+            rewritten = landing.journal(landed.uri).chain(landed.sha256, old.sha256)
+            for path in workspace.iterdir():
+                path.unlink()
+            reading, parts = taking.judged(landed, workspace)
+        only = parts.finish()
+        landing.keep(landed, workspace)
+    rows = SliceRows(
+        [only.accepted] if only else landing.rows(landed.uri, "accepted"),
+        [only.quarantined] if only else landing.rows(landed.uri, "quarantined"),
+        parts.counts,
+    )
+    assert rows.sent == entry.rows, "rows sent = accepted + quarantined"
+    drift = {"extra_columns": list(reading.extra_columns), "missing_columns": list(reading.missing_columns)}
+    found = {**asdict(reading.dialect), **{name: columns for name, columns in drift.items() if columns}}
+    return Intake(rows, reading.format, found, rewritten)
+
+
+@dataclass(frozen=True)
+class _Taking:
+    """How one slice is read and judged."""
+
+    entry: Entry
+    contract: Contract
+    context: Context
+    key: bytes
+    batch_rows: int
+
+    def judged(self, landed: Landed, folder: Path) -> tuple[Reading, Parts]:
+        """All rows of the file, as parts kept in `folder`. Raises SliceRejected UNREADABLE, HEADER or ROW_COUNT."""
+        expected = self.entry.rows
+        reading = read(landed.readable, landed.name, self.contract, expected_rows=expected, batch_rows=self.batch_rows)
         sent = 0
 
         def counted() -> Iterator[pl.DataFrame]:
@@ -65,21 +112,10 @@ def take_in(
                 sent += batch.height
                 yield batch
 
-        parts = judge_rows(_ahead(counted()), contract, context, key, workspace)
-        if sent != entry.rows:
-            raise SliceRejected("ROW_COUNT", f"the manifest says {entry.rows} rows, the file holds {sent}")
-        only = parts.finish()
-        landing.keep(landed, workspace)
-    rows = SliceRows(
-        [only.accepted] if only else landing.rows(landed.uri, "accepted"),
-        [only.quarantined] if only else landing.rows(landed.uri, "quarantined"),
-        parts.counts,
-    )
-    assert rows.sent == sent, "rows sent = accepted + quarantined"
-    drift = {"extra_columns": list(reading.extra_columns), "missing_columns": list(reading.missing_columns)}
-    return Intake(
-        rows, reading.format, {**asdict(reading.dialect), **{name: found for name, found in drift.items() if found}}
-    )
+        parts = judge_rows(_ahead(counted()), self.contract, self.context, self.key, folder)
+        if sent != expected:
+            raise SliceRejected("ROW_COUNT", f"the manifest says {expected} rows, the file holds {sent}")
+        return reading, parts
 
 
 def read_lines(
@@ -109,7 +145,7 @@ def judge_rows(
     """
     parts, keys = Parts(folder, contract.contacts), RepeatedKeys(contract)
     for batch in batches:
-        part = _judge(batch, contract, context, key)
+        part = judge_batch(batch, contract, context, key)
         parts.append(part)
         keys.add(part.accepted)
     if len(parts) > 1:
@@ -137,7 +173,7 @@ def _ahead(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield batch
 
 
-def _judge(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:
+def judge_batch(batch: pl.DataFrame, contract: Contract, context: Context, key: bytes) -> Judged:
     """Every row of a batch, keys that come twice in it set apart, the others with their token."""
     part = judge(batch, contract, context)
     part = set_aside(part, duplicate_lines(part.accepted, contract), contract)

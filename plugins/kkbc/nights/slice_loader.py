@@ -12,11 +12,14 @@ from kkbc.core.disk import FULL, NoSpace, NotKept, check_disk, make_room
 from kkbc.core.errors import BranchTimeout, BranchUnavailable, SliceRejected, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
+from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import Branch, load_registry
 from kkbc.exchange.slices import Delivery, Entry, Slice
+from kkbc.intake.erasing import withhold
 from kkbc.intake.landing import Landed, Landing
 from kkbc.intake.process import take_in
+from kkbc.intake.rewrites import Rewritten
 from kkbc.intake.sources import Source
 from kkbc.intake.validation import Context
 from kkbc.nights.attempt import PullReport
@@ -38,13 +41,20 @@ class SliceLoader:
     """Takes the slices of one branch, one after the other, and counts them in the report."""
 
     def __init__(
-        self, conn: psycopg.Connection, source: Source, branch: Branch, run_id: str, report: PullReport
+        self,
+        conn: psycopg.Connection,
+        source: Source,
+        branch: Branch,
+        run_id: str,
+        report: PullReport,
+        suppression: Suppression | None = None,
     ) -> None:
         self.conn = conn
         self.source = source
         self.branch = branch
         self.run_id = run_id
         self.report = report
+        self.suppression = suppression or Suppression()
         self.landing = Landing(get_settings().landing)
         self.slice_bytes = get_settings().slice_bytes
         self.key = tokens.load_key()
@@ -81,7 +91,8 @@ class SliceLoader:
             rejected = _rejection(error)
             if rejected is None:
                 raise
-            return self._reject(taking.record, rejected, known)
+            rewritten = self._withheld(taking.record)
+            return self._reject(taking.record, rejected, known, rewritten)
 
     def _load(self, delivery: Delivery, entry: Entry, taking: "_Taking") -> Outcome:
         slice_ = taking.record.slice
@@ -94,7 +105,12 @@ class SliceLoader:
             contract = load_contract(slice_.feed)
             record = taking.record
             context = Context(
-                slice_, self.branch.zone, record.sent_at, self.branch_ids, seen_at=record.manifest_seen_at
+                slice_,
+                self.branch.zone,
+                record.sent_at,
+                self.branch_ids,
+                record.manifest_seen_at,
+                self.suppression,
             )
             try:
                 intake = take_in(landed, entry, contract, context, self.landing, self.key)
@@ -105,7 +121,7 @@ class SliceLoader:
                 raise
         taking.record = replace(taking.record, file_format=intake.format, drift=intake.found)
         began = time.perf_counter()
-        outcome = load(self.conn, contract, taking.record, intake.rows)
+        outcome = load(self.conn, contract, taking.record, intake.rows, intake.rewritten)
         self.report.load_seconds += time.perf_counter() - began
         self.report.loaded += outcome == "loaded"
         if outcome == "superseded":
@@ -115,14 +131,24 @@ class SliceLoader:
         self.report.bytes += landed.bytes
         return outcome
 
-    def _reject(self, record: SliceRecord, rejected: SliceRejected, known: SliceRecord | None) -> Outcome:
+    def _withheld(self, record: SliceRecord) -> Rewritten | None:
+        """Nobody on the suppression list stays in the landed file of a slice that is rejected (Exchange rule 22)."""
+        if record.landed_uri is None or not self.suppression:
+            return None
+        with self.landing.open(record.landed_uri, record.file_name) as landed:
+            return withhold(self.landing, landed, self.suppression)
+
+    def _reject(
+        self, record: SliceRecord, rejected: SliceRejected, known: SliceRecord | None, rewritten: Rewritten | None
+    ) -> Outcome:
         """Records the rejection, unless it is on record."""
         if self.conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             self.conn.rollback()
         found = (record.manifest_sha256, record.sha256, rejected.reason)
-        if known is not None and found == (known.manifest_sha256, known.sha256, known.reason):
+        if known is not None and found == (known.manifest_sha256, known.sha256, known.reason) and rewritten is None:
             return "rejected"
-        outcome = reject(self.conn, replace(record, file_format=None, drift={}), rejected.reason, rejected.detail)
+        record = replace(record, file_format=None, drift={})
+        outcome = reject(self.conn, record, rejected.reason, rejected.detail, rewritten)
         self.report.rejected += outcome == "rejected"
         self.report.note(f"{record.slice} rejected: {rejected}")
         return outcome

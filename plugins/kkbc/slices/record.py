@@ -24,7 +24,9 @@ ANY_REVISION = "(feed, branch_id, business_date) = (%(feed)s, %(branch_id)s, %(b
 
 _COLUMNS = (
     "run_id, manifest_sha256, manifest_rows, sent_at, file_name, file_format, bytes, sha256, landed_uri,"
-    " manifest_seen_at, coalesce(drift, '{}'), status, reason, load_id, rows_accepted"
+    " manifest_seen_at, coalesce(drift, '{}'), status, reason, load_id, rows_accepted,"
+    " (select r.new_sha256 from ops.landed_rewrite as r where r.landed_uri = ops.slice.landed_uri"
+    " order by r.rewrite_id desc limit 1)"
 )
 
 
@@ -32,7 +34,9 @@ _COLUMNS = (
 class SliceRecord:
     """What is known of a slice besides its rows: where it came from and what was found.
 
-    `status`, `reason`, `load_id` and `rows_accepted` are what became of it, and set when it is read from the warehouse.
+    `bytes` and `sha256` are those of the file as sent, `rewritten_sha256` is that of the landed file when persons were
+    taken out of it. `status`, `reason`, `load_id` and `rows_accepted` are what became of the slice. These are set when
+    it is read from the warehouse.
     """
 
     slice: Slice
@@ -51,6 +55,12 @@ class SliceRecord:
     reason: str | None = None
     load_id: int | None = None
     rows_accepted: int = 0
+    rewritten_sha256: str | None = None
+
+    @property
+    def landed_sha256(self) -> str | None:
+        """The SHA-256 that the landed file has by the record: as it was sent, or as it was rewritten last."""
+        return self.rewritten_sha256 or self.sha256
 
     @property
     def shown_file(self) -> str | None:

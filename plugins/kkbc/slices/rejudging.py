@@ -5,6 +5,7 @@ Landing stands for the branch: nobody is visited. What judges are the contracts,
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ import polars as pl
 from kkbc.core import tokens
 from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.settings import get_settings
+from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import Contract, load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Entry
@@ -24,23 +26,32 @@ from kkbc.slices.record import SliceRecord
 
 
 class Rejudge:
-    """Judges slices again, one after the other. Raises UserError when the key of the tokens cannot be had.
+    """Judges slices again, one after the other; rows of persons on the list `suppression` are quarantined as ERASED.
+
+    Raises UserError when the key of the tokens cannot be had.
 
     Each call raises UserError when landing no longer holds the bytes that were loaded, and SliceRejected when today's
     reader refuses them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, suppression: Suppression | None = None) -> None:
+        self._suppression = suppression or Suppression()
         self._landing = Landing(get_settings().landing)
         self._key = tokens.load_key()
         self._branch_ids = frozenset(office.branch_id for office in load_registry().offices)
 
     def whole(self, record: SliceRecord) -> Intake:
-        """All rows of a slice; they take the place of those that are kept next to the landed bytes."""
+        """All rows of a slice; they take the place of those that are kept next to the landed bytes.
+
+        `rewritten` of what is returned is also set when the landed file was rewritten before, and is not on record so.
+        """
         with self._landed(record) as landed:
             entry = Entry(record.slice.feed, record.manifest_rows, landed.name, landed.bytes, landed.sha256)
             contract = load_contract(record.slice.feed)
-            return take_in(landed, entry, contract, self._context(record), self._landing, self._key)
+            intake = take_in(landed, entry, contract, self._context(record), self._landing, self._key)
+            sha256 = intake.rewritten.new_sha256 if intake.rewritten else landed.sha256
+            unrecorded = self._landing.journal(landed.uri).chain(sha256, record.landed_sha256)
+            return replace(intake, rewritten=unrecorded)
 
     def lines(self, record: SliceRecord, lines: pl.Series, folder: Path) -> Parts:
         """The rows that start on `lines` (ascending), as parts kept in `folder`."""
@@ -54,7 +65,9 @@ class Rejudge:
         if record.landed_uri is None:
             raise UserError(f"{record.slice} was not landed", "ask the branch for a revision")
         with self._landing.open(record.landed_uri, record.file_name) as landed:
-            if landed.sha256 != record.sha256:
+            # A rewriting may have been killed before it could be recorded: the journal next to the file has it.
+            is_known = landed.sha256 == record.landed_sha256
+            if not is_known and not self._landing.journal(landed.uri).chain(landed.sha256, record.landed_sha256):
                 raise UserError(
                     f"the landed file of {record.slice} is not the one that was loaded",
                     "restore landing from its backup",
@@ -63,7 +76,7 @@ class Rejudge:
 
     def _context(self, record: SliceRecord) -> Context:
         zone = load_registry().get(record.slice.branch_id).zone
-        return Context(record.slice, zone, record.sent_at, self._branch_ids, seen_at=record.manifest_seen_at)
+        return Context(record.slice, zone, record.sent_at, self._branch_ids, record.manifest_seen_at, self._suppression)
 
 
 def _rows_on(landed: Landed, contract: Contract, sent: int, lines: pl.Series) -> Iterator[pl.DataFrame]:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from kkbc.core.errors import SliceRejected, UserError
+from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
 from kkbc.exchange.slices import Slice
@@ -19,6 +20,7 @@ from kkbc.slices.locks import branch_locked, lock_slice
 from kkbc.slices.note import AuditNote
 from kkbc.slices.record import SliceRecord, replace_counts
 from kkbc.slices.rejudging import Rejudge
+from kkbc.slices.rewritten import record_rewrite
 from kkbc.slices.rows import check_complete, copy_rows, delete_rows, next_load_id
 from kkbc.slices.settling import note_verdicts, pass_all_others, settle
 
@@ -48,16 +50,24 @@ class RereadReport:
         return {"slices": len(self.slices), **sums, "failed": self.failed}
 
 
-def reread(conn: psycopg.Connection, branch_id: str, since: date, until: date, note: AuditNote) -> RereadReport:
+def reread(
+    conn: psycopg.Connection,
+    branch_id: str,
+    since: date,
+    until: date,
+    note: AuditNote,
+    suppression: Suppression | None = None,
+) -> RereadReport:
     """Reads the slices in force of a branch and of these business dates again, each in one transaction of its own.
 
     `conn` acts as role loader, in autocommit mode. Pulls of the branch wait meanwhile. Reading again changes nothing
-    but what today's contracts, code lists and registry say differently; the next build covers the slices either way.
+    but what today's contracts, code lists and registry say differently; rows of persons on the list `suppression` are
+    quarantined as ERASED. The next build covers the slices either way.
     Raises UserError for a branch that is not in the registry, a broken contract, and a missing key, Busy for another
     that does not end.
     """
     load_registry().get(branch_id)
-    rejudge, report = Rejudge(), RereadReport()
+    rejudge, report = Rejudge(suppression), RereadReport()
     with branch_locked(branch_id, f"re-read of {branch_id}"):
         for record in SliceRecord.in_force(conn, branch_id, since, until):
             try:
@@ -74,6 +84,8 @@ def _replace(conn: psycopg.Connection, record: SliceRecord, intake: Intake, note
     slice_, counts = record.slice, intake.rows.counts
     contract = load_contract(slice_.feed)
     with conn.transaction():
+        if intake.rewritten is not None:
+            record_rewrite(conn, intake.rewritten)
         if lock_slice(conn, slice_) != slice_.revision:
             return Reread(slice_, 0, 0, 0, 0)
         load_id = next_load_id(conn)

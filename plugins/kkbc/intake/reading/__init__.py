@@ -11,13 +11,13 @@ import polars as pl
 
 from kkbc.core.errors import SliceRejected
 from kkbc.exchange.contracts import Contract
-from kkbc.intake.reading.batches import Dialect, Reading, frames
+from kkbc.intake.reading.batches import Dialect, Layout, Reading, frames
 from kkbc.intake.reading.csv_text import read_csv
 from kkbc.intake.reading.json_lines import read_json_lines
 from kkbc.intake.reading.text import open_text
 from kkbc.intake.reading.workbook import read_workbook
 
-__all__ = ["Dialect", "Reading", "read"]
+__all__ = ["Dialect", "Layout", "Reading", "read"]
 
 _ZIP = b"PK\x03\x04"
 _TEXT_FORMATS = {".csv": "csv", ".jsonl": "jsonl"}

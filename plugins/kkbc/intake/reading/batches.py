@@ -35,6 +35,20 @@ class Dialect:
     sheet: str | None = None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of a row stand in a file with a header, for who writes a row in the place of another.
+
+    `names` are the header's as read, `positions` follows the columns of the contract. `quote` is the quotation mark of
+    a text file, `sheet` the number of the sheet among those of a workbook, visible ones first.
+    """
+
+    names: tuple[str, ...]
+    positions: tuple[int | None, ...]
+    quote: str = ""
+    sheet: int = 0
+
+
 @dataclass
 class Reading:
     """One file being read.
@@ -42,6 +56,7 @@ class Reading:
     `extra_columns` are columns of the file that the contract does not know, as they are spelt there; `missing_columns`
     wire names of optional columns that the file lacks. For JSONL both are complete only when `batches` is consumed.
     `other_sheets` are names of visible sheets of a workbook whose header would have fitted as well (Exchange rule 29).
+    `layout` is None for files without a header.
 
     `batches` yields at least one frame: `_line` Int64 (1-based physical line that the row starts on, or sheet row),
     `_raw` String (the row as sent, without its line end; sheet cells joined by tabs), `_shape_ok` Boolean (False: row
@@ -57,6 +72,7 @@ class Reading:
     missing_columns: list[str] = field(default_factory=list)
     other_sheets: list[str] = field(default_factory=list)
     batches: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
+    layout: Layout | None = None
 
 
 def frames(

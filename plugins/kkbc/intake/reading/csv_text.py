@@ -14,7 +14,7 @@ import polars as pl
 
 from kkbc.core.errors import SliceRejected
 from kkbc.exchange.contracts import Contract
-from kkbc.intake.reading.batches import BATCH_CHARS, CELL_CHARS, Cells, Dialect, Reading, Row, frame
+from kkbc.intake.reading.batches import BATCH_CHARS, CELL_CHARS, Cells, Dialect, Layout, Reading, Row, frame
 from kkbc.intake.reading.blanks import UNSEEN, is_blank
 from kkbc.intake.reading.header import MAX_COLUMNS, MAX_TITLES, Header, search
 from kkbc.intake.reading.quoting import ESCAPE, Inner, Splitter
@@ -57,6 +57,7 @@ def read_csv(text: Text, file_format: str, contract: Contract, batch_rows: int) 
         extra_columns=list(header.extra),
         missing_columns=list(header.missing),
         batches=_batches(place.rest, header, contract, batch_rows),
+        layout=Layout(header.names, header.positions, quote=place.rest.quote),
     )
 
 
@@ -134,7 +135,7 @@ class _Rows:
         self._escaped = Splitter(delimiter, quote, Inner.ESCAPED)
         self._bare = Splitter(delimiter, quote, Inner.BARE)
         self._hollow = UNSEEN + delimiter + quote
-        self._quote = quote
+        self.quote = quote
         self.delimiter = delimiter
         self.last_line = 0
 
@@ -162,13 +163,13 @@ class _Rows:
             self._feed.taken.clear()
             try:
                 cells = next(self._reader)
-                if self._quote not in "".join(cells):
+                if self.quote not in "".join(cells):
                     return cells
             except csv.Error:
                 pass
             self._feed.give_back_all()
         looked = self._look(self._splitter)
-        if looked is None and ESCAPE + self._quote in first:
+        if looked is None and ESCAPE + self.quote in first:
             self._feed.give_back_all()
             looked = self._look(self._escaped)
         if looked is None:
@@ -193,7 +194,7 @@ class _Rows:
         chars, cells = 0, CELL_CHARS * header.width
         while len(lines) + len(quoted) < count and chars < BATCH_CHARS:
             line = self._feed.read()
-            if self._quote not in line:
+            if self.quote not in line:
                 if not line:
                     break
                 self.last_line += 1

@@ -29,10 +29,15 @@ Place = TypeVar("Place")
 class Header:
     """A row of names that holds all required columns. `positions` follows the columns of the contract."""
 
+    names: tuple[str, ...]
     positions: tuple[int | None, ...]
-    width: int
     extra: tuple[str, ...]
     missing: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """How many cells a row has."""
+        return len(self.names)
 
 
 def normalise(name: str) -> str:
@@ -71,8 +76,8 @@ def _header(cells: Sequence[str], names: list[str], contract: Contract) -> Heade
             raise SliceRejected("HEADER", f"column {wire} comes twice")
     extra = [cell.strip() for cell, name in zip(cells, names, strict=True) if name and name not in known]
     return Header(
+        names=tuple(cells),
         positions=tuple(names.index(name) if name in names else None for name in known),
-        width=len(cells),
         extra=tuple(name[:MAX_NAME] for name in extra[:MAX_EXTRA]),
         missing=tuple(wire for name, wire in known.items() if name not in names),
     )

@@ -85,6 +85,11 @@ def open_text(path: Path) -> Text:
         raise SliceRejected("UNREADABLE", "the gzip data are damaged or cut off") from error
 
 
+def open_binary(text: Text) -> BinaryIO:
+    """The bytes of a text file from its first, after gunzip."""
+    return _open(text.path, text.gzipped)
+
+
 def _open(path: Path, gzipped: bool) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if gzipped else path.open("rb")
 

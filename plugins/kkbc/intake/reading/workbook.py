@@ -18,7 +18,7 @@ import msgspec
 import kkbc
 from kkbc.core.errors import SliceRejected
 from kkbc.exchange.contracts import Contract
-from kkbc.intake.reading.batches import Dialect, Reading, Row, frames
+from kkbc.intake.reading.batches import Dialect, Layout, Reading, Row, frames
 from kkbc.intake.reading.cells import plain, render
 from kkbc.intake.reading.header import MAX_TITLES, Header, search
 from kkbc.intake.spreadsheets.messages import End, Message, Refused, Rows, Sheet, Sheets, decode
@@ -66,6 +66,7 @@ def read_workbook(path: Path, contract: Contract, batch_rows: int) -> Reading:
         missing_columns=list(header.missing),
         other_sheets=others,
         batches=frames(_rows(child, place, header, contract), contract, batch_rows),
+        layout=Layout(header.names, header.positions, sheet=place.sheet),
     )
 
 

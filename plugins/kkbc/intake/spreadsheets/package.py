@@ -47,16 +47,16 @@ class Package:
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
         self._archive = zipfile.ZipFile(stream)
-        self._members = {_normal(member.filename): member for member in self._archive.infolist()}
+        self._members = {normal(member.filename): member for member in self._archive.infolist()}
         self._budget = Budget(size)
 
     def has_part(self, name: str) -> bool:
         """Whether there is such a part."""
-        return _normal(name) in self._members
+        return normal(name) in self._members
 
     def open(self, name: str) -> IO[bytes]:
         """A part to read. Raises Refused when it is not there or says itself that it is too long."""
-        member = self._members.get(_normal(name))
+        member = self._members.get(normal(name))
         if member is None:
             raise Refused("a part of the workbook is missing")
         if member.compress_type not in _METHODS:
@@ -94,5 +94,6 @@ class _Relations(Handler):
             )
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """The name of a part as parts are told apart."""
     return name.replace("\\", "/").lstrip("/").lower()

@@ -40,13 +40,14 @@ class Sheet(NamedTuple):
 
 class Workbook(NamedTuple):
     """What there is to know before cells are read. `dates` says of cell formats that are dates whether they count
-    elapsed hours; visible sheets come first (Exchange rule 29)."""
+    elapsed hours; visible sheets come first (Exchange rule 29). `strings_part` has the strings; "": none."""
 
     package: Package
     sheets: list[Sheet]
     strings: "Strings"
     dates: dict[str, bool]
     date1904: bool
+    strings_part: str
 
 
 def open_workbook(stream: IO[bytes], size: int) -> Workbook:
@@ -74,7 +75,12 @@ def open_workbook(stream: IO[bytes], size: int) -> Workbook:
     if package.has_part(parts.get("styles", "")):
         styles.read(package, parts["styles"])
     return Workbook(
-        package, sorted(sheets, key=lambda sheet: sheet.hidden), strings.found, styles.dates(), contents.date1904
+        package,
+        sorted(sheets, key=lambda sheet: sheet.hidden),
+        strings.found,
+        styles.dates(),
+        contents.date1904,
+        parts.get("sharedStrings", ""),
     )
 
 

@@ -1,7 +1,7 @@
 """Every row of a batch is read and judged by its contract: accepted with typed values, or quarantined with codes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import zip_longest
@@ -10,24 +10,25 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from kkbc.core.clock import JAKARTA, end_of_day
+from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import UNIQUE_KEY, Contract, Severity
 from kkbc.exchange.slices import Slice
-from kkbc.intake.validation import parse
+from kkbc.intake.validation import erased, parse
+from kkbc.intake.validation.judged import CODES, Judged
 from kkbc.intake.validation.rules import BRANCH, DAY_END, SENT_BY, verdict
 from kkbc.intake.validation.tidy import tidy
 
-_CODES = pl.List(pl.String)
 _REFUSED, _NIK_REFUSED = "_refused", "_nik_refused"
 _MISSHAPEN = (
     pl.col("_line"),
     pl.col("_raw"),
-    pl.lit(["ROW_SHAPE"], _CODES).alias("_errors"),
-    pl.lit([], _CODES).alias("_warnings"),
-    pl.lit([], _CODES).alias("_fields"),
+    pl.lit(["ROW_SHAPE"], CODES).alias("_errors"),
+    pl.lit([], CODES).alias("_warnings"),
+    pl.lit([], CODES).alias("_fields"),
 )
 
 _NONE = pl.DataFrame(
-    schema={"_line": pl.Int64, "_raw": pl.String, "_errors": _CODES, "_warnings": _CODES, "_fields": _CODES}
+    schema={"_line": pl.Int64, "_raw": pl.String, "_errors": CODES, "_warnings": CODES, "_fields": CODES}
 )
 
 # What rules have in common is worked out once; the rest of the optimiser takes longer than it saves.
@@ -41,7 +42,7 @@ class Context:
 
     `zone` is that of timestamps without an offset, `branch_ids` the branch offices of the registry. Of the aware
     instants, `sent_at` is the one that the manifest names and `seen_at` the one at which the pipeline first saw the
-    manifest; None: unknown.
+    manifest; None: unknown. `suppression` names the persons whose rows are quarantined as ERASED.
     """
 
     slice: Slice
@@ -49,26 +50,12 @@ class Context:
     sent_at: datetime | None
     branch_ids: frozenset[str]
     seen_at: datetime | None = None
+    suppression: Suppression = field(default_factory=Suppression)
 
     @property
     def sent_by(self) -> datetime | None:
         """The earlier of `sent_at` and `seen_at`, for a branch's clock may be wrong (Exchange rule 30)."""
         return min((instant for instant in (self.sent_at, self.seen_at) if instant is not None), default=None)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The rows of a batch, each in one of two frames.
-
-    accepted: `_line` Int64, `_raw` String, `_warnings` List[String] (distinct codes, sorted), then the columns of the
-    contract in the types of `parse.DTYPES`. quarantined: `_line`, `_raw`, `_errors` and `_warnings` (distinct codes,
-    sorted), `_fields` (List[String], `column:CODE` of every finding), by line. nik_valid: number of rows whose NIK
-    earns no error (KPI rule 4), None for feeds without NIK.
-    """
-
-    accepted: pl.DataFrame
-    quarantined: pl.DataFrame
-    nik_valid: int | None
 
 
 @dataclass(frozen=True)
@@ -95,10 +82,19 @@ def judge(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
 
     batch: `_line` Int64, `_raw` String, `_shape_ok` Boolean, and a String column for every column of the contract,
     cells as sent, null where there was none. Every row ends in `accepted` or in `quarantined`, with every code that
-    applies (branch exchange, table of codes; Exchange rules 5-13, 15-18, 23-28, 30, 32), but for KEY_DUPLICATE: that is
+    applies (branch exchange, table of codes; Exchange rules 5-13, 15-18, 22-28, 30, 32), but for KEY_DUPLICATE: that is
     judged over a whole slice, by `duplicate_lines`.
     Raises UserError when the contract names a check that does not exist.
     """
+    is_tombstone = erased.tombstones(batch, contract)
+    if not is_tombstone.any():
+        return erased.without_suppressed(_judged(batch, contract, context), batch, contract, context.suppression)
+    rest = batch.filter(~is_tombstone)
+    judged = erased.without_suppressed(_judged(rest, contract, context), rest, contract, context.suppression)
+    return erased.with_tombstones(judged, batch.filter(is_tombstone))
+
+
+def _judged(batch: pl.DataFrame, contract: Contract, context: Context) -> Judged:
     all_shaped = bool(batch["_shape_ok"].all())
     cells = tidy(batch if all_shaped else batch.filter("_shape_ok"), contract.columns)
     plain = parse.plain_columns(cells, contract.columns)
@@ -240,8 +236,8 @@ def _labels(findings: dict[str, _Finding], label: Callable[[_Finding], str]) -> 
     for flag, finding in findings.items():
         flags.setdefault(label(finding), []).append(flag)
     if not flags:
-        return pl.lit([], _CODES)
+        return pl.lit([], CODES)
     having = [pl.when(pl.any_horizontal(*flags[text])).then(pl.lit(text)) for text in sorted(flags)]
     # Joined and split again: a list of so many pieces is dear to make, and nearly all rows have none.
     joined = pl.concat_str(having, separator=",", ignore_nulls=True)
-    return joined.replace("", None).str.split(",").fill_null(pl.lit([], _CODES))
+    return joined.replace("", None).str.split(",").fill_null(pl.lit([], CODES))

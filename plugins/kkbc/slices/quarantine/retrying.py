@@ -16,6 +16,7 @@ from psycopg import sql
 
 from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.spool import spool_folder
+from kkbc.core.suppression import Suppression
 from kkbc.exchange import masking
 from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.exchange.registry import load_registry
@@ -71,20 +72,28 @@ class RetryReport:
         }
 
 
-def retry(conn: psycopg.Connection, selection: Selection, note: AuditNote, *, dry_run: bool = False) -> RetryReport:
+def retry(
+    conn: psycopg.Connection,
+    selection: Selection,
+    note: AuditNote,
+    *,
+    dry_run: bool = False,
+    suppression: Suppression | None = None,
+) -> RetryReport:
     """Judges the chosen open rows of the slices in force again, slice by slice.
 
     `conn` acts as role loader, in autocommit mode. Each slice is one transaction under the locks of a load, so that a
     build sees all of it or nothing, and retrying again changes nothing. The next build covers the slices that changed.
     With `dry_run` each transaction is rolled back. A slice whose landed file cannot be read again is left as it was and
-    named in the report. Raises UserError for a broken contract or registry and for a missing or wrong key.
+    named in the report. Rows of persons on the list `suppression` stay quarantined, as ERASED. Raises UserError for a
+    broken contract or registry and for a missing or wrong key.
     """
     offices = frozenset(office.branch_id for office in load_registry().offices)
     for feed in feeds():
         check_contract(load_contract(feed), offices)
     with conn.transaction():
         check_key(conn)
-    retrier = _Retrier(conn, selection, note, dry_run)
+    retrier = _Retrier(conn, selection, note, dry_run, Rejudge(suppression))
     report = RetryReport()
     for slice_ in slices_to_retry(conn, selection):
         try:
@@ -113,12 +122,14 @@ class _SliceMoved(Exception):
 class _Retrier:
     """Retries slices one after the other, over one connection."""
 
-    def __init__(self, conn: psycopg.Connection, selection: Selection, note: AuditNote, dry_run: bool) -> None:
+    def __init__(
+        self, conn: psycopg.Connection, selection: Selection, note: AuditNote, dry_run: bool, rejudge: Rejudge
+    ) -> None:
         self.conn = conn
         self.selection = selection
         self.note = note
         self.dry_run = dry_run
-        self.rejudge = Rejudge()
+        self.rejudge = rejudge
 
     def retry(self, slice_: Slice) -> Retried:
         """Retries one slice. The file is read and judged before the transaction, which is thus a short one."""
