@@ -1,7 +1,7 @@
 """Persons who were erased: the suppression list, the record of erasures, and rows that were closed by one.
 
 Revision ID: 0026
-Revises: 0024
+Revises: 0025
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0026"
-down_revision = "0024"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
