@@ -55,7 +55,9 @@ def test_every_publication_comes_back_with_the_new_tokens(facts: None, monkeypat
     change(f"insert into next.dim_participant values ('{MINE}', 'KC003')")
     before = read("publisher", "select publication_id, table_name, rows from ops.publication_table order by 1, 2")
     assert cut(MINE)
-    assert read("publisher", "select publication_id, table_name, rows from ops.publication_table order by 1, 2") == before
+    assert (
+        read("publisher", "select publication_id, table_name, rows from ops.publication_table order by 1, 2") == before
+    )
     with connect() as conn:
         assert rows_of(Work(conn), [MINE]) == {}
         noted = conn.execute("select count(*) from bi_kept.changed_key where key::text like %s", [f"%{MINE}%"])
@@ -86,7 +88,8 @@ def test_other_persons_stay_as_they_are(facts: None) -> None:
     cut(MINE)
     assert read("publisher", query) == before
     ((token, rows),) = read(
-        "publisher", f"select participant_token, count(*) from bi_detail.fct_z where participant_token <> '{OTHER}' group by 1"
+        "publisher",
+        f"select participant_token, count(*) from bi_detail.fct_z where participant_token <> '{OTHER}' group by 1",
     )
     assert rows == 2
     assert read("publisher", "select participant_token from next.dim_participant order by 1")[0] == (token,)

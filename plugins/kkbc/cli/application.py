@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from kkbc.cli import branch, doctor, documents, gate, new, night, operations, publication, quarantine, warehouse
+from kkbc.cli import branch, doctor, documents, erase, gate, new, night, operations, publication, quarantine, warehouse
 from kkbc.cli.console import complain
 from kkbc.core.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
 from kkbc.core.extensions import extensions
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_completion=False,
 )
-for module in (night, publication, branch, quarantine, gate, operations, warehouse, documents, new, doctor):
+for module in (night, publication, branch, quarantine, gate, operations, warehouse, documents, erase, new, doctor):
     module.register(app)
 for register in extensions("kkbc.commands").values():
     register(app)

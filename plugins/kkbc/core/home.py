@@ -14,7 +14,10 @@ from kkbc.core.files import close_to_others
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 # What is made in a home, besides its locks. Somebody may have put other things next to it, which are not ours to close.
-PARTS = ("airflow", "dbt", "docs", "gx", "keys", "landing", "lineage", "pg", "run", "socket", "spool", "world")
+PARTS = (
+    *("airflow", "dbt", "docs", "erasures", "gx", "keys", "landing", "lineage", "pg", "requests", "run", "socket"),
+    *("spool", "world"),
+)
 
 
 def make_home(home: Path) -> None:

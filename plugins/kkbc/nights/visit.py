@@ -20,7 +20,7 @@ from kkbc.exchange.slices import Delivery
 from kkbc.intake.sources import Bounds, Manifest, OneRefused, OneUnavailable, Source, Wanted, open_source
 from kkbc.nights.attempt import PullReport, close_attempt, close_stale_attempts, open_attempt, storable
 from kkbc.nights.slice_loader import CONCERNS_MORE, SliceLoader
-from kkbc.slices import branch_locked
+from kkbc.slices import branch_locked, load_suppression
 from kkbc.warehouse import locks
 
 # Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
@@ -87,7 +87,7 @@ class _Visit:
         self.report = report
         self.bounds = bounds
         self.run_id = run_id
-        self.loader = SliceLoader(conn, source, branch, run_id, report)
+        self.loader = SliceLoader(conn, source, branch, run_id, report, load_suppression(conn))
         self._aside: OneRefused | OneUnavailable | None = None
 
     def run(self, until: date) -> None:

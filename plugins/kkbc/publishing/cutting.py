@@ -140,8 +140,9 @@ def _take_back(work: Work, mapping: sql.Identifier, done: Kept) -> None:
     )
     columns = names(columns_of(work, done.relation("gone")))
     work.conn.execute(
-        sql.SQL("insert into {held} ({columns}) select {columns} from {gone} g where {token} in (select token from {m})")
-        .format(held=_HELD, columns=columns, gone=done.relation("gone"), token=sql.Identifier(TOKEN), m=mapping)
+        sql.SQL(
+            "insert into {held} ({columns}) select {columns} from {gone} g where {token} in (select token from {m})"
+        ).format(held=_HELD, columns=columns, gone=done.relation("gone"), token=sql.Identifier(TOKEN), m=mapping)
     )
 
 

@@ -28,6 +28,7 @@ from kkbc.slices.record import THIS_SLICE, SliceRecord, load_again, note_loaded,
 from kkbc.slices.rejudging import Rejudge
 from kkbc.slices.rows import check_complete, copy_rows, delete_rows, next_load_id
 from kkbc.slices.settling import reopen_superseded
+from kkbc.slices.suppressing import load_suppression
 from kkbc.warehouse import connect
 
 # In force, in this build, in no publication yet, and never released: what the view audit.slices calls new.
@@ -186,7 +187,7 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
     )
     copy_rows(conn, contract, record, loaded.counted(rows), load_id or record.load_id)
     for by, lines in later.items():
-        copy_rows(conn, contract, record, loaded.counted(_accepted_by_retry(record, lines)), load_id or by)
+        copy_rows(conn, contract, record, loaded.counted(_accepted_by_retry(conn, record, lines)), load_id or by)
     check_complete(record.rows_accepted - moved, loaded.rows)
     if erased:
         note_loaded(conn, slice_, loaded.warnings, loaded.contactable if contract.contacts else None)
@@ -219,11 +220,12 @@ def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, 
     return pl.Series("_line", [row[0] for row in rows], dtype=pl.Int64), later
 
 
-def _accepted_by_retry(record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
+def _accepted_by_retry(conn: psycopg.Connection, record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
     """Rows that a retry accepted, judged once more: next to the landed bytes lies only what was accepted at first."""
     with spool_folder("held") as folder:
         try:
-            parts = Rejudge().lines(record, pl.Series("_line", sorted(lines), dtype=pl.Int64), folder)
+            rejudge = Rejudge(load_suppression(conn))
+            parts = rejudge.lines(record, pl.Series("_line", sorted(lines), dtype=pl.Int64), folder)
         except SliceRejected as error:
             raise UserError(
                 f"the landed file of {record.slice} cannot be read again: {error}", "ask the branch for a revision"

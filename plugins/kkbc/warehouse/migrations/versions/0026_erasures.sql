@@ -37,6 +37,9 @@ create table ops.erasure_step (
 );
 comment on table ops.erasure_step is 'Steps of erasures: what is finished is not done again.';
 
+-- Taken by the owner alone: persons are erased by one at a time.
+create table locks.erasure ();
+
 grant select on vault.suppressed to loader;
 grant select on ops.erasure, ops.erasure_step to auditor, loader;
 

@@ -70,4 +70,4 @@ alter table ops.quarantine_event add constraint quarantine_event_event_check
 comment on table ops.quarantine_event is
     'What became of quarantined rows by hand, by retry or by reading a slice again. accepted: passed and was loaded; judged_anew: still bad, with other codes, or bad again; displaced: an accepted row that lost its key to a retried one; found: an accepted row that is bad by the rules of a re-read; resolved: needs no more work.';
 
-drop table ops.erasure_step, ops.erasure, vault.suppressed;
+drop table ops.erasure_step, ops.erasure, vault.suppressed, locks.erasure;

@@ -26,6 +26,16 @@ _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
 Progress = Callable[[int, int], None]
 
 
+@dataclass
+class Tally:
+    """What was read."""
+
+    files: int = 0
+    file_bytes: int = 0
+    tables: int = 0
+    table_bytes: int = 0
+
+
 @dataclass(frozen=True)
 class Place:
     """A file, or a column of a table, that holds the `value`th value (from 1), and how often.
@@ -54,16 +64,16 @@ def search(
     """
     needles = Needles(values)
     files = list(_files(protected))
-    with _databases() as databases:
-        tables = [(name, conn, table) for name, conn in databases for table in _tables(conn, protected)]
+    with databases() as opened:
+        tables = [(name, conn, table) for name, conn in opened for table in tables_of(conn, protected)]
         total, places = len(files) + len(tables), []
         for done, (path, label, belongs) in enumerate(files):
             progress(done, total)
-            found = needles.count(bytes_of(label)) + _in_file(path, needles)
-            places += [Place(_shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
+            found = needles.count(bytes_of(label)) + in_home_file(path, needles)
+            places += [Place(shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
-            places += _in_table(name, conn, table, needles)
+            places += in_table(name, conn, table, needles)
         progress(total, total)
     return places
 
@@ -97,23 +107,25 @@ def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
         yield home / "pg" / "server.log", str(home / "pg" / "server.log"), False
 
 
-def _in_file(path: Path, needles: Needles) -> Counter[int]:
+def in_home_file(path: Path, needles: Needles) -> Counter[int]:
+    """What is found in a file; nothing in one that is gone. Raises UserError for one that cannot be read."""
     try:
         return in_file(path, needles)
     except FileNotFoundError:  # of a process that went on meanwhile
         return Counter()
     except OSError as error:
-        problem = f"{_shown(path, needles)} cannot be read: {error.strerror or type(error).__name__}"
+        problem = f"{shown(path, needles)} cannot be read: {error.strerror or type(error).__name__}"
         raise UserError(problem, "run as the owner of the home") from None  # the cause names the file
 
 
-def _shown(path: Path, needles: Needles) -> str:
+def shown(path: Path, needles: Needles) -> str:
+    """A path, with *** for what a value stands in."""
     return bytes_of(needles.hidden(str(path), os.sep)).decode("utf-8", "backslashreplace")
 
 
 # --- databases -------------------------------------------------------------------------------------------------------
 @contextmanager
-def _databases() -> Iterator[list[tuple[str, psycopg.Connection]]]:
+def databases() -> Iterator[list[tuple[str, psycopg.Connection]]]:
     """The warehouse and, where this home has one, Airflow's metadata, each by a connection that may read all of it."""
     with ExitStack() as stack:
         opened = [("warehouse", stack.enter_context(connect(autocommit=True)))]
@@ -145,7 +157,8 @@ where not n.nspname in ('pg_catalog', 'information_schema', 'pg_toast')
 """
 
 
-def _tables(conn: psycopg.Connection, protected: bool) -> list[Table]:
+def tables_of(conn: psycopg.Connection, protected: bool) -> list[Table]:
+    """Every table of a database, those of vault with `protected` only; large objects, comments and names too."""
     rows = conn.execute(_TABLES, [list(_SYSTEM_SCHEMAS)]).fetchall()
     return [
         *(table for table in ((row[0], row[1]) for row in rows) if protected or table[0] != "vault"),
@@ -155,19 +168,21 @@ def _tables(conn: psycopg.Connection, protected: bool) -> list[Table]:
     ]
 
 
-def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Needles) -> list[Place]:
+def in_table(
+    database: str, conn: psycopg.Connection, table: Table, needles: Needles, tally: Tally | None = None
+) -> list[Place]:
     """The columns that hold something. All of a table is read first, and its columns only when there is something."""
     name, label = sql.Identifier(*table), ".".join(table)
     try:
         if table == _LARGE_OBJECTS:
             # Whole objects: a value may stand across two of the pages that they are kept in.
             objects = sql.SQL("(select lo_get(oid) as data from pg_largeobject_metadata)")
-            found = _in_query(conn, sql.SQL("select data from {} as o").format(objects), needles)
+            found = found_in_query(conn, sql.SQL("select data from {} as o").format(objects), needles)
             return [Place(f"{database}: large objects", value, count) for value, count in sorted(found.items())]
         if table == _NAMES:
-            found = _in_query(conn, sql.SQL(_NAMES_QUERY), needles)
+            found = found_in_query(conn, sql.SQL(_NAMES_QUERY), needles)
             return [Place(f"{database}: names of tables and columns", v, count) for v, count in sorted(found.items())]
-        if not _in_query(conn, sql.SQL("select * from {}").format(name), needles):
+        if not found_in_query(conn, sql.SQL("select * from {}").format(name), needles, tally):
             return []
         columns = conn.execute(
             "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
@@ -177,7 +192,7 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
             Place(f"{database}: {needles.hidden(f'{label}.{column}', '.')}", value, count, table[0] == "vault")
             for (column,) in columns
             for value, count in sorted(
-                _in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
+                found_in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
             )
         ]
     except psycopg.errors.UndefinedTable:  # dropped meanwhile
@@ -188,7 +203,9 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
         ) from None  # the cause names the table
 
 
-def _in_query(conn: psycopg.Connection, query: sql.Composable, needles: Needles) -> Counter[int]:
+def found_in_query(
+    conn: psycopg.Connection, query: sql.Composable, needles: Needles, tally: Tally | None = None
+) -> Counter[int]:
     """What is found in the text of a query's rows, as COPY gives it; bytes are hexadecimal there, which is a form."""
     found: Counter[int] = Counter()
     with conn.cursor() as cursor, cursor.copy(sql.SQL("copy ({}) to stdout").format(query)) as copy:
@@ -196,6 +213,8 @@ def _in_query(conn: psycopg.Connection, query: sql.Composable, needles: Needles)
         for row in copy:
             gathered.append(bytes(row))
             size += len(row)
+            if tally is not None:
+                tally.table_bytes += len(row)
             if size >= BLOCK:
                 found += needles.count(b"".join(gathered))
                 gathered, size = [], 0
