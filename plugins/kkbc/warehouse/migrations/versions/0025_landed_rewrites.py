@@ -1,7 +1,7 @@
 """Landed files may be rewritten without a person: by which hash each is known since is on record.
 
 Revision ID: 0025
-Revises: 0023
+Revises: 0024
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0025"
-down_revision = "0023"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
