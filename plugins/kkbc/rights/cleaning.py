@@ -14,12 +14,13 @@ import psycopg
 from psycopg import sql
 
 from kkbc.core.errors import UserError
-from kkbc.core.needles import Needles, in_file
+from kkbc.core.needles import Needles
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.slices import Slice
 from kkbc.publishing.cutting import tables_of_tokens
 from kkbc.publishing.work import Work
+from kkbc.rights.searching import holding
 
 # Parts of the home whose files are made by the platform and made again when they are missing.
 _MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run")
@@ -117,17 +118,9 @@ def sweep_files(needles: Needles) -> int:
     """Removes files that the platform made and in which a value stands: logs, results, documents; returns how many."""
     home, count = get_settings().home, 0
     for part in _MADE:
-        for folder, _, names in os.walk(home / part):
-            for name in names:
-                path = Path(folder) / name
-                if path.is_file() and not path.is_symlink() and _holds(path, needles):
-                    path.unlink(missing_ok=True)
-                    count += 1
+        there = (Path(folder) / name for folder, _, names in os.walk(home / part) for name in names)
+        for path, found in holding((p for p in there if p.is_file() and not p.is_symlink()), needles):
+            if found:
+                path.unlink(missing_ok=True)
+                count += 1
     return count
-
-
-def _holds(path: Path, needles: Needles) -> bool:
-    try:
-        return bool(in_file(path, needles))
-    except OSError:
-        return False  # verified afterwards

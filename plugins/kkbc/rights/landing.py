@@ -5,7 +5,7 @@ A branch is locked meanwhile: no visit lands or loads anything of it that an era
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -31,6 +31,8 @@ _FOLDER = re.compile(
 )
 
 Progress = Callable[[int, int], None]
+_PACKED = re.compile(r"\.(xlsx?|jsonl|gz|zip)$", re.IGNORECASE)
+_SHORT, _TOGETHER = 2**20, 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,12 @@ class LandedFiles:
         """What landed rows with one of these NIKs say of the persons, by column: also rows that were never loaded."""
         persons = Persons(niks)
         values: dict[str, set[str]] = {}
-        for folder in self._folders(progress):
-            contract = folder.contract
-            if contract is None or contract.nik is None or folder.record is None:
+        for uri in self._holding(self._uris(progress), persons):
+            folder = self._folder(uri)
+            contract = None if folder is None else folder.contract
+            if folder is None or contract is None or contract.nik is None or folder.record is None:
                 continue
             with self._landing.open(folder.uri) as landed:
-                if not holds_any(landed.readable, landed.name, persons):
-                    continue
                 try:
                     reading = read(landed.readable, landed.name, contract, expected_rows=folder.record.manifest_rows)
                     found = values_of(reading.batches, contract, niks)
@@ -84,11 +85,7 @@ class LandedFiles:
 
     def holding(self, persons: Persons, progress: Progress) -> int:
         """In how many landed files something of the persons stands."""
-        count = 0
-        for folder in self._folders(progress):
-            with self._landing.open(folder.uri) as landed:
-                count += holds_any(landed.readable, landed.name, persons)
-        return count
+        return sum(1 for _ in self._holding(self._uris(progress), persons))
 
     def erase(self, branch_id: str, persons: Persons, erasure_id: int) -> Counter[str]:
         """Takes the persons out of all landed files of a branch, and puts that on record; returns what was done."""
@@ -96,12 +93,13 @@ class LandedFiles:
         with branch_locked(branch_id, f"erasure in {branch_id}"):
             # Listed again under the lock: a visit may have landed more meanwhile.
             pattern = f"{self._landing.path}/{branch_id}/*/*/r*-*"
-            for path in sorted(self._landing.fs.glob(pattern)):
-                folder = self._folder(self._landing.fs.unstrip_protocol(path))
-                if folder is None:
-                    continue
-                done["files"] += 1
-                done += self._erase_in(folder, persons, erasure_id)
+            uris = [self._landing.fs.unstrip_protocol(path) for path in sorted(self._landing.fs.glob(pattern))]
+            begun = [uri for uri in uris if self._landing.journal(uri).entries]
+            done["files"] = len(uris)
+            for uri in {*begun, *self._holding(uris, persons)}:
+                folder = self._folder(uri)
+                if folder is not None:
+                    done += self._erase_in(folder, persons, erasure_id)
         return done
 
     def _erase_in(self, folder: Folder, persons: Persons, erasure_id: int) -> Counter[str]:
@@ -119,14 +117,49 @@ class LandedFiles:
             record_rewrite(self._conn, rewritten, erasure_id)
         return Counter({"rewritten": 1, "rows": len(rewritten.lines), "emptied": int(rewritten.emptied)})
 
-    def _folders(self, progress: Progress) -> Iterator[Folder]:
+    def _uris(self, progress: Progress) -> Iterator[str]:
         uris = [uri for uris in self.by_branch.values() for uri in uris]
         for number, uri in enumerate(uris):
             progress(number, len(uris))
-            folder = self._folder(uri)
-            if folder is not None:
-                yield folder
+            yield uri
         progress(len(uris), len(uris))
+
+    def _holding(self, uris: Iterable[str], persons: Persons) -> Iterator[str]:
+        """Those of the folders in whose landed file something of the persons stands.
+
+        Short files are searched many at a time: nearly all have nothing, and to begin a search takes longer than to
+        read one. What is packed or may be escaped is looked at by itself.
+        """
+        gathered: list[str] = []
+        content = bytearray()
+        for uri in uris:
+            try:
+                with self._landing.open(uri) as landed:
+                    if landed.bytes > _SHORT or _PACKED.search(landed.name):
+                        if holds_any(landed.readable, landed.name, persons):
+                            yield uri
+                        continue
+                    text = landed.readable.read_bytes()
+            except UserError:  # a visit that was killed before its file was there
+                continue
+            if text.startswith(b"PK"):
+                if self._holds(uri, persons):
+                    yield uri
+                continue
+            gathered.append(uri)
+            content += text + b"\n"
+            if len(content) >= _TOGETHER:
+                yield from self._each(gathered, bytes(content), persons)
+                gathered, content = [], bytearray()
+        yield from self._each(gathered, bytes(content), persons)
+
+    def _each(self, uris: list[str], content: bytes, persons: Persons) -> Iterator[str]:
+        if persons.needles.count(content):
+            yield from (uri for uri in uris if self._holds(uri, persons))
+
+    def _holds(self, uri: str, persons: Persons) -> bool:
+        with self._landing.open(uri) as landed:
+            return holds_any(landed.readable, landed.name, persons)
 
     def _folder(self, uri: str) -> Folder | None:
         """What is known of a folder: its record is found by its name, wherever landing lay when it was written."""

@@ -6,7 +6,7 @@ found is reported by place and number of the value, never by the value. Landing 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from psycopg import sql
 
 from kkbc.core import local_airflow
 from kkbc.core.errors import UserError
-from kkbc.core.needles import BLOCK, Needles, bytes_of, in_file
+from kkbc.core.needles import BLOCK, Needles, blocks, bytes_of, in_file
 from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect
 
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
+
+_SMALL = 2**20
 
 Progress = Callable[[int, int], None]
 
@@ -67,9 +69,10 @@ def search(
     with databases() as opened:
         tables = [(name, conn, table) for name, conn in opened for table in tables_of(conn, protected)]
         total, places = len(files) + len(tables), []
-        for done, (path, label, belongs) in enumerate(files):
+        protected_files = dict(files)
+        for done, (path, found) in enumerate(holding(protected_files, needles)):
             progress(done, total)
-            found = needles.count(bytes_of(label)) + in_home_file(path, needles)
+            belongs = protected_files[path]
             places += [Place(shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
@@ -79,7 +82,7 @@ def search(
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
+def _files(protected: bool) -> Iterator[tuple[Path, bool]]:
     """Every file of the home but those of the embedded server, which is asked by SQL, and of visits under way.
 
     With `protected` those of landing too, also where it lies elsewhere on this machine.
@@ -102,9 +105,9 @@ def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
             for name in files:
                 path = here / name
                 if path.is_file() and not path.is_symlink():
-                    yield path, str(path), belongs
+                    yield path, belongs
     if (home / "pg" / "server.log").is_file():
-        yield home / "pg" / "server.log", str(home / "pg" / "server.log"), False
+        yield home / "pg" / "server.log", False
 
 
 def in_home_file(path: Path, needles: Needles) -> Counter[int]:
@@ -116,6 +119,37 @@ def in_home_file(path: Path, needles: Needles) -> Counter[int]:
     except OSError as error:
         problem = f"{shown(path, needles)} cannot be read: {error.strerror or type(error).__name__}"
         raise UserError(problem, "run as the owner of the home") from None  # the cause names the file
+
+
+def holding(paths: Iterable[Path], needles: Needles) -> Iterator[tuple[Path, Counter[int]]]:
+    """Each file, with what is found in it and in its path. Raises UserError for one that cannot be read.
+
+    Small files are searched many at a time, and one by one only where something is found in them: to begin a search
+    takes longer than to read them.
+    """
+    gathered: list[Path] = []
+    content = bytearray()
+    for path in paths:
+        try:
+            small = path.stat().st_size <= _SMALL
+            parts = list(blocks(path)) if small else []
+        except OSError:  # told of when it is searched by itself
+            small = False
+        if not small:
+            yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles)
+            continue
+        gathered.append(path)
+        content += b"\n".join([bytes_of(str(path)), *parts, b""])
+        if len(content) >= BLOCK:
+            yield from _each(gathered, bytes(content), needles)
+            gathered, content = [], bytearray()
+    yield from _each(gathered, bytes(content), needles)
+
+
+def _each(paths: list[Path], content: bytes, needles: Needles) -> Iterator[tuple[Path, Counter[int]]]:
+    somewhere = bool(needles.count(content))
+    for path in paths:
+        yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles) if somewhere else Counter()
 
 
 def shown(path: Path, needles: Needles) -> str:

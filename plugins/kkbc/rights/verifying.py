@@ -17,7 +17,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.needles import Needles, bytes_of, in_stream
 from kkbc.core.settings import get_settings
 from kkbc.rights.persons import Wanted
-from kkbc.rights.searching import Place, Tally, databases, in_home_file, in_table, shown, tables_of
+from kkbc.rights.searching import Place, Tally, databases, holding, in_home_file, in_table, shown, tables_of
 from kkbc.warehouse import connect, server
 from kkbc.warehouse.access_record import note_access
 
@@ -69,9 +69,11 @@ def search_all(needles: Needles, progress: Progress, *, but_for: Path | None = N
         tables = [(name, conn, table) for name, conn in opened for table in tables_of(conn, protected=True)]
         total = len(files) + len(remote) + len(raw) + len(tables)
         done = 0
-        for path in files:
+        for path, hits in holding(files, needles):
             progress(done, total)
-            _look(found, needles, path)
+            found.places += [Place(shown(path, needles), value, count) for value, count in sorted(hits.items())]
+            found.tally.files += 1
+            found.tally.file_bytes += path.stat().st_size if path.exists() else 0
             done += 1
         for fs, path_there in remote:
             progress(done, total)
@@ -89,13 +91,6 @@ def search_all(needles: Needles, progress: Progress, *, but_for: Path | None = N
             done += 1
         progress(total, total)
     return found
-
-
-def _look(found: Verified, needles: Needles, path: Path) -> None:
-    hits = needles.count(bytes_of(str(path))) + in_home_file(path, needles)
-    found.places += [Place(shown(path, needles), value, count) for value, count in sorted(hits.items())]
-    found.tally.files += 1
-    found.tally.file_bytes += path.stat().st_size if path.exists() else 0
 
 
 def _look_remote(found: Verified, needles: Needles, fs: Any, path: str) -> None:
