@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote, quote_plus
 
 import polars as pl
@@ -38,6 +38,7 @@ _SPELLED = re.compile(
     rb"|\\+u(?:20(?:0[0-9a-fA-F]|1[0-5]|2[89fF]|5[fF]|60)|3000|[fF][eE][fF][fF])"
     rb"|%(?:[cC]2%[aA]0|20|0[9a-dA-D])"
 )
+_FIRST_SPELLED = re.compile(rb"[\xc2\xe2\xe3\xef&<\\%]")  # with what these begin; most texts have none of them
 _NUMBER_PREFIXES = ("62", "0")
 _HIDDEN = "***"
 _OVERLAP = 256
@@ -81,10 +82,9 @@ class Needles:
     def count(self, block: bytes) -> Counter[int]:
         """How often each value, by number, stands in `block`; at least once, where it stands there at all."""
         # Of what is spelled with a backslash, \t may be a tab, or the beginning of a name in a path of Windows.
-        squeezed = (_matches(text, self._squeezed) for text in (_squeezed(block), block.translate(None, _SEPARATORS)))
         found = _matches(block, self._plain)
-        for others in squeezed:
-            found |= others
+        for squeezed in {_squeezed(block), block.translate(None, _SEPARATORS)}:
+            found |= _matches(squeezed, self._squeezed)
         return found
 
     def found_in(self, texts: pl.Series) -> pl.Series:
@@ -127,7 +127,10 @@ def bytes_of(name: str) -> bytes:
 
 def _squeezed(text: bytes) -> bytes:
     """Bytes without separators; of UTF-16 and UTF-32 without zero bytes too: Latin letters are those of UTF-8."""
-    return _SPELLED.sub(b"", text.translate(None, b"\0")).translate(None, _SEPARATORS)
+    text = text.translate(None, b"\0")
+    if _FIRST_SPELLED.search(text):
+        text = _SPELLED.sub(b"", text)
+    return text.translate(None, _SEPARATORS)
 
 
 def _matches(block: bytes, forms: dict[bytes, int]) -> Counter[int]:
@@ -235,18 +238,34 @@ def in_stream(stream: IO[bytes], needles: Needles) -> Counter[int]:
     return found
 
 
+class _AsFarAsItGoes(io.RawIOBase):
+    """What a packed stream holds, up to where it is cut off or damaged."""
+
+    def __init__(self, packed: Any) -> None:
+        self._packed = packed
+
+    def read(self, size: int = -1) -> bytes:
+        """`size` bytes, fewer at the end."""
+        gathered, left = [], size
+        with suppress(*_NO_ARCHIVE):
+            while left and (piece := self._packed.read1(left)):
+                gathered.append(piece)
+                left -= len(piece)
+        return b"".join(gathered)
+
+
 def _unfolded(path: Path) -> Iterator[IO[bytes]]:
     """What a compressed file holds, of gzip, zip and Parquet; raises one of _NO_ARCHIVE where it is none."""
     with path.open("rb") as file:
         first = file.read(4)
     if first[:2] == b"\x1f\x8b":
         with gzip.open(path) as inner:
-            yield inner  # type: ignore[misc]
+            yield _AsFarAsItGoes(inner)  # type: ignore[misc]
     elif first == b"PK\x03\x04":
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.file_size <= _UNFOLDED:
                     with archive.open(member) as inner:
-                        yield inner
+                        yield _AsFarAsItGoes(inner)  # type: ignore[misc]
     elif first == b"PAR1":
         yield io.BytesIO(pl.read_parquet(path).write_ndjson().encode())

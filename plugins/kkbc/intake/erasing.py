@@ -19,10 +19,10 @@ from kkbc.core.spool import spool_folder
 from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import Contract
 from kkbc.exchange.nik import DIGITS
-from kkbc.exchange.slices import ERASED
+from kkbc.exchange.slices import ERASED, Entry
 from kkbc.intake.landing import Landed, Landing, checksum
 from kkbc.intake.parts import Parts
-from kkbc.intake.process import KEY_DUPLICATE, judge_batch, read_lines
+from kkbc.intake.process import KEY_DUPLICATE, judge_batch, read_lines, take_in
 from kkbc.intake.rewrites import Rewritten
 from kkbc.intake.rewriting import Persons, holds_any, rewrite
 from kkbc.intake.validation import Context, Judged, duplicate_lines, key_columns
@@ -60,7 +60,11 @@ def erase_from(
             landed = _rewritten(landing, landed, persons, taken, folder / "made")
         done = landing.journal(uri).chain(landed.sha256)
         if done is not None and done.lines and taken is not None:
-            _align(landing, landed, taken, done)
+            if _is_torn(landing, landed, taken):
+                entry = Entry(taken.contract.feed, taken.rows, landed.name, landed.bytes, landed.sha256)
+                take_in(landed, entry, taken.contract, taken.context, landing, taken.key)
+            else:
+                _align(landing, landed, taken, done)
     journal = landing.journal(uri)
     return journal.chain(landed.sha256, recorded or before) or journal.chain(landed.sha256, before)
 
@@ -104,6 +108,14 @@ def _emptied(landing: Landing, landed: Landed, made: Path) -> Rewritten | None:
     return landing.journal(landed.uri).chain(gone.sha256, landed.sha256)
 
 
+def _is_torn(landing: Landing, landed: Landed, taken: Taken) -> bool:
+    """Whether an attempt was cut off that put the rows of a slice into a store that takes them file by file."""
+    kinds = [landing.rows(landed.uri, kind) for kind in ("accepted", "quarantined")]
+    if landing.is_local or not all(frames.paths for frames in kinds):
+        return False
+    return sum(frame.height for frames in kinds for frame in frames) != taken.rows
+
+
 def _align(landing: Landing, landed: Landed, taken: Taken, done: Rewritten) -> None:
     """Makes the rows kept next to the file those that judging it gives, where tombstones stand for rows by now.
 
@@ -127,6 +139,9 @@ def _align(landing: Landing, landed: Landed, taken: Taken, done: Rewritten) -> N
         for kept, refused in zip_longest(accepted, quarantined):
             parts.append(_part(kept, refused, tombstones, freed))
         parts.finish()
+        if not quarantined.paths:  # maintenance has taken them away
+            for path in workspace.glob("quarantined-*"):
+                path.unlink()
         landing.keep(landed, workspace)
 
 
@@ -134,6 +149,8 @@ def _part(
     kept: pl.DataFrame | None, refused: pl.DataFrame | None, tombstones: list[pl.DataFrame], freed: list[pl.DataFrame]
 ) -> Judged:
     """One part of the rows: those that changed take the place that they had."""
+    if refused is None and kept is not None:
+        refused = tombstones[0].clear()
     if kept is None or refused is None:
         raise UserError("the rows kept next to a landed file are not whole", "read the slice again: `kkbc backfill`")
     there = pl.concat([kept["_line"], refused["_line"]]).implode()

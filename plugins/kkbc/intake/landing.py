@@ -151,10 +151,14 @@ class Landing:
                 workspace.rename(target)
                 shutil.rmtree(earlier, ignore_errors=True)
             else:
-                if self.fs.exists(target):
-                    self.fs.rm(target, recursive=True)
-                for path in sorted(workspace.iterdir()):
+                made = sorted(workspace.iterdir())
+                earlier = self.fs.glob(f"{target}/*")
+                for path in made:
                     self.fs.put_file(str(path), f"{target}/{path.name}")
+                names = {path.name for path in made}
+                for file in earlier:
+                    if file.rpartition("/")[2] not in names:
+                        self.fs.rm_file(file)
 
     def replace(self, landed: Landed, made: Path, lines: Sequence[int] = (), *, emptied: bool = False) -> Landed:
         """Puts the bytes of `made` in the place of the landed file, in one step where landing is local.

@@ -14,6 +14,7 @@ import psycopg
 
 from kkbc.core import clock
 from kkbc.core.settings import get_settings
+from kkbc.core.suppression import Suppression
 from kkbc.exchange.masking import error_text, shown_name, shown_names
 from kkbc.exchange.registry import Branch
 from kkbc.exchange.slices import Delivery
@@ -34,14 +35,23 @@ CLOCKS_APART = timedelta(days=1)
 MAX_NAMES = 20
 
 
-def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, root: Path | None) -> PullReport:
+def pull(
+    conn: psycopg.Connection,
+    branch: Branch,
+    *,
+    run_id: str,
+    until: date,
+    root: Path | None,
+    suppression: Suppression | None = None,
+) -> PullReport:
     """Pulls and loads what is outstanding of `branch` with a business date of `until` or before.
 
     `conn` acts as role loader, in autocommit mode; `root` is the folder of kind `file`. Every slice commits by itself:
     after a failure half way, what was loaded stays and the next pull goes on from there; what goes wrong with one
     manifest or slice leaves the others be (Exchange rule 38). The visit takes no longer than the settings allow, from
     connecting to the last byte (Exchange rule 35). While another pull of the branch is under way, this one does
-    nothing. The visit is a row of ops.attempt from its first moment on.
+    nothing. Rows of persons on the suppression list are quarantined as ERASED, and the persons leave landing at once
+    (Exchange rule 22). The visit is a row of ops.attempt from its first moment on.
     Raises UserError for a set-up that cannot work; BranchRefused, BranchUnavailable or BranchTimeout for a branch that
     cannot be visited.
     """
@@ -54,7 +64,10 @@ def pull(conn: psycopg.Connection, branch: Branch, *, run_id: str, until: date, 
                 bounds = Bounds()
                 with closing(open_source(branch, root, bounds)) as source:
                     bounds.deadline.begin()  # looking the connection up may have taken Airflow's seconds
-                    _Visit(conn, source, branch, run_id, report, bounds).run(until)
+                    # Read under the lock of the branch, for which an erasure waits (kkbc.slices.suppressing).
+                    listed = load_suppression(conn) if suppression is None else suppression
+                    loader = SliceLoader(conn, source, branch, run_id, report, listed)
+                    _Visit(conn, source, branch, run_id, report, bounds, loader).run(until)
             else:
                 report.note("another pull of this branch is under way; left to it")
         if report.loaded or report.rejected or report.superseded:
@@ -80,6 +93,7 @@ class _Visit:
         run_id: str,
         report: PullReport,
         bounds: Bounds,
+        loader: SliceLoader,
     ) -> None:
         self.conn = conn
         self.source = source
@@ -87,7 +101,7 @@ class _Visit:
         self.report = report
         self.bounds = bounds
         self.run_id = run_id
-        self.loader = SliceLoader(conn, source, branch, run_id, report, load_suppression(conn))
+        self.loader = loader
         self._aside: OneRefused | OneUnavailable | None = None
 
     def run(self, until: date) -> None:

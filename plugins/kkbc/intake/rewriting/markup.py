@@ -18,6 +18,7 @@ _PIECES = re.compile(
     rb"|[^<]+",
     re.DOTALL,
 )
+_TAG = re.compile(rb"<[^>]*>")
 _ATTRIBUTE = re.compile(rb"([^\s=\"']+)(\s*=\s*)(\"[^\"]*\"|'[^']*')")
 _DECLARED = re.compile(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
 _CDATA = b"<![CDATA["
@@ -86,13 +87,15 @@ def pieces(data: bytes) -> Iterator[Piece]:
 
 
 def holds(data: bytes, needles: Needles) -> bool:
-    """Whether some XML holds a value: as written, or in what its tags and escapes stand for."""
+    """Whether some XML holds a value: as written, in texts of several tags together, or in escaped characters."""
     if needles.count(data):
         return True
-    texts = [piece.text for piece in pieces(data) if piece.is_text]
-    values = [_text(value[1:-1]) for piece in pieces(data) if piece.opens for _, _, value in piece.attributes()]
-    together = ("".join(texts), "\x01".join(unescaped(text) for text in (*texts, *values)))
-    return any(needles.count(text.encode("utf-8", "replace")) for text in together)
+    for written in (data, _TAG.sub(b"", data)):
+        if b"&" in written or b"_x" in written:
+            written = unescaped(_text(written)).encode("utf-8", "replace")
+        if needles.count(written):
+            return True
+    return False
 
 
 def scrubbed(data: bytes, needles: Needles, *, whole: bool) -> bytes:

@@ -47,15 +47,16 @@ def rewrite_csv(
     persons: Persons,
 ) -> None:
     """Writes the file anew to `made`; `erased` says of the rows to take out, by line, how many lines they take."""
-    assert dialect.delimiter is not None
-    assert dialect.header_line is not None
+    delimiter, header_line = dialect.delimiter, dialect.header_line
+    assert delimiter is not None
+    assert header_line is not None
     marked = layout.positions[contract.columns.index(contract.marked_erased)] or 0
     cells = [""] * len(layout.names)
     cells[marked] = f"{layout.quote}{ERASED}{layout.quote}"
-    tombstone = dialect.delimiter.join(cells).encode("ascii")
+    tombstone = delimiter.join(cells).encode("ascii")
     padding = {line + more for line, count in erased.items() for more in range(1, count)}
-    header, header_lines = _header(layout, dialect.delimiter, persons)
-    top = _top(text, dialect.header_line, persons)
+    header, header_lines = _header(layout, delimiter, persons)
+    top = _top(text, header_line, persons)
 
     def change(number: int, line: bytes) -> bytes:
         if number in erased:
@@ -64,8 +65,8 @@ def rewrite_csv(
             return b""
         if number in top:
             return ERASED.encode() if line.strip() else line
-        if header is not None and 0 <= number - dialect.header_line < header_lines:
-            return header.encode(text.encoding, "replace") if number == dialect.header_line else b""
+        if header is not None and 0 <= number - header_line < header_lines:
+            return header.encode(text.encoding, "replace") if number == header_line else b""
         return line
 
     _copy(text, made, change)
@@ -129,7 +130,7 @@ def _copy(text: Text, made: Path, change: Change) -> None:
     with ExitStack() as stack:
         target: IO[bytes] = stack.enter_context(made.open("wb"))
         if text.gzipped:
-            target = stack.enter_context(gzip.GzipFile("", "wb", 6, target, mtime=0))  # type: ignore[arg-type, assignment]
+            target = stack.enter_context(gzip.GzipFile("", "wb", 6, target, mtime=0))  # type: ignore[arg-type]
         source = stack.enter_context(open_binary(text))
         mark = codecs.BOM_UTF8 if text.bom else b""
         target.write(source.read(len(mark)))
