@@ -90,6 +90,7 @@ def erase(
         check_key(conn)
         known_request = requests.open_request(conn, wanted, request=request, why=why, who=who)
         if known_request.outcome == "done":
+            requests.remove(known_request.request)  # of one that was killed at its very end
             return Erased(known_request.request, known_request.erasure_id, known_request.persons, already=True)
         return _Erasure(conn, known_request, wanted, who, progress).run()
 
