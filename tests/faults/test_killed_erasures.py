@@ -50,8 +50,8 @@ def pulled(victims: Victims, home: Home) -> None:
 
 
 def state(home: Home) -> dict[str, Any]:
-    """All that an erasure leaves behind, but for times, numbers and the random tokens."""
-    hidden = {table: (*columns, "participant_token") for table, columns in PULLED.items()}
+    """All that an erasure leaves behind, but for times, names, numbers and the random tokens."""
+    hidden = {table: (*columns, "participant_token", "closed_why") for table, columns in PULLED.items()}
     cut = "select count(*), count(distinct participant_token) from raw.{} where participant_token like '00%'"
     left = [path for path in files(home.folder) if path.startswith("requests")]
     return {
