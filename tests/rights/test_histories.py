@@ -109,8 +109,9 @@ def branch(pg: server.Server) -> Iterator[Branch]:
         home = Path(folder, "home")
         home.mkdir(mode=0o700)
         with environment(KKBC_HOME=str(home), KKBC_DATABASE_URL=pg.conninfo(name)):
-            for file in (tokens.KEY_FILE, tokens.MARKS_FILE, tokens.SUPPRESSION_FILE):
-                tokens.make_secret(home / "keys" / file, "ab" * 32)
+            # Another key each: a token on the list is none of the marts.
+            for file, key in ((tokens.KEY_FILE, "ab"), (tokens.MARKS_FILE, "cd"), (tokens.SUPPRESSION_FILE, "ef")):
+                tokens.make_secret(home / "keys" / file, key * 32)
             yield Branch(Path(folder, "branches"))
     get_settings.cache_clear()
 
