@@ -1,9 +1,11 @@
 """How the two main DAGs hang together."""
 
+import re
 import runpy
 from datetime import timedelta
 
 import pytest
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Asset, RetryAction, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 
@@ -141,3 +143,25 @@ def test_a_backfill_reads_landing_unless_asked_otherwise(dags: dict[str, DAG]) -
     reread = dags["pull_branches"].params.get_param("reread")
     assert reread.value == "landing"
     assert reread.schema["enum"] == ["landing", "branches"]
+
+
+def test_persons_are_erased_after_somebody_approved_and_a_refusal_is_on_record(dags: dict[str, DAG]) -> None:
+    erasing = dags["erase_persons"]
+    approve = erasing.get_task("approve")
+    assert isinstance(approve, ApprovalOperator)
+    # No answer is no approval, and a refusal skips no more than the erasure.
+    assert approve.defaults is None
+    assert not approve.ignore_downstream_trigger_rules
+    assert approve.upstream_task_ids == {"count"}
+    assert approve.downstream_task_ids == {"erase"}
+    assert erasing.get_task("refuse").upstream_task_ids == {"erase"}
+    assert erasing.get_task("refuse").trigger_rule == TriggerRule.ALL_SKIPPED
+
+
+@pytest.mark.parametrize("request_id", ["1171011203909001 Budi", "", "../x", "a" * 65])
+def test_a_run_names_a_request_and_no_person(dags: dict[str, DAG], request_id: str) -> None:
+    assert set(dags["erase_persons"].params) == {"request"}
+    pattern = dags["erase_persons"].params.get_param("request").schema["pattern"]
+    assert not re.search(pattern, request_id)
+    with pytest.raises(ParamValidationError):
+        dags["erase_persons"].params.validate()  # a run without one

@@ -306,7 +306,7 @@ class Recomputed:
         counts: Counter[tuple[Any, ...]] = Counter()
         for row in self.world.quarantine:
             place = (row["feed"], row["branch_id"], row["business_date"], row["revision"])
-            quarantined = row.get("closed_as") in (None, "resolved")
+            quarantined = row.get("closed_as") in (None, "resolved", "erased")
             if place in in_force and quarantined and self.first <= row["business_date"] <= self.as_of:
                 for code in set(row["errors"]):
                     counts[row["branch_id"], row["feed"], row["business_date"], code] += 1

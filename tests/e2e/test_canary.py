@@ -19,7 +19,7 @@ from kkbc.exchange.registry import load_registry
 from kkbc.marts import runner
 from kkbc.nights import RunRequest, plain
 from kkbc.nights.prepare import prepare
-from kkbc.upkeep import privacy_search
+from kkbc.rights import searching
 from kkbc.warehouse import connect, server
 from kkbc.watching.board.night import branch_night, branch_states
 from tests.canary import DAY, FORMATS, MANIFESTS, STEMS, Planted, grep, in_files, in_tables, plant
@@ -129,7 +129,7 @@ def test_the_nights_went_as_they_should(scene: Scene) -> None:
 
 
 def test_persons_are_found_in_landing_and_vault_alone(scene: Scene) -> None:
-    places = privacy_search.search(list(STEMS.values()), protected=True)
+    places = searching.search(list(STEMS.values()), protected=True)
     assert sorted({place.place for place in places if not place.protected}) == []
     landing, vault = (
         {place.value for place in places if place.protected and start in place.place}

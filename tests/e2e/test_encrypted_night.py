@@ -11,8 +11,8 @@ from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import load_registry
 from kkbc.nights import RunRequest, backfill, plain
 from kkbc.nights.prepare import prepare
+from kkbc.rights import searching as privacy_search
 from kkbc.slices import AuditNote
-from kkbc.upkeep import privacy_search
 from kkbc.warehouse import connect, server
 from tests.canary import DAY, FORMATS, MANIFESTS, STEMS, in_files, plant
 from tests.databases import database

@@ -113,6 +113,7 @@ def test_each_table_is_written_in_one_place() -> None:
     assert writers("hold") == {"holding.py", "record.py"}
     assert writers("quarantine") == {"settling.py", "quarantine/resolving.py"}
     assert {str(path.relative_to(SLICES)) for path in SLICES.rglob("*.py") if writes(path.read_text())} == {
+        "erasing.py",
         "expiring.py",
         "holding.py",
         "mask_stored.py",
@@ -120,6 +121,7 @@ def test_each_table_is_written_in_one_place() -> None:
         "record.py",
         "rows.py",
         "settling.py",
+        "suppressing.py",
     }
 
 

@@ -24,7 +24,8 @@ from kkbc.core.settings import get_settings
 from kkbc.intake.landing import Landing
 from kkbc.nights import RunRequest
 from kkbc.nights.prepare import prepare
-from kkbc.upkeep import doctor, landing_encryption, privacy_search
+from kkbc.rights import searching as privacy_search
+from kkbc.upkeep import doctor, landing_encryption
 from kkbc.upkeep.maintenance import maintain
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import check_landing_keys

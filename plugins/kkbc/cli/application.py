@@ -15,6 +15,7 @@ from kkbc.cli import (
     branch,
     doctor,
     documents,
+    erase,
     gate,
     keys,
     landing,
@@ -40,7 +41,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for module in (
-    *(night, publication, branch, quarantine, gate, operations, access, rights),
+    *(night, publication, branch, quarantine, gate, operations, access, rights, erase),
     *(keys, landing, warehouse, backup, documents, new, doctor),
 ):
     module.register(app)

@@ -56,7 +56,7 @@ def doctor(
 
 def _search_persons(source: str, *, json: bool) -> None:
     """Tells where the values of a file stand, never the values. Exit status 1 when one was found."""
-    from kkbc.upkeep.privacy_search import search
+    from kkbc.rights.searching import search
 
     values = _values_of(source)
     with bar("searching") as progress:

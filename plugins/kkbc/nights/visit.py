@@ -21,7 +21,7 @@ from kkbc.exchange.slices import Delivery
 from kkbc.intake.sources import Bounds, Manifest, OneRefused, OneUnavailable, Source, Wanted, open_source
 from kkbc.nights.attempt import PullReport, close_attempt, close_stale_attempts, open_attempt, storable
 from kkbc.nights.slice_loader import CONCERNS_MORE, SliceLoader
-from kkbc.slices import branch_locked
+from kkbc.slices import branch_locked, load_suppression
 from kkbc.warehouse import locks
 
 # Days younger than this are asked for at every visit, older ones that are settled once in so many hours.
@@ -50,7 +50,7 @@ def pull(
     after a failure half way, what was loaded stays and the next pull goes on from there; what goes wrong with one
     manifest or slice leaves the others be (Exchange rule 38). The visit takes no longer than the settings allow, from
     connecting to the last byte (Exchange rule 35). While another pull of the branch is under way, this one does
-    nothing. Rows of persons on the list `suppression` are quarantined as ERASED, and the persons leave landing at once
+    nothing. Rows of persons on the suppression list are quarantined as ERASED, and the persons leave landing at once
     (Exchange rule 22). The visit is a row of ops.attempt from its first moment on.
     Raises UserError for a set-up that cannot work; BranchRefused, BranchUnavailable or BranchTimeout for a branch that
     cannot be visited.
@@ -64,7 +64,9 @@ def pull(
                 bounds = Bounds()
                 with closing(open_source(branch, root, bounds)) as source:
                     bounds.deadline.begin()  # looking the connection up may have taken Airflow's seconds
-                    loader = SliceLoader(conn, source, branch, run_id, report, suppression)
+                    # Read under the lock of the branch, for which an erasure waits (kkbc.slices.suppressing).
+                    listed = load_suppression(conn) if suppression is None else suppression
+                    loader = SliceLoader(conn, source, branch, run_id, report, listed)
                     _Visit(conn, source, branch, run_id, report, bounds, loader).run(until)
             else:
                 report.note("another pull of this branch is under way; left to it")

@@ -12,6 +12,7 @@ from kkbc.slices.note import AuditNote
 from kkbc.slices.quarantine import resolve, retry
 from kkbc.slices.record import SliceRecord, analyze_changed, claim
 from kkbc.slices.rereading import Reread, RereadReport, reread
+from kkbc.slices.suppressing import load_suppression
 
 __all__ = [
     "AuditNote",
@@ -26,6 +27,7 @@ __all__ = [
     "hold",
     "holds",
     "load",
+    "load_suppression",
     "mask_stored",
     "reject",
     "release",

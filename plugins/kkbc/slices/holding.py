@@ -4,7 +4,7 @@ The rows of a held slice lie in landing alone. Raw then holds what it would if t
 that was published before, if there was one, is put back. So models and marts need not know of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, cast
@@ -16,16 +16,19 @@ from psycopg.rows import dict_row
 from kkbc.core.errors import SliceRejected, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
-from kkbc.exchange.contracts import load_contract
+from kkbc.exchange.contracts import Contract, load_contract
 from kkbc.exchange.slices import Slice
 from kkbc.intake.landing import Landing
+from kkbc.intake.rows import Counts
+from kkbc.slices.erasing import erased_lines, settle_erased
 from kkbc.slices.loading import replace_in_force
 from kkbc.slices.locks import lock_slice
 from kkbc.slices.note import AuditNote
-from kkbc.slices.record import THIS_SLICE, SliceRecord, load_again, set_status
+from kkbc.slices.record import THIS_SLICE, SliceRecord, load_again, note_loaded, set_status
 from kkbc.slices.rejudging import Rejudge
 from kkbc.slices.rows import check_complete, copy_rows, delete_rows, next_load_id
 from kkbc.slices.settling import reopen_superseded
+from kkbc.slices.suppressing import load_suppression
 from kkbc.warehouse import connect
 
 # In force, in this build, in no publication yet, and never released: what the view audit.slices calls new.
@@ -69,6 +72,9 @@ select line, closed_as = 'accepted', (
 )
 from ops.quarantine q where {THIS_SLICE}
 """  # noqa: S608 (a constant)
+
+
+_ERASED_BEFORE = AuditNote("the person was erased while the slice was not in force", "kkbc")
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
 
     Rows that a retry of the quarantine accepted, or took the key of, are as the retry left them.
     """
-    contract = load_contract(slice_.feed)
+    contract, landing = load_contract(slice_.feed), Landing(get_settings().landing)
     record = SliceRecord.load(conn, slice_)
     assert record is not None
     assert record.load_id is not None
@@ -174,17 +180,39 @@ def _put_back(conn: psycopg.Connection, slice_: Slice, load_id: int | None = Non
         raise UserError(
             f"landing no longer holds {record.slice}: it is past its time", "ask the branch for another revision"
         )
+    erased = erased_lines(landing, record)
+    # Since an erasure landing has fewer rows than were accepted.
+    moved = settle_erased(conn, record, erased, _ERASED_BEFORE) if erased else 0
     changed, later = _after_loading(conn, slice_)
+    loaded = _Loaded(contract)
     rows = (
         # Its tokens may be of any key of before.
         frame.filter(~pl.col("_line").is_in(changed.implode())).drop("participant_token", strict=False)
-        for frame in Landing(get_settings().landing).rows(record.landed_uri, "accepted")
+        for frame in landing.rows(record.landed_uri, "accepted")
     )
-    count = copy_rows(conn, contract, record, rows, load_id or record.load_id)
+    copy_rows(conn, contract, record, loaded.counted(rows), load_id or record.load_id)
     for by, lines in later.items():
-        count += copy_rows(conn, contract, record, _accepted_by_retry(record, lines), load_id or by)
-    check_complete(record.rows_accepted, count)
-    return count
+        copy_rows(conn, contract, record, loaded.counted(_accepted_by_retry(conn, record, lines)), load_id or by)
+    check_complete(record.rows_accepted - moved, loaded.rows)
+    if erased:
+        note_loaded(conn, slice_, loaded.warnings, loaded.contactable if contract.contacts else None)
+    return loaded.rows
+
+
+class _Loaded:
+    """Counts the rows that are loaded."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contacts = contract.contacts
+        self.rows = self.warnings = self.contactable = 0
+
+    def counted(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            counts = Counts.of(frame, frame.clear(), None, self._contacts)
+            self.rows += counts.accepted
+            self.warnings += counts.warnings
+            self.contactable += counts.contactable or 0
+            yield frame
 
 
 def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, dict[int, list[int]]]:
@@ -197,11 +225,12 @@ def _after_loading(conn: psycopg.Connection, slice_: Slice) -> tuple[pl.Series, 
     return pl.Series("_line", [row[0] for row in rows], dtype=pl.Int64), later
 
 
-def _accepted_by_retry(record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
+def _accepted_by_retry(conn: psycopg.Connection, record: SliceRecord, lines: list[int]) -> Iterator[pl.DataFrame]:
     """Rows that a retry accepted, judged once more: next to the landed bytes lies only what was accepted at first."""
     with spool_folder("held") as folder:
         try:
-            parts = Rejudge().lines(record, pl.Series("_line", sorted(lines), dtype=pl.Int64), folder)
+            rejudge = Rejudge(load_suppression(conn))
+            parts = rejudge.lines(record, pl.Series("_line", sorted(lines), dtype=pl.Int64), folder)
         except SliceRejected as error:
             raise UserError(
                 f"the landed file of {record.slice} cannot be read again: {error}", "ask the branch for a revision"

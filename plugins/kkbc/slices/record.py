@@ -244,7 +244,7 @@ def forget_landing(conn: psycopg.Connection, uris: list[str]) -> None:
 
 
 def move_landing(conn: psycopg.Connection, old: str, new: str) -> None:
-    """Notes that all of landing lies under the root `new` instead of `old`, in the caller's transaction, as the owner."""
+    """Notes that landing lies under the root `new` instead of `old`, in the caller's transaction, as the owner."""
     for table in ("slice", "landed_rewrite"):
         conn.execute(
             sql.SQL(
@@ -253,3 +253,21 @@ def move_landing(conn: psycopg.Connection, old: str, new: str) -> None:
             ).format(sql.Identifier(table)),
             {"old": old, "new": new},
         )
+
+
+def move_to_quarantine(conn: psycopg.Connection, slice_: Slice, rows: int) -> None:
+    """Moves rows of a slice that is not in force from the accepted to the quarantined ones, in its counts."""
+    conn.execute(
+        "update ops.slice set rows_accepted = rows_accepted - %(rows)s,"  # noqa: S608 (constants)
+        f" rows_quarantined = rows_quarantined + %(rows)s where {THIS_SLICE}",
+        {**slice_.key(), "rows": rows},
+    )
+
+
+def note_loaded(conn: psycopg.Connection, slice_: Slice, warnings: int, contactable: int | None) -> None:
+    """Notes warnings and contactable rows of a slice whose accepted rows were counted again."""
+    conn.execute(
+        "update ops.slice set warnings = %(warnings)s, rows_contactable = %(contactable)s"  # noqa: S608 (constants)
+        f" where {THIS_SLICE}",
+        {**slice_.key(), "warnings": warnings, "contactable": contactable},
+    )

@@ -23,6 +23,7 @@ from kkbc.slices.rejudging import Rejudge
 from kkbc.slices.rewritten import record_rewrite
 from kkbc.slices.rows import check_complete, copy_rows, delete_rows, next_load_id
 from kkbc.slices.settling import note_verdicts, pass_all_others, settle
+from kkbc.slices.suppressing import load_suppression
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def reread(
     that does not end.
     """
     load_registry().get(branch_id)
-    rejudge, report = Rejudge(suppression), RereadReport()
+    report = RereadReport()
     with branch_locked(branch_id, f"re-read of {branch_id}"):
+        rejudge = Rejudge(load_suppression(conn) if suppression is None else suppression)
         for record in SliceRecord.in_force(conn, branch_id, since, until):
             try:
                 intake = rejudge.whole(record)

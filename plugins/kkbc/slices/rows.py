@@ -5,6 +5,7 @@ Everything here is part of the caller's transaction, under the lock of the slice
 
 import io
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import polars as pl
@@ -15,7 +16,7 @@ from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.exchange import masking
 from kkbc.exchange.contracts import Contract
-from kkbc.exchange.slices import Slice
+from kkbc.exchange.slices import ERASED, Slice
 from kkbc.slices.record import SliceRecord
 from kkbc.warehouse import kept
 from kkbc.warehouse.connection import as_user_error
@@ -103,10 +104,14 @@ def copy_quarantine(conn: psycopg.Connection, slice_: Slice, quarantined: Iterab
         if frame.is_empty():
             continue
         count += frame.height
+        # Nobody retries or resolves a row of a person who was erased.
+        is_erased = pl.when(pl.col("_errors").list.contains(ERASED))
         rows = frame.select(
             *(pl.lit(value).alias(name) for name, value in slice_.key().items()),
             *verdict_columns(),
             pl.lit(load_id).alias("load_id"),
+            is_erased.then(pl.lit(datetime.now(UTC))).alias("closed_at"),
+            is_erased.then(pl.lit("erased")).alias("closed_as"),
         )
         copy_frame(conn, ("ops", "quarantine"), rows)
     return count

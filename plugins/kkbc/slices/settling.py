@@ -70,6 +70,12 @@ update ops.quarantine q set closed_at = now(), closed_as = 'accepted', closed_wh
 from pg_temp.moved m where {THIS_SLICE} and q.line = m.line and m.event = 'accepted'
 """  # noqa: S608 (a constant)
 
+# Nobody retries or resolves a row of a person who was erased; it goes on being counted.
+_CLOSE_ERASED = f"""
+update ops.quarantine set closed_at = now(), closed_as = 'erased', closed_why = %(why)s
+where {THIS_SLICE} and 'ERASED' = any(errors) and closed_at is null
+"""  # noqa: S608 (a constant)
+
 _NOTE = """
 insert into ops.quarantine_event (feed, branch_id, business_date, revision, line, event,
     errors_before, errors_after, fields_before, fields_after, why, done_by, load_id, run_id)
@@ -114,7 +120,7 @@ def settle(
     it was accepted, and is out by `load_id`. What did not change has no event.
     """
     values = {**slice_.key(), **note.parameters(), "load_id": load_id, "refused_as": refused_as}
-    for statement in (_COMPARE, _OPEN, _CHANGE, _CLOSE, _NOTE):
+    for statement in (_COMPARE, _OPEN, _CHANGE, _CLOSE, _CLOSE_ERASED, _NOTE):
         conn.execute(statement, values)
     events: dict[str, int] = dict(conn.execute("select event, count(*) from pg_temp.moved group by event").fetchall())
     conn.execute("drop table pg_temp.verdict, pg_temp.moved")
@@ -138,3 +144,61 @@ def reopen_superseded(conn: psycopg.Connection, slice_: Slice) -> None:
         f" where {THIS_SLICE} and closed_as = 'superseded'",
         slice_.key(),
     )
+
+
+# --- erasures ---------------------------------------------------------------------------------------------------------
+# A row that is quarantined as it is stays with its codes, for they were counted.
+_ERASE_OPEN = f"""
+with closed as (
+    update ops.quarantine set closed_at = now(), closed_as = 'erased', closed_why = %(why)s
+    where {THIS_SLICE} and line = any(%(lines)s) and coalesce(closed_as, 'resolved') = 'resolved'
+    returning *
+)
+insert into ops.quarantine_event (feed, branch_id, business_date, revision, line, event,
+    errors_before, errors_after, fields_before, fields_after, why, done_by)
+select feed, branch_id, business_date, revision, line, 'erased', errors, errors, fields, fields, %(why)s, %(done_by)s
+from closed order by line
+"""  # noqa: S608 (a constant)
+
+_QUARANTINE_ERASED = f"""
+with before as (
+    select line, errors, fields, closed_as from ops.quarantine where {THIS_SLICE} and line = any(%(lines)s)
+), erased as (
+    select n.line, b.errors, b.fields, b.line is null or b.closed_as is not distinct from 'accepted' as was_accepted
+    from unnest(%(lines)s::bigint[]) as n (line) left join before as b using (line)
+    where b.closed_as is distinct from 'erased'
+), written as (
+    insert into ops.quarantine as q (feed, branch_id, business_date, revision, line, errors, load_id,
+        closed_at, closed_as, closed_why)
+    select %(feed)s, %(branch_id)s, %(business_date)s, %(revision)s, line, '{{ERASED}}', %(load_id)s,
+        now(), 'erased', %(why)s
+    from erased
+    on conflict (feed, branch_id, business_date, revision, line) do update
+    set errors = excluded.errors, warnings = '{{}}', fields = '{{}}', closed_at = excluded.closed_at,
+        closed_as = excluded.closed_as, closed_why = excluded.closed_why
+), noted as (
+    insert into ops.quarantine_event (feed, branch_id, business_date, revision, line, event,
+        errors_before, errors_after, fields_before, fields_after, why, done_by)
+    select %(feed)s, %(branch_id)s, %(business_date)s, %(revision)s, line, 'erased',
+        case when was_accepted then '{{}}' else errors end, '{{ERASED}}',
+        case when was_accepted then '{{}}' else fields end, '{{}}', %(why)s, %(done_by)s
+    from erased order by line
+)
+select count(*) filter (where was_accepted) from erased
+"""  # noqa: S608 (a constant)
+
+
+def close_erased(conn: psycopg.Connection, slice_: Slice, lines: list[int], note: AuditNote) -> int:
+    """Closes quarantined rows of erased persons in a slice that is in force; returns how many. Their codes stay."""
+    return conn.execute(_ERASE_OPEN, {**slice_.key(), **note.parameters(), "lines": lines}).rowcount
+
+
+def quarantine_erased(conn: psycopg.Connection, slice_: Slice, lines: list[int], note: AuditNote, load_id: int) -> int:
+    """Quarantines rows of erased persons in a slice of which no row is loaded; returns how many were accepted before.
+
+    Done again it changes nothing.
+    """
+    values = {**slice_.key(), **note.parameters(), "lines": lines, "load_id": load_id}
+    row = conn.execute(_QUARANTINE_ERASED, values).fetchone()
+    assert row is not None
+    return int(row[0])

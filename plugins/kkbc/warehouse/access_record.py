@@ -45,7 +45,13 @@ class Entry:
 
 
 def note_access(
-    action: str, *, done_by: str, why: str, subjects: Sequence[str] = (), rows: int | None = None, role: Role = "loader"
+    action: str,
+    *,
+    done_by: str,
+    why: str,
+    subjects: Sequence[str] = (),
+    rows: int | None = None,
+    role: Role | None = "loader",
 ) -> int:
     """Notes, in a transaction of its own, that personal data are about to be used; returns the number of the entry.
 

@@ -69,9 +69,18 @@ def make(conn: psycopg.Connection) -> None:
             _make_table(conn, "vault", contract, vault_columns(contract))
             _let_loader_delete(conn, contract)
             make_reader(conn, contract)
+            keep_no_statistics(conn, contract)
         _make_table(conn, "raw", contract, raw_columns(contract))
         _make_view(conn, contract)
     _list(conn, names)
+
+
+def keep_no_statistics(conn: psycopg.Connection, contract: Contract) -> None:
+    """Has the planner keep no values of the personal columns of the feed's table in vault, nor of its partitions."""
+    conn.execute(
+        "select ops.keep_no_statistics(relid) from pg_partition_tree(to_regclass(format('vault.%%I', %s::text)))",
+        [contract.table],
+    )
 
 
 def check_made(conn: psycopg.Connection) -> None:

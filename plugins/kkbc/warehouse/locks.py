@@ -2,7 +2,8 @@
 
 Each of the few that are taken by name is an empty table of schema `locks`; those of a branch are rows of `locks.named`,
 one for each branch and purpose. They last as long as a transaction, and so no longer than its connection. The order in
-which several are taken: night, publish, build, visit of a branch; or visit, build (shared), slices of a branch.
+which several are taken: erasure, night, publish, build, visit of a branch; or visit, build (shared), slices of a
+branch.
 
 A table's lock takes no transaction number and keeps no snapshot, so that an hour of a build holds up no vacuum. A row's
 takes a number, for the minutes of a visit.
@@ -43,6 +44,8 @@ class Lock(StrEnum):
     """Builds are opened one after the other."""
     PUBLISH = "publish"
     """The hidden schemas and what readers see are changed by one at a time."""
+    ERASURE = "erasure"
+    """Persons are erased by one at a time."""
     BUILD = "build"
     """A layer that is built sees no load; loads share it."""
 
@@ -79,7 +82,7 @@ def take_slices(conn: psycopg.Connection, branch_id: str) -> None:
 
 
 @contextmanager
-def locked(lock: Lock, what: str, *, role: Role, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked(lock: Lock, what: str, *, role: Role | None, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Locks for the length of a block; `what` says in a few words what for.
 
     A connection of its own holds it, so that it goes with this process. `wait` is called when it is not free at once.
@@ -138,7 +141,7 @@ def _row(name: str) -> sql.Composed:
 
 
 @contextmanager
-def _keeper(role: Role, what: str) -> Iterator[psycopg.Connection]:
+def _keeper(role: Role | None, what: str) -> Iterator[psycopg.Connection]:
     """A connection whose transaction holds a lock, and whose name says what for."""
     with connect(role) as conn:
         _keep(conn)

@@ -39,6 +39,9 @@ CONFIGURATION: Mapping[str, str] = {
     "reserved_connections": "60",
     # A national night writes 4 GB of WAL.
     "max_wal_size": "'4GB'",
+    # Segments that are needed no more are removed: one that is renamed for the next use keeps the rows of an erased
+    # person until it is written over.
+    "wal_recycle": "off",
     "random_page_cost": "1.1",
     # Nightly statements are many and short: compiling them costs more than it saves.
     "jit": "off",

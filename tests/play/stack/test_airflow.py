@@ -22,7 +22,7 @@ from kkbc.core import local_airflow
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.nights import RunRequest
-from kkbc.upkeep import privacy_search
+from kkbc.rights import searching
 from kkbc.upkeep.doctor import examine
 from kkbc.upkeep.maintenance import maintain
 from kkbc.warehouse import connect
@@ -264,7 +264,7 @@ def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, g
     except UserError as error:  # what the branches sent is so bad that the gate may stop it
         printed = str(error)
     assert grep(printed.encode()) == []
-    places = privacy_search.search(list(STEMS.values()), protected=True)
+    places = searching.search(list(STEMS.values()), protected=True)
     assert sorted({place.place for place in places if not place.protected}) == []
     landing = str(running / "landing")
     assert {place.value for place in places if place.place.startswith(landing)} == set(range(1, len(STEMS) + 1))

@@ -92,8 +92,9 @@ def test_a_slice_that_was_rewritten_is_read_again(office: Office, on_record: boo
     summary = reread_now()
     assert (summary["failed"], summary["rows"], summary["accepted"]) == ({}, 4, 1)
     assert accepted() == [("R-2", 3)]
-    open_rows = {line: errors for line, errors, closed in quarantined() if closed is None}
-    assert open_rows == {2: ERASED, 4: ERASED, 5: ["CODE_UNKNOWN"]}
+    # Nobody retries or resolves a row of a person who was erased.
+    rows = {line: (errors, closed) for line, errors, closed in quarantined()}
+    assert rows == {2: (ERASED, "erased"), 4: (ERASED, "erased"), 5: (["CODE_UNKNOWN"], None)}
     # What was not on record is now.
     assert rewrites() == [(sent, done.new_sha256, 2, 7 if on_record else None)]
     assert query("select rows_sent, rows_accepted, rows_quarantined, rows_nik_valid from ops.slice") == [(4, 1, 3, 4)]
@@ -105,7 +106,7 @@ def test_a_retry_leaves_tombstones_where_they_are(office: Office, rules: Rules) 
     rules.correct()
     report = retry_now()
     assert report.failed == {}
-    assert quarantined() == [(4, ERASED, None), (5, ["CODE_UNKNOWN"], "accepted")]
+    assert quarantined() == [(4, ERASED, "erased"), (5, ["CODE_UNKNOWN"], "accepted")]
     assert accepted() == [("R-1", 2), ("R-2", 3), ("R-4", 5)]
 
 
@@ -121,7 +122,7 @@ def test_a_retry_keeps_persons_of_the_list_out(office: Office, rules: Rules, lis
     rules.correct()
     report = retry_now(suppression=listed)
     assert report.failed == {}
-    assert quarantined() == [(4, ERASED, None), (5, ["CODE_UNKNOWN"], "accepted")]
+    assert quarantined() == [(4, ERASED, "erased"), (5, ["CODE_UNKNOWN"], "accepted")]
 
 
 def test_a_re_read_takes_persons_of_the_list_out(office: Office, listed: Suppression) -> None:

@@ -31,6 +31,7 @@ from kkbc.slices.record import THIS_SLICE, SliceRecord, add_counts
 from kkbc.slices.rejudging import Rejudge
 from kkbc.slices.rows import accepted_with_keys_of, copy_rows, delete_lines, next_load_id
 from kkbc.slices.settling import add_verdicts, note_verdicts, settle
+from kkbc.slices.suppressing import load_suppression
 from kkbc.warehouse.kept import check_key, check_landing_keys
 
 ATTEMPTS = 5
@@ -94,7 +95,9 @@ def retry(
     with conn.transaction():
         check_key(conn)
         check_landing_keys(conn)
-    retrier = _Retrier(conn, selection, note, dry_run, Rejudge(suppression))
+    retrier = _Retrier(
+        conn, selection, note, dry_run, Rejudge(load_suppression(conn) if suppression is None else suppression)
+    )
     report = RetryReport()
     for slice_ in slices_to_retry(conn, selection):
         try:

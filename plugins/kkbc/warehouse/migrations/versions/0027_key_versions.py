@@ -1,7 +1,7 @@
 """Every token begins with the version of its key, and keys can be changed.
 
 Revision ID: 0027
-Revises: 0025
+Revises: 0026
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0027"
-down_revision = "0025"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 

@@ -6,8 +6,8 @@ found is reported by place and number of the value, never by the value. Landing 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,28 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from kkbc.core import local_airflow
+from kkbc.core import encryption, local_airflow
 from kkbc.core.errors import UserError
-from kkbc.core.needles import BLOCK, Needles, bytes_of, in_file
+from kkbc.core.needles import BLOCK, Needles, blocks, bytes_of, in_file
 from kkbc.core.settings import get_settings
 from kkbc.intake.landing import Landing
 from kkbc.warehouse import connect
 
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
 
+_SMALL = 2**20
+
 Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Tally:
+    """What was read."""
+
+    files: int = 0
+    file_bytes: int = 0
+    tables: int = 0
+    table_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,23 +66,24 @@ def search(
     a database that cannot be read.
     """
     needles = Needles(values)
-    files, landing = list(_files(protected)), Landing(get_settings().landing) if protected else None
-    with _databases() as databases:
-        tables = [(name, conn, table) for name, conn in databases for table in _tables(conn, protected)]
+    files = list(_files(protected))
+    with databases() as opened:
+        tables = [(name, conn, table) for name, conn in opened for table in tables_of(conn, protected)]
         total, places = len(files) + len(tables), []
-        for done, (path, label, belongs) in enumerate(files):
+        protected_files = dict(files)
+        for done, (path, found) in enumerate(holding(protected_files, needles)):
             progress(done, total)
-            found = needles.count(bytes_of(label)) + _in_file(path, needles, landing if belongs else None)
-            places += [Place(_shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
+            belongs = protected_files[path]
+            places += [Place(shown(path, needles), value, n, belongs) for value, n in sorted(found.items())]
         for done, (name, conn, table) in enumerate(tables, start=len(files)):
             progress(done, total)
-            places += _in_table(name, conn, table, needles)
+            places += in_table(name, conn, table, needles)
         progress(total, total)
     return places
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
+def _files(protected: bool) -> Iterator[tuple[Path, bool]]:
     """Every file of the home but those of the embedded server, which is asked by SQL, and of visits under way.
 
     With `protected` those of landing too, also where it lies elsewhere on this machine.
@@ -93,29 +106,73 @@ def _files(protected: bool) -> Iterator[tuple[Path, str, bool]]:
             for name in files:
                 path = here / name
                 if path.is_file() and not path.is_symlink():
-                    yield path, str(path), belongs
+                    yield path, belongs
     if (home / "pg" / "server.log").is_file():
-        yield home / "pg" / "server.log", str(home / "pg" / "server.log"), False
+        yield home / "pg" / "server.log", False
 
 
-def _in_file(path: Path, needles: Needles, landing: Landing | None) -> Counter[int]:
+def in_home_file(path: Path, needles: Needles) -> Counter[int]:
+    """What is found in a file; nothing in one that is gone. Raises UserError for one that cannot be read."""
     try:
-        with landing.decrypted(path, _shown(path, needles)) if landing else nullcontext(path) as clear:
-            return in_file(clear, needles)
+        with _clear(path, needles) as readable:
+            return in_file(readable, needles)
     except FileNotFoundError:  # of a process that went on meanwhile
         return Counter()
     except OSError as error:
-        problem = f"{_shown(path, needles)} cannot be read: {error.strerror or type(error).__name__}"
+        problem = f"{shown(path, needles)} cannot be read: {error.strerror or type(error).__name__}"
         raise UserError(problem, "run as the owner of the home") from None  # the cause names the file
 
 
-def _shown(path: Path, needles: Needles) -> str:
+def holding(paths: Iterable[Path], needles: Needles) -> Iterator[tuple[Path, Counter[int]]]:
+    """Each file, with what is found in it and in its path. Raises UserError for one that cannot be read.
+
+    Small files are searched many at a time, and one by one only where something is found in them: to begin a search
+    takes longer than to read them.
+    """
+    gathered: list[Path] = []
+    content = bytearray()
+    for path in paths:
+        try:
+            small = path.stat().st_size <= _SMALL
+            with _clear(path, needles) as readable:
+                parts = list(blocks(readable)) if small else []
+        except OSError:  # told of when it is searched by itself
+            small = False
+        if not small:
+            yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles)
+            continue
+        gathered.append(path)
+        content += b"\n".join([bytes_of(str(path)), *parts, b""])
+        if len(content) >= BLOCK:
+            yield from _each(gathered, bytes(content), needles)
+            gathered, content = [], bytearray()
+    yield from _each(gathered, bytes(content), needles)
+
+
+def _each(paths: list[Path], content: bytes, needles: Needles) -> Iterator[tuple[Path, Counter[int]]]:
+    somewhere = bool(needles.count(content))
+    for path in paths:
+        yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles) if somewhere else Counter()
+
+
+@contextmanager
+def _clear(path: Path, needles: Needles) -> Iterator[Path]:
+    """The file to be read: itself, or, of encrypted landing, a copy in the clear for the length of a block."""
+    if encryption.is_encrypted(path):
+        with Landing(get_settings().landing).decrypted(path, shown(path, needles)) as clear:
+            yield clear
+    else:
+        yield path
+
+
+def shown(path: Path, needles: Needles) -> str:
+    """A path, with *** for what a value stands in."""
     return bytes_of(needles.hidden(str(path), os.sep)).decode("utf-8", "backslashreplace")
 
 
 # --- databases -------------------------------------------------------------------------------------------------------
 @contextmanager
-def _databases() -> Iterator[list[tuple[str, psycopg.Connection]]]:
+def databases() -> Iterator[list[tuple[str, psycopg.Connection]]]:
     """The warehouse and, where this home has one, Airflow's metadata, each by a connection that may read all of it."""
     with ExitStack() as stack:
         opened = [("warehouse", stack.enter_context(connect(autocommit=True)))]
@@ -147,7 +204,8 @@ where not n.nspname in ('pg_catalog', 'information_schema', 'pg_toast')
 """
 
 
-def _tables(conn: psycopg.Connection, protected: bool) -> list[Table]:
+def tables_of(conn: psycopg.Connection, protected: bool) -> list[Table]:
+    """Every table of a database, those of vault with `protected` only; large objects, comments and names too."""
     rows = conn.execute(_TABLES, [list(_SYSTEM_SCHEMAS)]).fetchall()
     return [
         *(table for table in ((row[0], row[1]) for row in rows) if protected or table[0] != "vault"),
@@ -157,19 +215,21 @@ def _tables(conn: psycopg.Connection, protected: bool) -> list[Table]:
     ]
 
 
-def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Needles) -> list[Place]:
+def in_table(
+    database: str, conn: psycopg.Connection, table: Table, needles: Needles, tally: Tally | None = None
+) -> list[Place]:
     """The columns that hold something. All of a table is read first, and its columns only when there is something."""
     name, label = sql.Identifier(*table), ".".join(table)
     try:
         if table == _LARGE_OBJECTS:
             # Whole objects: a value may stand across two of the pages that they are kept in.
             objects = sql.SQL("(select lo_get(oid) as data from pg_largeobject_metadata)")
-            found = _in_query(conn, sql.SQL("select data from {} as o").format(objects), needles)
+            found = found_in_query(conn, sql.SQL("select data from {} as o").format(objects), needles)
             return [Place(f"{database}: large objects", value, count) for value, count in sorted(found.items())]
         if table == _NAMES:
-            found = _in_query(conn, sql.SQL(_NAMES_QUERY), needles)
+            found = found_in_query(conn, sql.SQL(_NAMES_QUERY), needles)
             return [Place(f"{database}: names of tables and columns", v, count) for v, count in sorted(found.items())]
-        if not _in_query(conn, sql.SQL("select * from {}").format(name), needles):
+        if not found_in_query(conn, sql.SQL("select * from {}").format(name), needles, tally):
             return []
         columns = conn.execute(
             "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
@@ -179,7 +239,7 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
             Place(f"{database}: {needles.hidden(f'{label}.{column}', '.')}", value, count, table[0] == "vault")
             for (column,) in columns
             for value, count in sorted(
-                _in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
+                found_in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
             )
         ]
     except psycopg.errors.UndefinedTable:  # dropped meanwhile
@@ -190,7 +250,9 @@ def _in_table(database: str, conn: psycopg.Connection, table: Table, needles: Ne
         ) from None  # the cause names the table
 
 
-def _in_query(conn: psycopg.Connection, query: sql.Composable, needles: Needles) -> Counter[int]:
+def found_in_query(
+    conn: psycopg.Connection, query: sql.Composable, needles: Needles, tally: Tally | None = None
+) -> Counter[int]:
     """What is found in the text of a query's rows, as COPY gives it; bytes are hexadecimal there, which is a form."""
     found: Counter[int] = Counter()
     with conn.cursor() as cursor, cursor.copy(sql.SQL("copy ({}) to stdout").format(query)) as copy:
@@ -198,6 +260,8 @@ def _in_query(conn: psycopg.Connection, query: sql.Composable, needles: Needles)
         for row in copy:
             gathered.append(bytes(row))
             size += len(row)
+            if tally is not None:
+                tally.table_bytes += len(row)
             if size >= BLOCK:
                 found += needles.count(b"".join(gathered))
                 gathered, size = [], 0

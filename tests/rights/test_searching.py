@@ -12,8 +12,8 @@ import pytest
 
 from kkbc.cli.application import main
 from kkbc.core.needles import Needles
-from kkbc.upkeep import privacy_search
-from kkbc.upkeep.privacy_search import search
+from kkbc.rights import searching
+from kkbc.rights.searching import search
 from kkbc.warehouse import connect
 
 NAME = "Tester Rahasiaxyz"
@@ -45,7 +45,7 @@ def test_values_are_read_as_any_editor_writes_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, content: bytes, by: str
 ) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(privacy_search, "search", lambda values, progress: asked.append(values) or [])
+    monkeypatch.setattr(searching, "search", lambda values, progress: asked.append(values) or [])
     path = tmp_path / "values.txt"
     path.write_bytes(content)
     if by == "standard input":

@@ -1,0 +1,196 @@
+"""Landing without some persons: every landed file is looked at, branch by branch, and rewritten where they stand in it.
+
+A branch is locked meanwhile: no visit lands or loads anything of it that an erasure would not see.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import psycopg
+
+from kkbc.core import tokens
+from kkbc.core.errors import SliceRejected, UserError
+from kkbc.core.settings import get_settings
+from kkbc.exchange.contracts import Contract, feeds, load_contract
+from kkbc.exchange.registry import load_registry
+from kkbc.exchange.slices import Slice
+from kkbc.intake.erasing import Taken, erase_from
+from kkbc.intake.landing import Landing
+from kkbc.intake.reading import read
+from kkbc.intake.rewriting import Persons, holds_any, values_of
+from kkbc.intake.validation import Context
+from kkbc.slices import SliceRecord, branch_locked
+from kkbc.slices.rewritten import record_rewrite
+
+_FOLDER = re.compile(
+    r"/(?P<branch>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<feed>[^/]+)/r(?P<revision>\d+)-(?P<sha>[0-9a-f]{12})$"
+)
+
+Progress = Callable[[int, int], None]
+_PACKED = re.compile(r"\.(xlsx?|jsonl|gz|zip)$", re.IGNORECASE)
+_SHORT, _TOGETHER = 2**20, 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of landing, with the record of its slice where it is the one that the record names."""
+
+    uri: str
+    branch_id: str
+    record: SliceRecord | None
+
+    @property
+    def contract(self) -> Contract | None:
+        """The contract of its feed; None when there is none any more."""
+        feed = None if self.record is None else self.record.slice.feed
+        return load_contract(feed) if feed in feeds() else None
+
+
+class LandedFiles:
+    """What is in landing. `conn` acts as the owner, in autocommit mode."""
+
+    def __init__(self, conn: psycopg.Connection) -> None:
+        self._conn = conn
+        self._landing = Landing(get_settings().landing)
+        self._key = tokens.load_key()
+        self._branch_ids = frozenset(office.branch_id for office in load_registry().offices)
+        self.by_branch: dict[str, list[str]] = {}
+        for uri in self._landing.uris():
+            found = _FOLDER.search(uri)
+            if found is not None:
+                self.by_branch.setdefault(found["branch"], []).append(uri)
+
+    def values(self, niks: frozenset[str], progress: Progress) -> dict[str, set[str]]:
+        """What landed rows with one of these NIKs say of the persons, by column: also rows that were never loaded."""
+        persons = Persons(niks)
+        values: dict[str, set[str]] = {}
+        for uri in self._holding(self._uris(progress), persons):
+            folder = self._folder(uri)
+            contract = None if folder is None else folder.contract
+            if folder is None or contract is None or contract.nik is None or folder.record is None:
+                continue
+            with self._landing.open(folder.uri) as landed:
+                try:
+                    reading = read(landed.readable, landed.name, contract, expected_rows=folder.record.manifest_rows)
+                    found = values_of(reading.batches, contract, niks)
+                except SliceRejected:
+                    continue  # it was rejected, and is emptied
+                for name, of in found.items():
+                    values.setdefault(name, set()).update(of)
+        return values
+
+    def holding(self, persons: Persons, progress: Progress) -> int:
+        """In how many landed files something of the persons stands."""
+        return sum(1 for _ in self._holding(self._uris(progress), persons))
+
+    def erase(self, branch_id: str, persons: Persons, erasure_id: int) -> Counter[str]:
+        """Takes the persons out of all landed files of a branch, and puts that on record; returns what was done."""
+        done: Counter[str] = Counter()
+        with branch_locked(branch_id, f"erasure in {branch_id}"):
+            # Listed again under the lock: a visit may have landed more meanwhile.
+            pattern = f"{self._landing.path}/{branch_id}/*/*/r*-*"
+            uris = [self._landing.fs.unstrip_protocol(path) for path in sorted(self._landing.fs.glob(pattern))]
+            begun = [uri for uri in uris if self._landing.journal(uri).entries]
+            done["files"] = len(uris)
+            for uri in {*begun, *self._holding(uris, persons)}:
+                folder = self._folder(uri)
+                if folder is not None:
+                    done += self._erase_in(folder, persons, erasure_id)
+        return done
+
+    def _erase_in(self, folder: Folder, persons: Persons, erasure_id: int) -> Counter[str]:
+        record = folder.record
+        recorded = None if record is None else record.landed_sha256
+        try:
+            rewritten = erase_from(self._landing, folder.uri, None, persons, self._taken(folder), recorded)
+        except UserError as error:
+            if "does not hold" in error.problem:  # a visit that was killed before its file was there
+                return Counter()
+            raise
+        if rewritten is None:
+            return Counter()
+        with self._conn.transaction():
+            record_rewrite(self._conn, rewritten, erasure_id)
+        return Counter({"rewritten": 1, "rows": len(rewritten.lines), "emptied": int(rewritten.emptied)})
+
+    def _uris(self, progress: Progress) -> Iterator[str]:
+        uris = [uri for uris in self.by_branch.values() for uri in uris]
+        for number, uri in enumerate(uris):
+            progress(number, len(uris))
+            yield uri
+        progress(len(uris), len(uris))
+
+    def _holding(self, uris: Iterable[str], persons: Persons) -> Iterator[str]:
+        """Those of the folders in whose landed file something of the persons stands.
+
+        Short files are searched many at a time: nearly all have nothing, and to begin a search takes longer than to
+        read one. What is packed or may be escaped is looked at by itself.
+        """
+        gathered: list[str] = []
+        content = bytearray()
+        for uri in uris:
+            try:
+                with self._landing.open(uri) as landed:
+                    if landed.bytes > _SHORT or _PACKED.search(landed.name):
+                        if holds_any(landed.readable, landed.name, persons):
+                            yield uri
+                        continue
+                    text = landed.readable.read_bytes()
+            except UserError:  # a visit that was killed before its file was there
+                continue
+            if text.startswith(b"PK"):
+                if self._holds(uri, persons):
+                    yield uri
+                continue
+            gathered.append(uri)
+            content += text + b"\n"
+            if len(content) >= _TOGETHER:
+                yield from self._each(gathered, bytes(content), persons)
+                gathered, content = [], bytearray()
+        yield from self._each(gathered, bytes(content), persons)
+
+    def _each(self, uris: list[str], content: bytes, persons: Persons) -> Iterator[str]:
+        if persons.needles.count(content):
+            yield from (uri for uri in uris if self._holds(uri, persons))
+
+    def _holds(self, uri: str, persons: Persons) -> bool:
+        with self._landing.open(uri) as landed:
+            return holds_any(landed.readable, landed.name, persons)
+
+    def _folder(self, uri: str) -> Folder | None:
+        """What is known of a folder: its record is found by its name, wherever landing lay when it was written."""
+        found = _FOLDER.search(uri)
+        if found is None:
+            return None
+        row = self._conn.execute(
+            "select feed, branch_id, business_date, revision from ops.slice where feed = %s and branch_id = %s"
+            " and business_date = %s::date and revision = %s and sha256 like %s",
+            [found["feed"], found["branch"], found["day"], int(found["revision"]), f"{found['sha']}%"],
+        ).fetchone()
+        record = None if row is None else SliceRecord.load(self._conn, Slice(*row))
+        return Folder(uri, found["branch"], record)
+
+    def _taken(self, folder: Folder) -> Taken | None:
+        """How the slice was taken in; None for one that was rejected, or that no record knows."""
+        record, contract = folder.record, folder.contract
+        if record is None or contract is None or record.status in (None, "rejected"):
+            return None
+        try:
+            zone = load_registry().get(folder.branch_id).zone
+        except UserError:  # a branch that is no more
+            zone = ZoneInfo("Asia/Jakarta")
+        context = Context(record.slice, zone, record.sent_at, self._branch_ids, record.manifest_seen_at)
+        return Taken(contract, context, self._key, record.manifest_rows)
+
+
+def texts_of(values: dict[str, set[str]]) -> dict[str, str]:
+    """Values by their text without what separates its parts, in lower case: as they are compared with each other."""
+    frame = pl.DataFrame(
+        {"value": sorted({value for of in values.values() for value in of})}, schema={"value": pl.String}
+    )
+    bare = frame["value"].str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]", "")
+    return {value: text for value, text in zip(frame["value"], bare, strict=True) if text}

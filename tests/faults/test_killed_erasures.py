@@ -1,0 +1,115 @@
+"""An erasure is killed at a named point, and asked for again: it goes on, and leaves what an undisturbed one leaves."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kkbc.core import tokens
+from kkbc.rights.erasing import STEPS
+
+from .stage import PULLED, Home, Trap, Victims, assert_killed, files, nik, spooled, tables, trap
+
+ERASURE = "kkbc.rights.erasing:_Erasure"
+BETWEEN: dict[str, tuple[Trap, ...]] = {
+    f"{when} step {step}": (trap(f"{ERASURE}._{step}", when),) for step in STEPS for when in ("before", "after")
+}
+WITHIN: dict[str, tuple[Trap, ...]] = {
+    "a landed file is written anew, its rows are not": (trap("kkbc.intake.landing:Landing.replace", "after"),),
+    "the rows beside are being changed": (trap("kkbc.intake.landing:Landing.keep", "before"),),
+    "a landed file is done, and not on record": (trap("kkbc.rights.landing:record_rewrite", "before"),),
+    "one branch is done": (trap("kkbc.rights.landing:LandedFiles.erase", "after", nth=2),),
+    "rows are gone, tokens are not cut": (trap("kkbc.rights.erasing:cut_tokens", "before"),),
+    "tokens are cut, not committed": (trap("kkbc.rights.erasing:cut_tokens", "after"),),
+    "tables are written anew, the log is not": (trap("kkbc.rights.cleaning:_end_log", "before"),),
+    "the proof is written, the request is open": (trap("kkbc.rights.requests:close", "before"),),
+    "it is done, and its file is there": (trap("kkbc.rights.requests:remove", "before"),),
+}
+ERASED = (3, 30, 50, 60)
+
+
+@pytest.fixture(scope="module")
+def persons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that names some people, of whom one had rows in quarantine and one came twice."""
+    path = tmp_path_factory.mktemp("request") / "niks.txt"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{nik(number)}\n" for number in ERASED))
+    return path
+
+
+def arguments(persons: Path) -> tuple[str, ...]:
+    return ("erase", "--file", str(persons), "--why", "requested")
+
+
+def pulled(victims: Victims, home: Home) -> None:
+    tokens.ensure_key(home.folder)
+    # The same for all homes, so that their suppression lists can be compared.
+    for name in ("suppression.key", "marks.key"):
+        (home.folder / "keys" / name).write_text("cd" * 32)
+    assert victims.run(home, "pull", *home.pull_arguments()) == 0, home.log.read_text()
+
+
+def state(home: Home) -> dict[str, Any]:
+    """All that an erasure leaves behind, but for times, names, numbers and the random tokens."""
+    hidden = {table: (*columns, "participant_token", "closed_why") for table, columns in PULLED.items()}
+    cut = "select count(*), count(distinct participant_token) from raw.{} where participant_token like '00%'"
+    left = [path for path in files(home.folder) if path.startswith("requests")]
+    return {
+        **tables(home.database, hidden),
+        **tables(home.database, {"vault.suppressed": ("suppressed_at", "erasure_id")}),
+        "rewritten": home.query("select new_sha256, rows_erased from ops.landed_rewrite order by 1"),
+        "cut": [home.query(cut.format(table)) for table in ("registrations", "contributions")],
+        "outcome": home.query("select outcome, persons from ops.erasure"),
+        "steps": home.query("select step from ops.erasure_step where finished_at is not null order by 1"),
+        "landing": {p: h for p, h in files(home.landing).items() if not p.endswith((".parquet", ".json"))},
+        "requests": left,
+        "spool": spooled(home.folder),
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed_erasure(victims: Victims, shared_home: Home, persons: Path) -> dict[str, Any]:
+    """What an erasure leaves behind that nothing disturbs."""
+    pulled(victims, shared_home)
+    before = shared_home.query("select count(*) from raw.registrations")
+    assert victims.run(shared_home, "command", *arguments(persons)) == 0, shared_home.log.read_text()
+    found = state(shared_home)
+    assert shared_home.query("select count(*) from raw.registrations") == before
+    assert found["rewritten"]
+    assert (found["outcome"], found["requests"]) == ([("done", len(ERASED))], [])
+    return found
+
+
+@pytest.mark.parametrize("point", WITHIN)
+def test_killed_within_a_step(
+    point: str, victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
+) -> None:
+    killed_and_asked_again(WITHIN[point], victims, home, persons, undisturbed_erasure)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", BETWEEN)
+def test_killed_between_steps(
+    point: str, victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
+) -> None:
+    killed_and_asked_again(BETWEEN[point], victims, home, persons, undisturbed_erasure)
+
+
+def test_without_the_input_it_goes_on_by_its_name(
+    victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
+) -> None:
+    pulled(victims, home)
+    named = (*arguments(persons), "--request", "by-name")
+    assert_killed(victims.run(home, "command", *named, traps=(trap(f"{ERASURE}._landing", "after"),)))
+    resumed = ("erase", "--resume", "by-name", "--why", "requested")
+    assert victims.run(home, "command", *resumed) == 0, home.log.read_text()
+    assert state(home) == undisturbed_erasure
+
+
+def killed_and_asked_again(
+    traps: tuple[Trap, ...], victims: Victims, home: Home, persons: Path, wanted: dict[str, Any]
+) -> None:
+    pulled(victims, home)
+    assert_killed(victims.run(home, "command", *arguments(persons), traps=traps))
+    assert victims.run(home, "command", *arguments(persons)) == 0, home.log.read_text()
+    assert state(home) == wanted
