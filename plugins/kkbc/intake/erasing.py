@@ -28,7 +28,7 @@ from kkbc.intake.rewrites import Rewritten
 from kkbc.intake.rewriting import Persons, holds_any, rewrite
 from kkbc.intake.validation import Context, Judged, duplicate_lines, key_columns
 
-__all__ = ["Persons", "Taken", "erase_from", "withhold"]
+__all__ = ["Persons", "Taken", "erase_from", "numbers_in", "withhold"]
 
 _DIGITS = re.compile(DIGITS.encode())
 
@@ -75,13 +75,13 @@ def withhold(landing: Landing, landed: Landed, suppression: Suppression) -> Rewr
 
     Its rows are not known, so that nothing less takes the person out. Returns None where nobody on the list is in it.
     """
-    if not suppression or not any(suppression.suppressed(niks).any() for niks in _numbers(landed.readable)):
+    if not suppression or not any(suppression.suppressed(niks).any() for niks in numbers_in(landed.readable)):
         return None
     with spool_folder("erased") as folder:
         return _emptied(landing, landed, folder / "made")
 
 
-def _numbers(path: Path) -> Iterator[pl.Series]:
+def numbers_in(path: Path) -> Iterator[pl.Series]:
     """All that looks like a NIK in a file, and in what it holds where it is packed."""
     for block in blocks(path):
         found = {digits.decode() for digits in _DIGITS.findall(block.translate(None, b"\0"))}

@@ -18,7 +18,7 @@ from kkbc.core.needles import Needles
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.slices import Slice
-from kkbc.publishing.cutting import tables_of_tokens
+from kkbc.publishing.cutting import columns_of_tokens
 from kkbc.publishing.work import Work
 from kkbc.rights.searching import holding
 
@@ -63,7 +63,8 @@ def rewrite_tables(
     session that still sees what was there before, and does not end.
     """
     _wait_for_older(conn)
-    others = [sql.Identifier(*table).as_string(conn) for table in tables_of_tokens(Work(conn))]
+    with_tokens = dict.fromkeys((schema, table) for schema, table, _ in columns_of_tokens(Work(conn)))
+    others = [sql.Identifier(*table).as_string(conn) for table in with_tokens]
     tables = [*partitions, *others, "bi_kept.changed_key"]
     written = []
     for number, table in enumerate(tables):

@@ -1,6 +1,6 @@
 """A warehouse with a day of one branch in it, and an empty one to restore into."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -29,9 +29,11 @@ class Site:
     keys: Path
     branches: Path
 
-    def send(self, *names: str, revision: int = 1) -> None:
+    def send(self, *names: str, revision: int = 1, niks: Sequence[str] = ()) -> None:
         """Delivers registrations, the last of them bad, and pulls them."""
         rows = [{"no_pendaftaran": name} for name in names]
+        for row, nik in zip(rows, niks, strict=False):
+            row["nik"] = nik
         rows[-1]["tgl_lahir"] = "1890-01-01"
         deliver(self.branches, {"pendaftaran": rows}, revision=revision)
         nights.open_run(RunRequest(DAY, self.branches), mode="plain", run_id=f"r{revision}")

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from kkbc import rights
 from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.home import RESTORING
@@ -220,15 +221,20 @@ def test_rows_that_are_not_all_there_are_noticed(
 
 
 def suppress(database: str, *tokens: str) -> None:
-    """Puts tokens on the list of the warehouse, which the erasure of a person would do."""
+    """Puts tokens on the list of the warehouse, which the erasure of a person does."""
     with psycopg.connect(database) as conn:
-        conn.execute("create table if not exists vault.suppressed (token text primary key, suppressed_at timestamptz)")
         for token in tokens:
-            conn.execute("insert into vault.suppressed values (%s, '2023-12-14T00:00:00Z')", [token])
+            conn.execute("insert into vault.suppressed (token, erasure_id) values (%s, 1)", [token])
+
+
+def change_suppression_keys(database: str) -> None:
+    """Has the list be of keys that came after those of the backup."""
+    with psycopg.connect(database) as conn:
+        conn.execute("update ops.setting set value = 'others' where name = 'suppression_key_fingerprint'")
 
 
 def listed(site: Site) -> list[str]:
-    return [entry["token"] for entry in suppression.load(Store(str(site.store))) or []]
+    return sorted(entry["token"] for entry in suppression.load(Store(str(site.store))) or [])
 
 
 def test_the_list_beside_the_backups_grows_and_never_shrinks(site: Site, kept: str) -> None:
@@ -247,6 +253,7 @@ def test_the_list_beside_the_backups_grows_and_never_shrinks(site: Site, kept: s
 
 def test_a_restore_says_who_still_has_to_be_erased(site: Site, kept: str, elsewhere: Elsewhere) -> None:
     suppress(site.database, "t1", "t2")
+    change_suppression_keys(site.database)
     backup.keep_suppression(str(site.store))
     elsewhere()
     done = CliRunner().invoke(app, ["restore", str(site.store), "--keys-from", str(site.keys / kept)])
@@ -283,7 +290,33 @@ def test_a_list_of_another_place_can_be_brought(site: Site, kept: str, elsewhere
     suppress(site.database, "t9")
     backup.keep_suppression(str(tmp_path / "list"))
     elsewhere()
-    assert restored(site, suppressed=tmp_path / "list" / "suppressed.json").to_erase == 1
+    result = restored(site, suppressed=tmp_path / "list" / "suppressed.json")
+    assert (result.erased, result.to_erase) == (1, 0)
+    with connect("loader") as conn:
+        assert conn.execute("select token from vault.suppressed").fetchall() == [("t9",)]
+
+
+def test_a_person_who_was_erased_after_the_backup_does_not_come_back_with_it(site: Site, elsewhere: Elsewhere) -> None:
+    """Neither in the vault, nor in landing, nor with the next delivery; the other person does."""
+    gone, stays = "1171011203909001", "1171011203909002"
+    site.send("A", "B", "C", revision=2, niks=(gone, stays, gone))
+    name = backup.backup(str(site.store), keys_to=site.keys).manifest.name
+    rights.erase(rights.Wanted((gone,), (1,)), why="a request", who="a tester")
+    backup.keep_suppression(str(site.store))
+    home = elsewhere()
+    result = backup.restore(str(site.store), name, keys_from=site.keys / name)
+    assert (result.erased, result.to_erase) == (1, 0)
+    with connect() as conn:
+        assert conn.execute("select nik from vault.registrations").fetchall() == [(stays,)]
+        assert conn.execute("select count(*) from raw.registrations").fetchone() == (2,)
+    for path in (home / "landing").rglob("*"):
+        assert path.is_dir() or gone.encode() not in path.read_bytes()
+    assert rights.verify(rights.Wanted((gone,), (1,))).places == ()
+    site.send("A", "B", "C", revision=3, niks=(gone, stays, gone))
+    with connect() as conn:
+        assert conn.execute("select nik from vault.registrations").fetchall() == [(stays,)]
+        codes = conn.execute("select line, 'ERASED' = any(errors) from ops.quarantine where revision = 3 order by 1")
+        assert codes.fetchall() == [(2, True), (4, True)]
 
 
 def test_a_damaged_list_is_refused(site: Site, kept: str, elsewhere: Elsewhere) -> None:

@@ -10,31 +10,82 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psycopg
+from psycopg import sql
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
+from kkbc.core.settings import get_settings
+from kkbc.core.suppression import Suppression
+from kkbc.exchange.contracts import feeds, load_contract
+from kkbc.intake.erasing import numbers_in
+from kkbc.intake.landing import Landing
+from kkbc.rights import Wanted, erase
 from kkbc.upkeep.backup.store import Store, damaged
+from kkbc.warehouse import connect
+from kkbc.warehouse.kept import SUPPRESSION_KEY, fingerprint_of_all, known, suppression_keys
 
 LIST = "suppressed.json"
 Entry = dict[str, Any]
 
 
 def apply_suppression(entries: Sequence[Entry]) -> int:
-    """Erases again those of a warehouse that was just restored whom `entries` name; returns how many of them.
+    """Erases again those of a warehouse that was just restored whom `entries` name; returns how many are done.
 
-    No command erases a person yet, so none of them is erased, and the restore says so.
+    Whose rows are there is found by trying the NIKs of vault and landing. All go on the list of the warehouse, so that
+    nobody comes back with a later delivery. Entries under other keys than those that were restored cannot be tried, and
+    are left. Raises what an erasure raises, which goes on when the restore is done again.
     """
-    del entries
-    return 0
+    with connect() as conn:
+        keys = suppression_keys(conn)
+        usable = [entry for entry in entries if keys and entry["keys"] == fingerprint_of_all(keys)]
+        listed = Suppression(keys, frozenset(str(entry["token"]) for entry in usable))
+        niks = sorted(_listed_niks(conn, listed)) if usable else []
+    if niks:
+        persons = Wanted(tuple(niks), tuple(range(1, len(niks) + 1)))
+        erase(persons, why="was erased before this backup was restored", who="kkbc restore")
+    with connect() as conn, conn.cursor() as cursor:
+        cursor.executemany(
+            "insert into vault.suppressed (token, erasure_id, suppressed_at, suppressed_id)"
+            " values (%(token)s, %(erasure_id)s, %(suppressed_at)s, %(suppressed_id)s)"
+            " on conflict (token) do update set suppressed_id = excluded.suppressed_id",
+            usable,
+        )
+    return len(usable)
+
+
+def _listed_niks(conn: psycopg.Connection, listed: Suppression) -> set[str]:
+    """The NIKs in vault and landing whose persons are on the list."""
+    found: set[str] = set()
+
+    def look(niks: pl.Series) -> None:
+        found.update(niks.filter(listed.suppressed(niks)))
+
+    for contract in map(load_contract, feeds()):
+        if contract.nik is None:
+            continue
+        query = sql.SQL("select distinct {} from {}").format(
+            sql.Identifier(contract.nik), sql.Identifier("vault", contract.table)
+        )
+        look(pl.Series([nik for (nik,) in conn.execute(query).fetchall()], dtype=pl.String))
+    landing = Landing(get_settings().landing)
+    for uri in landing.uris():
+        with landing.open(uri) as landed:
+            for niks in numbers_in(landed.readable):
+                look(niks)
+    return found
 
 
 def read(conn: psycopg.Connection) -> list[Entry]:
-    """The entries of the warehouse; none where it does not know the table."""
+    """The entries of the warehouse, each with the fingerprint of the keys that its token is of; none before the table
+    was made.
+    """
     row = conn.execute("select to_regclass('vault.suppressed') is not null").fetchone()
     if row is None or not row[0]:
         return []
-    return [entry for (entry,) in conn.execute("select to_jsonb(s) from vault.suppressed s").fetchall()]
+    query = "select to_jsonb(s) || jsonb_build_object('keys', %s::text) from vault.suppressed s"
+    return [entry for (entry,) in conn.execute(query, [known(conn, SUPPRESSION_KEY)]).fetchall()]
 
 
 def update(store: Store, entries: Iterable[Entry]) -> int:
@@ -76,7 +127,7 @@ def _parse(content: bytes, path: str) -> list[Entry]:
 
 
 def _key(entry: Entry) -> str:
-    return json.dumps(entry, sort_keys=True)
+    return str(entry["suppressed_id"])
 
 
 def _digest(entries: list[Entry]) -> str:

@@ -1,8 +1,11 @@
 create table vault.suppressed (
     token text primary key,
     erasure_id bigint not null,
-    suppressed_at timestamptz not null default now()
+    suppressed_at timestamptz not null default now(),
+    suppressed_id uuid not null unique default gen_random_uuid()
 );
+comment on column vault.suppressed.suppressed_id is
+    'Stays the same when another key makes another token: by it a list beside backups and a restored warehouse are compared.';
 comment on table vault.suppressed is
     'The suppression list: who was erased. Rows of these persons are quarantined as ERASED, whenever they come again.';
 comment on column vault.suppressed.token is 'Of the NIK, under the keys of the suppression list, which are keys of their own.';
