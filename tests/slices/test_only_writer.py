@@ -121,7 +121,6 @@ def test_each_table_is_written_in_one_place() -> None:
         "record.py",
         "rows.py",
         "settling.py",
-        "suppressing.py",
     }
 
 

@@ -145,6 +145,11 @@ def _ascii_lower(text: str) -> bytes:
     return text.encode("latin-1").lower()
 
 
+def same_text(value: str) -> str:
+    """The same for values that are found in the same places: a name in any case, a phone number with any prefix."""
+    return _squeezed(_core(value.strip()).encode()).decode().casefold()
+
+
 def _core(value: str) -> str:
     """A phone number without what precedes it, by which it is found in every spelling; any other value as it is."""
     bare = re.sub(r"[\s._/()+',;|-]", "", value)

@@ -23,7 +23,7 @@ from kkbc.publishing.work import Work
 from kkbc.rights.searching import holding
 
 # Parts of the home whose files are made by the platform and made again when they are missing.
-_MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run")
+_MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run", "subject-reports")
 _PAUSE = 0.5
 
 

@@ -12,7 +12,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from kkbc.core.needles import SHORTEST, Needles
+from kkbc.core import tokens
+from kkbc.core.needles import SHORTEST, Needles, same_text
 from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.intake.rewriting import Persons
@@ -135,7 +136,7 @@ class _Erasure:
         return {"unknown_lines": list(_unknown(self.conn, self.wanted))}
 
     def _suppressed(self) -> dict[str, Any]:
-        of_the_list = Suppression(suppression_keys(self.conn))
+        of_the_list = Suppression(suppression_keys(self.conn) or tokens.load_suppression_keys())
         listed = [of_the_list.token_of(nik) for nik in self.wanted.niks]
         before = already_suppressed(self.conn, listed)
         earlier = [
@@ -271,7 +272,9 @@ def _alone(conn: psycopg.Connection, values: list[str], of: list[str]) -> set[st
     """Those of the values that stand in no other person's row of vault, in whatever form."""
     if not values:
         return set()
-    needles, shared = Needles(values), set[int]()
+    # Of spellings of one value a search tells but one.
+    texts = list(dict.fromkeys(map(same_text, values)))
+    needles, shared = Needles([next(v for v in values if same_text(v) == text) for text in texts]), set[int]()
     # A table, for COPY takes no parameters, and tokens in the text of a statement would be kept in its statistics.
     conn.execute("create temporary table of_request (token text primary key)")
     try:
@@ -286,4 +289,5 @@ def _alone(conn: psycopg.Connection, values: list[str], of: list[str]) -> set[st
                 shared |= set(found_in_query(conn, others, needles))
     finally:
         conn.execute("drop table pg_temp.of_request")
-    return {value for number, value in enumerate(values, start=1) if number not in shared}
+    alone = {text for number, text in enumerate(texts, start=1) if number not in shared}
+    return {value for value in values if same_text(value) in alone}

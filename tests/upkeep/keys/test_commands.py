@@ -38,7 +38,7 @@ def test_from_one_key_to_the_next(installation: Home) -> None:
     assert (after["version"], after["rotation"], after["old"]) == ("02", False, [str(keys / "pii.01.key")])
     assert {name: count["02"] for name, count in after["tables"].items()} == counts
     assert set(after["rows"]) == {"02"}
-    assert done["rows"] == counts
+    assert {name: rows for name, rows in done["rows"].items() if rows} == counts
     for name in ("marks", "suppression list"):
         assert after["keys"][name] == before["keys"][name]
     assert after["keys"]["tokens"] != before["keys"]["tokens"]
