@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from detect_secrets.core import baseline
 from detect_secrets.core.potential_secret import PotentialSecret
@@ -137,7 +138,7 @@ def main() -> int:
     """Exit status 1 when something is found that the baseline does not explain."""
     if "--to-baseline" in sys.argv:
         return to_baseline()
-    reviewed = json.loads(BASELINE.read_text())
+    reviewed = known_findings()
     expected = baseline.load(reviewed)
     in_texts, in_logs, clean = texts(), [str(path) for path in logs()], Clean()
     found = scanned(clean.unknown(in_texts), [*PATTERNS, *IN_TEXTS])
@@ -163,10 +164,25 @@ def main() -> int:
 def to_baseline() -> int:
     """Writes what is found into the baseline; what was reviewed there stays so."""
     found = scanned(texts(), [*PATTERNS, *IN_TEXTS])
-    found.merge(baseline.load(json.loads(BASELINE.read_text())))
+    found.merge(baseline.load(known_findings()))
     with transient_settings(settings([*PATTERNS, *IN_TEXTS])):
         baseline.save_to_file(found, str(BASELINE))
+    document = json.loads(BASELINE.read_text())
+    BASELINE.write_text(json.dumps(with_places(document, Path()), indent=2) + "\n")
     return 0
+
+
+def known_findings() -> dict[str, Any]:
+    """The baseline, as a search of this checkout would tell it: with whole paths, which are no part of the file."""
+    return with_places(json.loads(BASELINE.read_text()), ROOT)
+
+
+def with_places(document: dict[str, Any], root: Path) -> dict[str, Any]:
+    """A baseline whose findings lie below `root`."""
+    for name, entries in document["results"].items():
+        for entry in entries:
+            entry["filename"] = str(root / name)
+    return document
 
 
 class Clean:
