@@ -1,5 +1,5 @@
--- Open rows, those that a person resolved, and those of persons who were erased: none is loaded. Closed as accepted means
--- loaded by a retry, closed as superseded that a higher revision is in force.
+-- Open rows, those that a person resolved, and those of persons who were erased: none is loaded. Closed as accepted
+-- means loaded by a retry, closed as superseded that a higher revision is in force.
 select
     feed,
     branch_id,
