@@ -50,7 +50,7 @@ def test_the_expectations_are_those_of_the_list(context: Any) -> None:
     known = {line.split()[1] for line in listed}
     built = [line for line in lines_of(context) if line.split()[1] in known]
     assert Counter(built) == Counter(listed)
-    assert len(listed) == 172
+    assert len(listed) == 173
 
 
 def test_every_expectation_says_why_and_how_badly(context: Any) -> None:

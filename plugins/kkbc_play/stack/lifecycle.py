@@ -40,6 +40,7 @@ DAGS = (
     "watch_deadline",
     "maintenance",
     "backup",
+    "erase_persons",
 )
 READY_SECONDS = 180
 
