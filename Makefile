@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
+.PHONY: help env lock run test test-fast test-long test-rights lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -88,14 +88,17 @@ docs: env ## write data dictionary, reconciliation with public counts and dbt's 
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
 # Three workers on two cores: many tests wait for a server, a child process or a lock.
-test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long'
+test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long and test-rights
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (long or rights)'
 
 test-long: env ## whole nights against the truth, kills at every step, 20 nights against full rebuilds
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
+test-rights: env ## kills at every step of erasures, changes of keys, backups and encryption, and whole nights around them
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m rights
+
 test-fast: env ## what to run before each commit: all but whole nights, a real Airflow, dbt builds, servers and faults
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or e2e or airflow or faults)'
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or rights or e2e or airflow or faults)'
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'

@@ -22,6 +22,18 @@ SLOW = (
 # What `make test-long` runs, and `make test` leaves out: whole nights, kills at every step, a new mart built.
 LONG = ("e2e", "faults", "upkeep/scaffold/test_new_mart.py")
 
+# What `make test-rights` runs, and the other two leave out: kills at every step of erasures, changes of keys, backups
+# and encryption, and whole nights around them. What each of these comes to without a kill is in `make test`.
+RIGHTS = (
+    *(f"faults/test_{name}.py" for name in ("killed_erasures", "killed_backups", "killed_encryption", "rotations")),
+    *(
+        "faults/test_rotations_under_readers.py",
+        "e2e/test_backup.py",
+        "e2e/test_rights.py",
+        "e2e/test_encrypted_night.py",
+    ),
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks slow tests, and brings those of the longest folders to the front.
@@ -34,7 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(here).as_posix()
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if place.startswith(LONG):
+        if place.startswith(RIGHTS):
+            item.add_marker(pytest.mark.rights)
+        elif place.startswith(LONG):
             item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: places.get(item.path.relative_to(here).parts[0], len(places)))
 
