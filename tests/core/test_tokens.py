@@ -1,5 +1,6 @@
 """Tokens and the key that they hang on."""
 
+import errno
 import hashlib
 import hmac
 import stat
@@ -59,6 +60,15 @@ def test_a_subject_is_a_keyed_hash_and_no_token(home: Path) -> None:
     expected = hmac.new(key, b"subject " + nik.encode(), hashlib.sha256).hexdigest()[:32]
     assert tokens.subject(nik, key) == expected
     assert tokens.tokens(pl.Series([nik]), tokens.Key(1, key)).to_list() != [expected]
+
+
+def test_a_key_that_cannot_be_written_is_told_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tokens.tempfile, "mkstemp", full)
+    with pytest.raises(UserError, match="cannot be written: No space left on device: free disk space there"):
+        tokens.ensure_key(home)
 
 
 def test_another_key_has_another_fingerprint(home: Path) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 import polars as pl
 
 from kkbc.core.connections import Connection, get_connection
+from kkbc.core.disk import FULL
 from kkbc.core.errors import BranchRefused, UserError
 from kkbc.core.settings import get_settings
 
@@ -87,11 +88,20 @@ def ensure_key(home: Path) -> Path:
 def make_secret(path: Path, text: str) -> Path:
     """Writes `text` to a new file that only its owner may read, in a folder likewise; leaves an existing one alone.
 
-    The file is there with its text or not at all: an empty one would never be filled.
+    The file is there with its text or not at all: an empty one would never be filled. Raises UserError when it cannot
+    be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.exists():
-        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _write_secret(path, text)
+    except OSError as error:
+        remedy = "free disk space there" if error.errno in FULL else "run as the owner of the home"
+        raise UserError(f"{path} cannot be written: {error.strerror}", remedy) from error
+    return path
+
+
+def _write_secret(path: Path, text: str) -> None:
     descriptor, written = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -100,7 +110,6 @@ def make_secret(path: Path, text: str) -> Path:
             os.link(written, path)
     finally:
         Path(written).unlink()
-    return path
 
 
 def load_key() -> Key:
