@@ -22,7 +22,7 @@ POINTS: dict[str, tuple[Trap, ...]] = {
     "half a fetch": (trap("source:fetch", "half", 2),),
     "fetched, not landed": (trap("source:fetch", "after", 2),),
     "landed, not read": (trap("kkbc.intake.landing:Landing.land", "after", 2),),
-    "between two parts": (trap("kkbc.intake.process:_judge", "after", 3),),
+    "between two parts": (trap("kkbc.intake.process:judge_batch", "after", 3),),
     "half a Parquet part": (trap(PARQUET, "half", 4),),
     "half the quarantined rows of a part": (trap(PARQUET, "half", 5),),
     "keys that come twice in several parts, half set aside": (trap("kkbc.intake.parts:Parts.replace", "after", 1),),
