@@ -56,7 +56,7 @@ def state(home: Home) -> dict[str, Any]:
     left = [path for path in files(home.folder) if path.startswith("requests")]
     return {
         **tables(home.database, hidden),
-        **tables(home.database, {"vault.suppressed": ("suppressed_at", "erasure_id")}),
+        **tables(home.database, {"vault.suppressed": ("suppressed_at", "suppressed_id", "erasure_id")}),
         "rewritten": home.query("select new_sha256, rows_erased from ops.landed_rewrite order by 1"),
         "cut": [home.query(cut.format(table)) for table in ("registrations", "contributions")],
         "outcome": home.query("select outcome, persons from ops.erasure"),
