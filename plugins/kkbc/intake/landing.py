@@ -340,11 +340,6 @@ class Landing:
             partial.unlink(missing_ok=True)
             raise
 
-    def folders(self) -> Iterator[str]:
-        """The URIs of all that was landed, those of the oldest business dates first."""
-        found = (str(path) for path in self.fs.glob(f"{self.path}/*/*/*/r*-*"))
-        yield from (self.fs.unstrip_protocol(path) for path in sorted(found, key=lambda path: path.split("/")[-3:]))
-
     def _folder(self, uri: str) -> str:
         return str(self.fs._strip_protocol(uri))
 

@@ -59,7 +59,7 @@ def search(nik: str, in_force: dict[str, int]) -> Iterator[LandedFile]:
     """
     pattern = _SEPARATORS.join(nik)
     landing = Landing(get_settings().landing)
-    for uri in landing.folders():
+    for uri in sorted(landing.uris(), key=lambda uri: uri.split("/")[-3:]):
         place = _FOLDER.search(uri)
         if place is None or place["feed"] not in feeds() or in_force.get(uri) == 0:
             continue

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import psycopg
 
 from kkbc.core import tokens
@@ -185,12 +184,3 @@ class LandedFiles:
             zone = ZoneInfo("Asia/Jakarta")
         context = Context(record.slice, zone, record.sent_at, self._branch_ids, record.manifest_seen_at)
         return Taken(contract, context, self._key, record.manifest_rows)
-
-
-def texts_of(values: dict[str, set[str]]) -> dict[str, str]:
-    """Values by their text without what separates its parts, in lower case: as they are compared with each other."""
-    frame = pl.DataFrame(
-        {"value": sorted({value for of in values.values() for value in of})}, schema={"value": pl.String}
-    )
-    bare = frame["value"].str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]", "")
-    return {value: text for value, text in zip(frame["value"], bare, strict=True) if text}

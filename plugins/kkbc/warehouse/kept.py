@@ -116,24 +116,23 @@ def check_landing_keys(conn: psycopg.Connection) -> None:
 
     Raises UserError when it is not there, or one that files were encrypted under before is not.
     """
-    known, encrypts = landing_key_ids(conn), get_settings().landing_encryption
-    if not (known or encrypts):
+    key_ids, encrypts = landing_key_ids(conn), get_settings().landing_encryption
+    if not (key_ids or encrypts):
         return
     keys = landing_keys.load()
-    missing = [key_id for key_id in known if key_id not in keys.ids]
+    missing = [key_id for key_id in key_ids if key_id not in keys.ids]
     if missing:
         raise UserError(
             f"files of landing are encrypted under the key {missing[0]}, which {landing_keys.place()} does not hold",
             f"{landing_keys.RESTORE}. If no file needs it any more: `kkbc landing drop-key`",
         )
-    if encrypts and keys.first.id not in known:
-        keep_landing_key_ids(conn, [*known, keys.first.id])
+    if encrypts and keys.first.id not in key_ids:
+        keep_landing_key_ids(conn, [*key_ids, keys.first.id])
 
 
 def landing_key_ids(conn: psycopg.Connection) -> list[str]:
     """The ids of the keys that files of landing may be encrypted under."""
-    row = conn.execute("select value from ops.setting where name = 'landing_key_ids'").fetchone()
-    return row[0].split() if row is not None else []
+    return (known(conn, "landing_key_ids") or "").split()
 
 
 def keep_landing_key_ids(conn: psycopg.Connection, key_ids: Sequence[str]) -> None:
