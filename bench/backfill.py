@@ -98,17 +98,16 @@ def _in_a_process(nights: int) -> dict[str, Any]:
 
 
 def _reread(since: date, until: date) -> dict[str, Any]:
-    """Reads these nights again, branch by branch, as kkbc.nights.backfill does."""
+    """Reads these nights again as `kkbc backfill` does."""
     from kkbc.nights import RunRequest
-    from kkbc.nights.backfill import open_backfill
-    from kkbc.slices import AuditNote, reread
-    from kkbc.warehouse import connect
+    from kkbc.nights.backfill import open_backfill, reread_each
+    from kkbc.slices import AuditNote
 
     run_id, rows = f"again from {since}", 0
     began = time.perf_counter()
-    for name in open_backfill(RunRequest(reread=(since, until)), mode="plain", run_id=run_id):
-        with connect("loader", autocommit=True) as conn:
-            summary = reread(conn, name, since, until, AuditNote("bench", "bench", run_id)).summary()
+    branch_ids = open_backfill(RunRequest(reread=(since, until)), mode="plain", run_id=run_id)
+    for report in reread_each(branch_ids, since, until, AuditNote("bench", "bench", run_id)):
+        summary = report.summary()
         if summary["failed"]:
             raise SystemExit(f"not read again: {summary['failed']}")
         rows += summary["rows"]

@@ -4,6 +4,8 @@ One run over a range of days, in this process or as runs of the DAG pull_branche
 closed by `kkbc.nights.run.close_pull`, and then built like a night, up to the latest business date that was ever run.
 """
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -19,7 +21,7 @@ from kkbc.nights.prepare import prepare
 from kkbc.nights.request import Gate, Mode, RunRequest, write_request
 from kkbc.nights.run import close_pull
 from kkbc.nights.setup import check_contracts
-from kkbc.slices import AuditNote, reread
+from kkbc.slices import AuditNote, RereadReport, reread
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import check_key, check_landing_keys
 
@@ -106,9 +108,8 @@ def backfill(
     sums: dict[str, Any] = {"run_id": run_id, "slices": 0, "rows": 0, "accepted": 0, "passed": 0, "found": 0}
     failed: dict[str, str] = {}
     progress("re-read", 0, len(branch_ids))
-    for done, name in enumerate(branch_ids, 1):
-        with connect("loader", autocommit=True) as conn:
-            report = reread(conn, name, since, until, AuditNote(note.why, note.done_by, run_id))
+    reports = reread_each(branch_ids, since, until, AuditNote(note.why, note.done_by, run_id))
+    for done, report in enumerate(reports, 1):
         found = report.summary()
         failed |= found.pop("failed")
         sums |= {key: sums[key] + value for key, value in found.items()}
@@ -119,6 +120,25 @@ def backfill(
         sums |= plain.build_when_free(run_id, progress, print_line)
     notify_operators(run_id)
     return sums
+
+
+def reread_each(branch_ids: Sequence[str], since: date, until: date, note: AuditNote) -> Iterator[RereadReport]:
+    """Reads the slices in force of each branch again, some branches at a time; yields reports in the order they end.
+
+    Raises what kkbc.slices.reread raises. Branches that were not begun by then are left alone; those under way end.
+    """
+
+    def reread_one(branch_id: str) -> RereadReport:
+        with connect("loader", autocommit=True) as conn:
+            return reread(conn, branch_id, since, until, note)
+
+    with ThreadPoolExecutor(plain.PULL_THREADS, thread_name_prefix="kkbc-reread") as pool:
+        try:
+            for done in as_completed([pool.submit(reread_one, name) for name in branch_ids]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def backfill_from_branches(
