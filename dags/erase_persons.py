@@ -35,6 +35,14 @@ reads their NIKs from a file or standard input and puts them aside in the home; 
 """
 
 
+class Approval(ApprovalOperator):
+    """Tells who answered, also when the answer is no: what Airflow's own returns is lost when it skips what follows."""
+
+    def execute_complete(self, context, event):
+        context["ti"].xcom_push(key="answered_by", value=dict(event.get("responded_by_user") or {}))
+        return super().execute_complete(context, event)
+
+
 @dag(
     schedule=None,
     start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Jakarta"),
@@ -64,7 +72,7 @@ def erase_persons():
 
         return tasks.count(params)
 
-    approve = ApprovalOperator(
+    approve = Approval(
         task_id="approve",
         subject="Erase {{ ti.xcom_pull(task_ids='count')['persons'] }} persons of request {{ params.request }}?",
         body="{{ ti.xcom_pull(task_ids='count')['body'] }}",
@@ -75,14 +83,14 @@ def erase_persons():
     def erase(params=None, ti=None) -> dict:
         from kkbc.rights import tasks
 
-        return tasks.erase(params, ti.xcom_pull(task_ids="approve"))
+        return tasks.erase(params, ti.xcom_pull(task_ids="approve", key="answered_by"))
 
     # Behind a task that is skipped when the answer is no, and not otherwise.
     @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_SKIPPED)
     def refuse(params=None, ti=None) -> None:
         from kkbc.rights import tasks
 
-        tasks.refuse(params, ti.xcom_pull(task_ids="approve"))
+        tasks.refuse(params, ti.xcom_pull(task_ids="approve", key="answered_by"))
 
     count() >> approve >> erase() >> refuse()
 

@@ -1,5 +1,7 @@
 """An erasure is killed at a named point, and asked for again: it goes on, and leaves what an undisturbed one leaves."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import pytest
 
 from kkbc.core import tokens
 from kkbc.rights.erasing import STEPS
+from kkbc.warehouse import server
 
+from .conftest import homes
 from .stage import PULLED, Home, Trap, Victims, assert_killed, files, nik, spooled, tables, trap
 
 ERASURE = "kkbc.rights.erasing:_Erasure"
@@ -25,7 +29,21 @@ WITHIN: dict[str, tuple[Trap, ...]] = {
     "the proof is written, the request is open": (trap("kkbc.rights.requests:close", "before"),),
     "it is done, and its file is there": (trap("kkbc.rights.requests:remove", "before"),),
 }
+EXECUTE = "psycopg:Connection.execute"
+IN_VACUUM: dict[str, tuple[Trap, ...]] = {
+    "in the first table": (trap(EXECUTE, "half", having="vacuum (full"),),
+    "in a later table": (trap(EXECUTE, "half", nth=4, having="vacuum (full"),),
+    "in the statistics": (trap(EXECUTE, "half", having="pg_catalog.pg_statistic"),),
+    "before the statistics": (trap(EXECUTE, having="pg_catalog.pg_statistic"),),
+}
+# Where the list is read, written or gone by, and the end.
+WITH_A_LIST: dict[str, tuple[Trap, ...]] = {
+    **{name: traps for name, traps in BETWEEN.items() if re.search("suppressed|found|landing", name)},
+    "on the list, not noted": (trap("kkbc.rights.erasing:suppress", "after"),),
+    **{name: WITHIN[name] for name in ("tokens are cut, not committed", "the proof is written, the request is open")},
+}
 ERASED = (3, 30, 50, 60)
+BEFORE = (10, 30)
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +55,28 @@ def persons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def persons_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that names people who are erased first, one of those of the other file among them."""
+    path = tmp_path_factory.mktemp("earlier_request") / "niks.txt"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{nik(number)}\n" for number in BEFORE))
+    return path
+
+
 def arguments(persons: Path) -> tuple[str, ...]:
     return ("erase", "--file", str(persons), "--why", "requested")
 
 
-def pulled(victims: Victims, home: Home) -> None:
+def pulled(victims: Victims, home: Home, persons_before: Path | None = None) -> None:
+    """A home after a pull, and after an erasure where one is asked for."""
     tokens.ensure_key(home.folder)
     # The same for all homes, so that their suppression lists can be compared.
     for name in ("suppression.key", "marks.key"):
         (home.folder / "keys" / name).write_text("cd" * 32)
     assert victims.run(home, "pull", *home.pull_arguments()) == 0, home.log.read_text()
+    if persons_before is not None:
+        assert victims.run(home, "command", *arguments(persons_before)) == 0, home.log.read_text()
 
 
 def state(home: Home) -> dict[str, Any]:
@@ -59,7 +89,7 @@ def state(home: Home) -> dict[str, Any]:
         **tables(home.database, {"vault.suppressed": ("suppressed_at", "suppressed_id", "erasure_id")}),
         "rewritten": home.query("select new_sha256, rows_erased from ops.landed_rewrite order by 1"),
         "cut": [home.query(cut.format(table)) for table in ("registrations", "contributions")],
-        "outcome": home.query("select outcome, persons from ops.erasure"),
+        "outcome": home.query("select outcome, persons from ops.erasure order by erasure_id"),
         "steps": home.query("select step from ops.erasure_step where finished_at is not null order by 1"),
         "landing": {p: h for p, h in files(home.landing).items() if not p.endswith((".parquet", ".json"))},
         "requests": left,
@@ -80,6 +110,27 @@ def undisturbed_erasure(victims: Victims, shared_home: Home, persons: Path) -> d
     return found
 
 
+@pytest.fixture(scope="module")
+def undisturbed_after_another(
+    victims: Victims,
+    pg: server.Server,
+    deliveries: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    persons: Path,
+    persons_before: Path,
+) -> Iterator[dict[str, Any]]:
+    """The same where people had been erased before, one of them again."""
+    with homes(pg, tmp_path_factory.mktemp("listed"), deliveries) as make:
+        quiet = make()
+        pulled(victims, quiet, persons_before)
+        assert quiet.query("select count(*) from vault.suppressed") == [(len(BEFORE),)]
+        assert victims.run(quiet, "command", *arguments(persons)) == 0, quiet.log.read_text()
+        found = state(quiet)
+        assert quiet.query("select count(*) from vault.suppressed") == [(len({*BEFORE, *ERASED}),)]
+        assert found["outcome"] == [("done", len(BEFORE)), ("done", len(ERASED))]
+        yield found
+
+
 @pytest.mark.parametrize("point", WITHIN)
 def test_killed_within_a_step(
     point: str, victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
@@ -95,6 +146,26 @@ def test_killed_between_steps(
     killed_and_asked_again(BETWEEN[point], victims, home, persons, undisturbed_erasure)
 
 
+@pytest.mark.parametrize("point", IN_VACUUM)
+def test_killed_while_a_table_is_written_anew(
+    point: str, victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
+) -> None:
+    """The server goes on with the statement for a while, and holds the table against the one who comes again."""
+    killed_and_asked_again(IN_VACUUM[point], victims, home, persons, undisturbed_erasure)
+
+
+@pytest.mark.parametrize("point", WITH_A_LIST)
+def test_killed_where_others_were_erased_before(
+    point: str,
+    victims: Victims,
+    home: Home,
+    persons: Path,
+    persons_before: Path,
+    undisturbed_after_another: dict[str, Any],
+) -> None:
+    killed_and_asked_again(WITH_A_LIST[point], victims, home, persons, undisturbed_after_another, persons_before)
+
+
 def test_without_the_input_it_goes_on_by_its_name(
     victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
 ) -> None:
@@ -107,9 +178,14 @@ def test_without_the_input_it_goes_on_by_its_name(
 
 
 def killed_and_asked_again(
-    traps: tuple[Trap, ...], victims: Victims, home: Home, persons: Path, wanted: dict[str, Any]
+    traps: tuple[Trap, ...],
+    victims: Victims,
+    home: Home,
+    persons: Path,
+    wanted: dict[str, Any],
+    persons_before: Path | None = None,
 ) -> None:
-    pulled(victims, home)
+    pulled(victims, home, persons_before)
     assert_killed(victims.run(home, "command", *arguments(persons), traps=traps))
     assert victims.run(home, "command", *arguments(persons)) == 0, home.log.read_text()
     assert state(home) == wanted

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from kkbc.core import tokens
 from kkbc.warehouse import schema, server
 from tests.databases import database
 
 from .conftest import publish
-from .stage import DAYS, KEY, Home, Trap, Victims, assert_killed, trap
+from .stage import DAYS, KEY, Home, Trap, Victims, assert_killed, nik, trap
 
 ROTATE = ("keys", "rotate", "--why", "a test")
 Figures = dict[str, list[str]]
@@ -36,6 +37,32 @@ POINTS: dict[str, tuple[Trap, ...]] = {
     "committed, the file is the old one": (trap(f"{ROTATION}:_finish"),),
     "the old file has its name": (trap("kkbc.warehouse.kept:put_next"), trap("kkbc.core.tokens:make_secret", "after")),
     "the file is in its place": (trap("kkbc.warehouse.kept:put_next", "after"),),
+}
+
+EXECUTE = "psycopg:Connection.execute"
+POINTS |= {
+    "the room of old rows": (trap(f"{ROTATION}:_rewrite"),),
+    "in a table that is written anew": (trap(EXECUTE, "half", nth=2, having="vacuum (full"),),
+    "nothing left but the note": (trap(EXECUTE, having="delete from ops.setting"),),
+}
+# Of a warehouse where somebody was erased.
+WITH_A_LIST: dict[str, tuple[Trap, ...]] = {
+    "next keys of the list made": (trap(f"{ROTATION}:_next_suppression_keys", "after"),),
+    "new tokens made": POINTS["new tokens made"],
+    "the list has its new tokens": (trap("kkbc.slices.replacing_tokens:rehash_suppressed", "after"),),
+    "all replaced, not committed": POINTS["all replaced, not committed"],
+    "committed, the files are the old ones": POINTS["committed, the file is the old one"],
+    "the file of the tokens is in its place": POINTS["the file is in its place"],
+    "both files are in their places": (trap("kkbc.warehouse.kept:put_next", "after", nth=2),),
+}
+UNLINK = "pathlib:Path.unlink"
+DESTROY = ("keys", "destroy-old", "--why", "a test")
+# Of two old keys; the lock beside them is no file that is unlinked.
+DESTROYING: dict[str, tuple[Trap, ...]] = {
+    "nothing noted": (trap("kkbc.upkeep.keys.standing:note_access"),),
+    "noted, nothing removed": (trap("kkbc.upkeep.keys.standing:note_access", "after"),),
+    "one is removed": (trap(UNLINK, "after", having="pii."),),
+    "both are removed": (trap(UNLINK, "after", nth=2, having="pii."),),
 }
 
 
@@ -198,3 +225,84 @@ def test_a_change_between_the_pull_and_the_build_of_a_night(
     assert figures(home) == undisturbed_nights.second
     assert changed(home, 2) == undisturbed_nights.changes
     assert stray(home, "01") == []
+
+
+@pytest.fixture(scope="module")
+def persons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that names a person of whom rows are loaded."""
+    path = tmp_path_factory.mktemp("request") / "niks.txt"
+    path.touch(mode=0o600)
+    path.write_text(f"{nik(3)}\n")
+    return path
+
+
+def erase(night_victims: Victims, home: Home, persons: Path) -> None:
+    """Erases the person, and what is published stays: figures, and how many persons there are."""
+    before = counted(home)
+    tokens.ensure_key(home.folder)  # those of marks and of the list, which nothing needed before
+    run(night_victims, home, "erase", "--file", str(persons), "--why", "requested")
+    assert counted(home) == before
+
+
+def counted(home: Home) -> list[Any]:
+    """Every published row but for its token, and how many tokens there are."""
+    facts = [
+        home.query(f"select (to_jsonb(t) - 'participant_token')::text from bi_detail.{table} t order by 1")
+        for table in ("fct_registration", "fct_contribution", "dim_participant")
+    ]
+    kpis = home.query("select t::text from bi.kpi_branch_daily t order by 1")
+    return [*facts, kpis, home.query("select count(distinct participant_token) from bi_detail.fct_registration")]
+
+
+@pytest.mark.parametrize("point", WITH_A_LIST)
+def test_killed_where_somebody_was_erased(point: str, night_victims: Victims, home: Home, persons: Path) -> None:
+    erase(night_victims, home, persons)
+    before = counted(home)
+    assert_killed(night_victims.run(home, "command", *ROTATE, traps=WITH_A_LIST[point]))
+    assert counted(home) == before
+    run(night_victims, home, *ROTATE)
+    assert counted(home) == before
+    assert (key_of(home)[0], stray(home, "01")) == ("02", [])
+    assert home.query("select * from vault.new_token") == []
+    keys = sorted(path.name for path in (home.folder / "keys").glob("*.key"))
+    assert [name for name in keys if "next" in name] == []
+    assert len((home.folder / "keys" / "suppression.key").read_text().split()) == 2
+    # The list still knows the person: the next night's slices are without them.
+    publish(night_victims, home, DAYS[1])
+    assert home.query(f"select count(*) from vault.registrations where nik = '{nik(3)}'") == [(0,)]
+    assert home.query(f"select count(*) from vault.contributions where nik = '{nik(3)}'") == [(0,)]
+
+
+@pytest.mark.parametrize("point", ["new tokens made", "committed, the file is the old one"])
+def test_an_erasure_after_a_rotation_that_was_killed(
+    point: str, night_victims: Victims, home: Home, persons: Path
+) -> None:
+    """Neither the old token of the person is left nor the one that was made for them already."""
+    assert_killed(night_victims.run(home, "command", *ROTATE, traps=POINTS[point]))
+    theirs = token(nik(3), "01", bytes.fromhex(KEY))
+    made = home.query(f"select new_token from vault.new_token where old_token = '{theirs}'")
+    assert bool(made) == (point == "new tokens made")
+    erase(night_victims, home, persons)
+    left = [new for (new,) in home.query("select new_token from vault.new_token")]
+    assert bool(left) == bool(made)
+    assert not {new for (new,) in made} & set(left)
+    run(night_victims, home, *ROTATE)
+    assert (key_of(home)[0], stray(home, "01")) == ("02", [])
+
+
+@pytest.mark.parametrize("point", DESTROYING)
+def test_old_keys_that_are_destroyed_when_it_is_killed(
+    point: str, night_victims: Victims, home: Home, undisturbed_nights: Undisturbed
+) -> None:
+    for _ in range(2):
+        run(night_victims, home, *ROTATE)
+    assert_killed(night_victims.run(home, "command", *DESTROY, traps=DESTROYING[point]))
+    if point == "both are removed":
+        home.log.unlink()
+        assert night_victims.run(home, "command", *DESTROY) == 2
+        assert home.complaint().startswith("kkbc: there is no old key here")
+    else:
+        run(night_victims, home, *DESTROY)
+    assert [path.name for path in (home.folder / "keys").glob("pii*.key")] == ["pii.key"]
+    assert key_of(home)[0] == "03"
+    assert figures(home) == undisturbed_nights.first

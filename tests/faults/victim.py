@@ -32,7 +32,7 @@ class Traps:
     """Functions wrapped by name. The traps spring one after the other; at the last one the process dies.
 
     A trap is {"at": "module:attribute", "when": before | after | half, "nth": arrivals it takes, "having": text that
-    one of the arguments, a string, path, list or tuple, must hold}.
+    one of the arguments, a string, path, list, tuple or statement of SQL, must hold}.
     """
 
     def __init__(self, traps: list[dict[str, Any]]) -> None:
@@ -80,7 +80,7 @@ class Traps:
 
     def _springs(self, trap: dict[str, Any], args: tuple[Any, ...]) -> bool:
         having = trap.get("having", "")
-        texts = [str(argument) for argument in args if isinstance(argument, str | Path | tuple | list)]
+        texts = [_text(argument) for argument in args]
         if not self.left or self.left[0] is not trap or (having and not any(having in text for text in texts)):
             return False
         self.arrivals += 1
@@ -91,6 +91,13 @@ class Traps:
         self.arrivals = 0
         if not self.left:
             die()
+
+
+def _text(argument: Any) -> str:
+    """What an argument says, of those kinds that are looked into."""
+    if hasattr(argument, "as_string"):
+        return str(argument.as_string())
+    return str(argument) if isinstance(argument, str | Path | tuple | list) else ""
 
 
 def _cut(path: Path) -> None:
@@ -130,6 +137,13 @@ def _commit_without_waiting(leave: Call, transaction: Any, *_: Any) -> None:
     connection.flush()
 
 
+def _statement_without_waiting(execute: Call, connection: Any, query: Any, *_: Any, **__: Any) -> None:
+    text = query if isinstance(query, str) else query.as_string()
+    connection.pgconn.send_query(text.encode())
+    connection.pgconn.flush()
+    time.sleep(0.005)  # for the server to be in the middle of it
+
+
 HALVES: dict[str, Call] = {
     "source:fetch": _half_a_fetch,
     "polars:DataFrame.write_parquet": _half_a_parquet_file,
@@ -137,6 +151,7 @@ HALVES: dict[str, Call] = {
     "shutil:rmtree": _half_a_tree,
     "psycopg:Copy.write": _half_a_copy_write,
     "psycopg:Transaction.__exit__": _commit_without_waiting,
+    "psycopg:Connection.execute": _statement_without_waiting,
 }
 
 

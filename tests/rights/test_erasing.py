@@ -39,8 +39,9 @@ WHY = ("--why", "requested")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """After two nights, with all figures as they were published, and an erasure that was done."""
     with scene(tmp_path_factory.mktemp("erasing")) as made:
-        for day in DAYS:
-            made.night(day)
+        made.night(DAYS[0])
+        restrict_and_look(made)
+        made.night(DAYS[1])
         made.figures = {"bi": figures(), "bi_detail": figures("bi_detail")}
         made.figures["raw"] = rows("select count(*), count(distinct participant_token) from raw.registrations")
         file = made.persons_file((*ERASED, PEOPLE + 1))
@@ -48,6 +49,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         assert status == 0, printed
         made.figures["printed"] = printed
         yield made
+
+
+def restrict_and_look(made: Scene) -> None:
+    """One of them was restricted for a while, and looked at: their token stands in tables of its own."""
+    file = made.persons_file(ERASED[1:2])
+    for arguments in ((), ("--release",)):
+        status, printed = kkbc("restrict", *arguments, "--file", str(file), *WHY)
+        assert status == 0, printed
+    with connect("pii") as conn:
+        found = conn.execute("select full_name from vault.read_registrations('a test', nik => %s)", [nik(ERASED[1])])
+        assert {text for (text,) in found.fetchall()} == {name(ERASED[1])}
+    assert rows("select count(*) from vault.seen") == rows("select count(*) from vault.restricted") == [(1,)]
 
 
 def verified(place: Scene) -> tuple[int, dict[str, object]]:

@@ -12,7 +12,7 @@ from kkbc.warehouse import connect
 from .scene import nik
 
 WANTED = Wanted((nik(1), nik(2)), (1, 2))
-YES = {"responded_by_user": {"id": "1", "name": "siti"}, "chosen_options": ["Approve"]}
+SITI = {"id": "1", "name": "siti"}
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def test_whoever_approves_sees_counts_and_no_person(waiting: str) -> None:
 
 
 def test_a_refusal_is_on_record_and_leaves_nothing(waiting: str, home: Path) -> None:
-    tasks.refuse({"request": "req-7"}, YES)
-    tasks.refuse({"request": "req-7"}, YES)
+    tasks.refuse({"request": "req-7"}, SITI)
+    tasks.refuse({"request": "req-7"}, SITI)
     assert outcomes() == [("req-7", "refused")]
     assert not requests.file_of("req-7").exists()
     with connect() as conn:
@@ -57,9 +57,9 @@ def test_a_refusal_is_on_record_and_leaves_nothing(waiting: str, home: Path) -> 
 
 
 def test_an_approved_request_is_erased_once(waiting: str, home: Path) -> None:
-    done = tasks.erase({"request": "req-7"}, YES)
+    done = tasks.erase({"request": "req-7"}, SITI)
     assert done == {"request": "req-7", "persons": 2, "already": False}
-    assert tasks.erase({"request": "req-7"}, YES)["already"]
+    assert tasks.erase({"request": "req-7"}, SITI)["already"]
     assert outcomes() == [("req-7", "done")]
     assert not requests.file_of("req-7").exists()
     with connect() as conn:

@@ -25,6 +25,8 @@ from kkbc.rights.searching import holding
 # Parts of the home whose files are made by the platform and made again when they are missing.
 _MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run", "subject-reports")
 _PAUSE = 0.5
+# Tables besides those of slices, and of what is built and published, from which tokens of persons were taken.
+_OTHERS = ("vault.seen", "vault.restricted", "vault.new_token", "bi_kept.changed_key")
 
 
 def touched_partitions(conn: psycopg.Connection, tokens: Sequence[str], slices: Iterable[Slice]) -> list[str]:
@@ -64,8 +66,7 @@ def rewrite_tables(
     """
     _wait_for_older(conn)
     with_tokens = dict.fromkeys((schema, table) for schema, table, _ in columns_of_tokens(Work(conn)))
-    others = [sql.Identifier(*table).as_string(conn) for table in with_tokens]
-    tables = [*partitions, *others, "bi_kept.changed_key"]
+    tables = [*partitions, *(sql.Identifier(*table).as_string(conn) for table in with_tokens), *_OTHERS]
     written = []
     for number, table in enumerate(tables):
         progress(number, len(tables) + 1)

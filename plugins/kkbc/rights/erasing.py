@@ -153,6 +153,7 @@ class _Erasure:
             values |= {value for name, of in source.items() if name in telling for value in of}
         values = {value.strip() for value in values if len(value.strip()) >= SHORTEST} - {*niks, *self.wanted.values}
         theirs = _alone(self.conn, sorted(values), self.tokens)
+        theirs -= LandedFiles(self.conn).values_of_others(niks, frozenset(theirs), self._bar("found"))
         self.saved = replace(self.saved, found=tuple(sorted(theirs)), shared=len(values) - len(theirs))
         requests.save(self.request.request, self.saved)
         return {"values": len(theirs), "shared_values": self.saved.shared, "rows": in_vault.rows}

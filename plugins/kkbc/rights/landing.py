@@ -6,9 +6,12 @@ A branch is locked meanwhile: no visit lands or loads anything of it that an era
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import psycopg
 
 from kkbc.core import tokens
@@ -20,7 +23,7 @@ from kkbc.exchange.slices import Slice
 from kkbc.intake.erasing import Taken, erase_from
 from kkbc.intake.landing import Landing
 from kkbc.intake.reading import read
-from kkbc.intake.rewriting import Persons, holds_any, values_of
+from kkbc.intake.rewriting import Persons, holds_any, values_of, values_of_others
 from kkbc.intake.validation import Context
 from kkbc.slices import SliceRecord, branch_locked
 from kkbc.slices.rewritten import record_rewrite
@@ -29,6 +32,7 @@ _FOLDER = re.compile(
     r"/(?P<branch>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})/(?P<feed>[^/]+)/r(?P<revision>\d+)-(?P<sha>[0-9a-f]{12})$"
 )
 
+Found = TypeVar("Found")
 Progress = Callable[[int, int], None]
 _PACKED = re.compile(r"\.(xlsx?|jsonl|gz|zip)$", re.IGNORECASE)
 _SHORT, _TOGETHER = 2**20, 8 * 2**20
@@ -65,22 +69,19 @@ class LandedFiles:
 
     def values(self, niks: frozenset[str], progress: Progress) -> dict[str, set[str]]:
         """What landed rows with one of these NIKs say of the persons, by column: also rows that were never loaded."""
-        persons = Persons(niks)
         values: dict[str, set[str]] = {}
-        for uri in self._holding(self._uris(progress), persons):
-            folder = self._folder(uri)
-            contract = None if folder is None else folder.contract
-            if folder is None or contract is None or contract.nik is None or folder.record is None:
-                continue
-            with self._landing.open(folder.uri) as landed:
-                try:
-                    reading = read(landed.readable, landed.name, contract, expected_rows=folder.record.manifest_rows)
-                    found = values_of(reading.batches, contract, niks)
-                except SliceRejected:
-                    continue  # it was rejected, and is emptied
-                for name, of in found.items():
-                    values.setdefault(name, set()).update(of)
+        for found in self._in_files(Persons(niks), progress, lambda rows, of: values_of(rows, of, niks)):
+            for name, texts in found.items():
+                values.setdefault(name, set()).update(texts)
         return values
+
+    def values_of_others(self, niks: frozenset[str], values: frozenset[str], progress: Progress) -> set[str]:
+        """Those of the values that stand in landed rows of others, be they accepted, quarantined or held."""
+        if not values:
+            return set()
+        persons = Persons(frozenset(), values)
+        found = self._in_files(persons, progress, lambda rows, of: values_of_others(rows, of, niks, values))
+        return {value for texts in found for value in texts}
 
     def holding(self, persons: Persons, progress: Progress) -> int:
         """In how many landed files something of the persons stands."""
@@ -115,6 +116,22 @@ class LandedFiles:
         with self._conn.transaction():
             record_rewrite(self._conn, rewritten, erasure_id)
         return Counter({"rewritten": 1, "rows": len(rewritten.lines), "emptied": int(rewritten.emptied)})
+
+    def _in_files(
+        self, persons: Persons, progress: Progress, look: Callable[[Iterable[pl.DataFrame], Contract], Found]
+    ) -> Iterator[Found]:
+        """What is found in the rows of each landed file in which something of the persons stands, of feeds with a NIK.
+
+        One that was rejected has no rows, and is emptied.
+        """
+        for uri in self._holding(self._uris(progress), persons):
+            folder = self._folder(uri)
+            contract = None if folder is None else folder.contract
+            if folder is None or contract is None or contract.nik is None or folder.record is None:
+                continue
+            with self._landing.open(folder.uri) as landed, suppress(SliceRejected):
+                reading = read(landed.readable, landed.name, contract, expected_rows=folder.record.manifest_rows)
+                yield look(reading.batches, contract)
 
     def _uris(self, progress: Progress) -> Iterator[str]:
         uris = [uri for uris in self.by_branch.values() for uri in uris]

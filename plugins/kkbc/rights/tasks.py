@@ -26,7 +26,7 @@ def count(params: Params) -> dict[str, Any]:
 
 
 @without_texts()
-def erase(params: Params, approval: Mapping[str, Any]) -> dict[str, Any]:
+def erase(params: Params, answered_by: Mapping[str, Any] | None) -> dict[str, Any]:
     """Erases the persons of a request that was approved, or goes on with that.
 
     Raises UserError when something of them was found afterwards.
@@ -37,16 +37,16 @@ def erase(params: Params, approval: Mapping[str, Any]) -> dict[str, Any]:
     if known is not None and known.outcome == "done":
         return {"request": request, "persons": known.persons, "already": True}
     assert known is not None, "the task before found it"
-    done = erasing.erase(requests.resume(request), why=known.why, who=_who(approval), request=request)
+    done = erasing.erase(requests.resume(request), why=known.why, who=_who(answered_by), request=request)
     if done.findings:
         places = ", ".join(sorted({finding["place"] for finding in done.findings}))
         raise UserError(f"something of the persons is left in {places}", "see docs/runbooks/erase-a-person.md")
     return {"request": request, "persons": done.persons, "already": done.already}
 
 
-def refuse(params: Params, approval: Mapping[str, Any]) -> None:
+def refuse(params: Params, answered_by: Mapping[str, Any] | None) -> None:
     """Ends a request that was not approved: its file is removed, and that is on record."""
-    requests.refuse(params["request"], why="not approved", who=_who(approval))
+    requests.refuse(params["request"], why="not approved", who=_who(answered_by))
 
 
 def _waiting(request: str) -> requests.Request:
@@ -58,8 +58,6 @@ def _waiting(request: str) -> requests.Request:
     return known
 
 
-def _who(approval: Mapping[str, Any]) -> str:
-    """The user of Airflow who answered."""
-    user = approval.get("responded_by_user") or {}
-    name = user.get("name") if isinstance(user, Mapping) else getattr(user, "name", None)
-    return f"{name or 'a user'} (Airflow)"
+def _who(user: Mapping[str, Any] | None) -> str:
+    """The user of Airflow who answered, as Airflow describes one."""
+    return f"{(user or {}).get('name') or 'a user'} (Airflow)"

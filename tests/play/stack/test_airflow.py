@@ -18,11 +18,12 @@ import psutil
 import psycopg
 import pytest
 
+from kkbc import nights
 from kkbc.core import local_airflow
 from kkbc.core.errors import GateFailed, UserError
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.nights import RunRequest
-from kkbc.rights import searching
+from kkbc.rights import Wanted, approve_later, searching
 from kkbc.upkeep.doctor import examine
 from kkbc.upkeep.maintenance import maintain
 from kkbc.warehouse import connect
@@ -32,8 +33,10 @@ from kkbc_play.stack.api import Api
 from kkbc_play.stack.lifecycle import DAGS
 from kkbc_play.stack.nights import builds_caused, run_in_airflow
 from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
+from tests.deliveries import deliver
 from tests.play.stack.conftest import REGISTRY, at
 from tests.play.traces import traces
+from tests.rights.scene import contribution, email, name, nik, phone, registration
 
 pytestmark = pytest.mark.airflow
 
@@ -280,13 +283,98 @@ def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, g
         assert conn.execute("select count(*) > 0 from xcom").fetchone() == (True,)
     airflow = local_airflow.find(get_settings())
     assert airflow is not None
-    browser = httpx.Client(base_url=airflow.url)
-    login = browser.post("/auth/token", json={"username": local_airflow.ADMIN, "password": airflow.password})
-    browser.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+    browser = browser_of(airflow)
     for branch_id in FORMATS:
         page = browser.get(f"/kkbc/branches/{branch_id}", params={"day": day.isoformat()})
         assert page.status_code == 200
         assert grep(page.content) == []
+
+
+def browser_of(airflow: local_airflow.Airflow) -> httpx.Client:
+    """The admin, logged in."""
+    browser = httpx.Client(base_url=airflow.url)
+    login = browser.post("/auth/token", json={"username": local_airflow.ADMIN, "password": airflow.password})
+    browser.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+    return browser
+
+
+def erasure_answered(airflow: local_airflow.Airflow, request: str, answer: Literal["Approve", "Reject"]) -> str:
+    """Triggers an erasure and answers as a person would; returns what that person was shown."""
+    api = Api(airflow)
+    wanted = {"logical_date": None, "conf": {"request": request}}
+    run = f"dags/erase_persons/dagRuns/{api.post('dags/erase_persons/dagRuns', wanted)['dag_run_id']}"
+    asked: dict[str, str] = {}
+    deadline = time.monotonic() + 600
+    while (state := api.get(run)["state"]) not in ("success", "failed"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+        if api.get(f"{run}/taskInstances/approve")["state"] == "awaiting_input":
+            # Nobody is faster, and Airflow takes the end of what asked for that of what was answered if they meet.
+            time.sleep(5)
+            asked = api.get(f"{run}/taskInstances/approve/-1/hitlDetails")
+            answered = browser_of(airflow).patch(
+                f"/api/v2/{run}/taskInstances/approve/-1/hitlDetails", json={"chosen_options": [answer]}
+            )
+            assert answered.status_code == 200, answered.text
+    assert state == "success"
+    assert "Why: requested." in asked["body"]
+    assert "| vault.registrations | 1 |" in asked["body"]
+    tasks = api.get(f"{run}/taskInstances")["task_instances"]
+    skipped = {task["task_id"] for task in tasks if task["state"] == "skipped"}
+    assert skipped == {"refuse" if answer == "Approve" else "erase"}
+    return json.dumps(asked)
+
+
+def test_an_erasure_waits_for_a_person_and_does_what_they_say(running: Path, tmp_path: Path) -> None:
+    """Rejected, nothing changes but that it is on record; approved, the person is gone, from Airflow's records too."""
+    theirs, other = 7, 8
+    both = (theirs, other)
+    deliver(tmp_path, {"pendaftaran": [registration(n) for n in both], "iuran": [contribution(n) for n in both]})
+    nights.open_run(RunRequest(FIRST, tmp_path, first_business_date=FIRST), mode="plain", run_id="erasure")
+    nights.pull_branch("erasure", "KC001")
+    airflow = local_airflow.find(get_settings())
+    assert airflow is not None
+    values = [of(theirs) for of in (nik, name, phone, email)]
+    wanted = Wanted((nik(theirs),), (1,))
+
+    def loaded() -> tuple[object, ...]:
+        with connect() as conn:
+            tables = ("raw.registrations", "raw.contributions", "vault.registrations", "vault.contributions")
+            found = [conn.execute(f"select t::text from {table} t order by 1".encode()).fetchall() for table in tables]
+            return *found, conn.execute("select * from vault.suppressed").fetchall()
+
+    def outcomes() -> list[tuple[str, str]]:
+        with connect() as conn:
+            return conn.execute("select request, outcome from ops.erasure order by 1").fetchall()
+
+    before = loaded()
+    landed = {path: path.read_bytes() for path in (running / "landing").rglob("*") if path.is_file()}
+    approve_later(wanted, why="requested", who="a tester", request="a-rejected")
+    shown = erasure_answered(airflow, "a-rejected", "Reject")
+    assert outcomes() == [("a-rejected", "refused")]
+    assert loaded() == before
+    assert {path: path.read_bytes() for path in (running / "landing").rglob("*") if path.is_file()} == landed
+
+    approve_later(wanted, why="requested", who="a tester", request="b-approved")
+    shown += erasure_answered(airflow, "b-approved", "Approve")
+    assert outcomes() == [("a-rejected", "refused"), ("b-approved", "done")]
+    assert list((running / "requests" / "erase").iterdir()) == []
+    with connect() as conn:
+        in_vault = conn.execute("select nik from vault.registrations where nik = any(%s)", [[nik(n) for n in both]])
+        assert in_vault.fetchall() == [(nik(other),)]
+        done_by = conn.execute("select done_by from ops.erasure where request = 'b-approved'").fetchall()
+        assert done_by == [(f"{local_airflow.ADMIN} (Airflow)",)]
+    assert searching.search(values, protected=True) == []
+    # As plainly as can be: run conf, XCom, what was asked and answered, and every log.
+    uri = local_airflow.metadata_uri(get_settings())
+    assert uri is not None
+    with psycopg.connect(uri) as conn:
+        for table in ("dag_run", "xcom", "hitl_detail", "hitl_detail_history", "rendered_task_instance_fields", "log"):
+            shown += str(conn.execute(f"select t::text from {table} t".encode()).fetchall())
+    assert "b-approved" in shown
+    logs = {path.as_posix(): path.read_text(errors="replace") for path in (running / "airflow" / "logs").rglob("*.log")}
+    assert any("erase_persons" in path for path in logs)
+    assert [value for value in values for text in (shown, *logs, *logs.values()) if value in text] == []
 
 
 def test_what_was_killed_comes_back(running: Path) -> None:

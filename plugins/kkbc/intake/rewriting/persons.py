@@ -6,8 +6,9 @@ from functools import cached_property
 
 import polars as pl
 
-from kkbc.core.needles import SHORTEST, Needles
+from kkbc.core.needles import SHORTEST, Needles, same_text
 from kkbc.exchange.contracts import Column, Contract
+from kkbc.exchange.nik import DATED
 from kkbc.intake.validation.parse import MISSING
 from kkbc.intake.validation.tidy import ILLEGIBLE, tidy
 
@@ -62,6 +63,30 @@ def values_of(rows: Iterable[pl.DataFrame], contract: Contract, niks: frozenset[
             values = theirs[column.name].drop_nulls().to_list()
             found[column.name] |= {value for value in values if value.lower() not in missing}
     return {name: frozenset(values) for name, values in found.items()}
+
+
+def values_of_others(
+    rows: Iterable[pl.DataFrame], contract: Contract, niks: frozenset[str], values: frozenset[str]
+) -> frozenset[str]:
+    """Those of the values that stand in rows of others: with a NIK that is none of these, and in one cell alone.
+
+    A row with a name and a telephone number of theirs is taken for theirs, with a NIK that was mistyped.
+    """
+    if contract.nik is None or not values:
+        return frozenset()
+    persons, others = Persons(frozenset(), values), Persons(niks)
+    columns = [column for column in contract.columns if column.name != contract.nik]
+    texts: list[list[str]] = []
+    for batch in rows:
+        held = batch.filter(persons.rows(batch, contract) & ~others.rows(batch, contract) & pl.col("_shape_ok"))
+        cells = tidy(held, [contract.column(contract.nik), *columns])
+        another = cells.filter(pl.col(contract.nik).str.contains(f"^{DATED}$"))
+        texts += [[text for text in row if text] for row in another.select(c.name for c in columns).iter_rows()]
+    flat = persons.needles.found_in(pl.Series([text for row in texts for text in row], dtype=pl.String)).to_list()
+    hits = iter(flat)
+    alone = [own[0] for row in texts if len(own := [text for text in row if next(hits)]) == 1]
+    shared = {same_text(persons.texts[n - 1]) for text in alone for n in persons.needles.count(text.encode())}
+    return frozenset(value for value in values if same_text(value) in shared)
 
 
 def _tells(column: Column) -> bool:

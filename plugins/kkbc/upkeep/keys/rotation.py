@@ -107,7 +107,10 @@ def rotate(
 def _switch(
     key: Key, version: int, persons: int, *, cut_unknown: bool, step: Step, wait: Callable[[], None]
 ) -> Rotation:
-    """Replaces all tokens, in one transaction, under the locks of nights, publications, builds and loads."""
+    """Replaces all tokens, in one transaction, under the locks of erasures, nights, publications, builds and loads.
+
+    An erasure puts persons on the suppression list by keys that it read before: none must come in between.
+    """
     with _owner() as conn:
         conn.execute(
             sql.SQL(
@@ -115,7 +118,7 @@ def _switch(
             ).format(MEMORY)
         )
         conn.execute("select set_config('application_name', 'kkbc rotation of keys', true)")
-        for lock in (Lock.NIGHT, Lock.PUBLISH, Lock.BUILD):
+        for lock in (Lock.ERASURE, Lock.NIGHT, Lock.PUBLISH, Lock.BUILD):
             if not locks.take_if_free(conn, lock):
                 wait()
                 locks.take(conn, lock)
