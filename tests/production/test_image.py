@@ -25,6 +25,14 @@ def test_containers_run_the_versions_that_are_tested() -> None:
     assert {(key.split(";")[0], version) for key, version in project.items()} <= by_name
 
 
+def test_metrics_need_nothing_of_development() -> None:
+    """What `kkbc query` imports is locked for every environment, and what looks for newer versions for none."""
+    for lock in (ROOT / "requirements.lock", ROOT / "requirements-dev.lock", DOCKER / "requirements.lock"):
+        names = {key.split(";")[0] for key in pins(lock)}
+        assert {"metricflow", "dbt-core"} <= names, lock
+        assert not {"dbt-metricflow", "update-checker"} & names, lock
+
+
 def test_every_package_has_a_hash_and_no_line_names_an_index() -> None:
     text = (DOCKER / "requirements.lock").read_text(encoding="utf-8")
     blocks = re.split(r"\n(?=\S)", text.strip())

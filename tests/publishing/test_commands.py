@@ -129,6 +129,29 @@ def test_readers_by_hand(warehouse: str) -> None:
     assert "No reader" in kkbc("reader", "list")
 
 
+def test_regional_offices_and_all_are_given_by_name(warehouse: str) -> None:
+    assert "KW04" in kkbc("reader", "grant", "budi", "dki jakarta")
+    assert "saw them before" in kkbc("reader", "grant", "budi", "KW04")
+    assert "sees KC001, all" in kkbc("reader", "grant", "budi", "ALL", "KC001")
+    places = [(row["level"], row["branch_id"], row["kanwil_id"]) for row in kkbc("reader", "list", "--json")]
+    assert places == [("branch", "KC001", None), ("nation", None, None), ("region", None, "KW04")]
+    assert "KW04" in kkbc("reader", "revoke", "budi", "DKI Jakarta")
+    assert "no longer sees all" in kkbc("reader", "revoke", "budi", "all")
+    with pytest.raises(UserError, match=r"'Jakarta' is no branch and no regional office .*KW04 DKI Jakarta"):
+        kkbc("reader", "grant", "budi", "Jakarta")
+
+
+def test_the_key_of_the_gateways_is_made_once_and_replaced(warehouse: str) -> None:
+    key = kkbc("reader", "key")
+    assert kkbc("reader", "key") == key
+    assert kkbc("reader", "key", "--new") != key
+    given = CliRunner().invoke(app, ["reader", "key", "--stdin"], input=key)
+    assert key.strip() not in given.output
+    assert kkbc("reader", "key") == key
+    with pytest.raises(UserError, match="64 hexadecimal digits"):
+        CliRunner().invoke(app, ["reader", "key", "--stdin"], input="secret", catch_exceptions=False)
+
+
 def test_the_difference_of_an_unknown_branch_is_refused(daily: None) -> None:
     assert kkbc("publication", "diff", "--branch", "KC002", "--json") != []
     for name in ("KC777", "kc001", "'; drop table", ""):

@@ -1,5 +1,9 @@
 """Who reads what: real logins of branches and of a gateway, and what they may try to see more."""
 
+import hashlib
+import hmac
+import secrets
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -7,6 +11,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from kkbc.core.bi_tickets import connection_options, ticket
 from kkbc.core.errors import UserError
 from kkbc.publishing import PublishedModel
 from kkbc.upkeep import bi_logins
@@ -140,12 +145,151 @@ def test_a_function_in_a_query_is_shown_no_other_row(logins: None, warehouse: st
     assert set(notices) == {"KC001"}
 
 
+def by_gateway(reader: str) -> str:
+    """The options by which the gateway connects for a reader."""
+    return connection_options(reader, bi_logins.gateway_key())
+
+
 def test_a_gateway_says_for_whom_it_asks(logins: None, warehouse: str) -> None:
-    assert seen(warehouse, GATEWAY, "set app.bi_user = 'andi@cabang'") == ["KC002"]
-    assert seen(warehouse, GATEWAY, f"set app.bi_user = '{CABANG}'") == ["KC001"]
-    assert seen(warehouse, GATEWAY, "set app.bi_user = 'nobody'") == []
-    assert seen(warehouse, GATEWAY, "set app.bi_user = ''") == []
+    assert seen(warehouse, GATEWAY, options=by_gateway("andi@cabang")) == ["KC002"]
+    assert seen(warehouse, GATEWAY, options=by_gateway(CABANG)) == ["KC001"]
+    assert seen(warehouse, GATEWAY, options=by_gateway("nobody")) == []
+    assert seen(warehouse, GATEWAY, options=by_gateway("")) == []
     assert seen(warehouse, GATEWAY) == []
+
+
+@pytest.mark.parametrize("name", ["Ibu Sri", "o'brien", 'a "b" \\ c', "pak-é=x", "-c role=bi"])
+def test_names_of_any_letters_reach_the_warehouse_as_they_are(logins: None, warehouse: str, name: str) -> None:
+    bi_logins.grant(name, ["KC002"], who="tester")
+    assert seen(warehouse, GATEWAY, options=by_gateway(name)) == ["KC002"]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        f"set app.bi_user = '{CABANG}'",
+        f"select set_config('app.bi_user', '{CABANG}', false)",
+        f"select set_config('app.bi_user', '{CABANG}', false), set_config('app.bi_ticket', '', false)",
+        f"select set_config('app.bi_user', '{CABANG}', false), set_config('app.bi_ticket', '9999999999.' ||"
+        " split_part(current_setting('app.bi_ticket'), '.', 2), false)",
+        "set app.bi_ticket = '9999999999.0'",
+        "set app.bi_ticket = 'x'",
+        "set app.bi_ticket = '99999999999999999999.' ",
+        f"set app.bi_ticket = '99999999999.{64 * 'a'}'",
+        "set app.bi_user = ''",
+    ],
+)
+def test_a_user_of_a_gateway_who_sends_sql_cannot_be_another(logins: None, warehouse: str, attempt: str) -> None:
+    assert seen(warehouse, GATEWAY, attempt, options=by_gateway("andi@cabang")) == []
+    assert seen(warehouse, GATEWAY, attempt, "reset all", options=by_gateway("andi@cabang")) == ["KC002"]
+
+
+def test_a_gateway_without_a_ticket_that_holds_sees_nothing(logins: None, warehouse: str) -> None:
+    key, later = bi_logins.gateway_key(), int(time.time()) + 60
+
+    def through(expires: int, key: str, of: str = "andi@cabang", name: str = "andi@cabang") -> list[str]:
+        options = f"-c app.bi_user={name} -c app.bi_ticket={ticket(of, key, expires)}"
+        return seen(warehouse, GATEWAY, options=options)
+
+    assert seen(warehouse, GATEWAY, options="-c app.bi_user=andi@cabang") == []
+    assert through(later, key) == ["KC002"]
+    assert through(later - 61, key) == []
+    assert through(later, secrets.token_hex(32)) == []
+    assert through(later, key, of=CABANG) == []
+    # Neither part of what is signed can lend the other a digit.
+    assert through(later, key, of="1.andi@cabang", name="andi@cabang") == []
+    bi_logins.replace_gateway_key(secrets.token_hex(32), who="tester")
+    assert through(later, key) == []
+    assert through(later, bi_logins.gateway_key()) == ["KC002"]
+
+
+@pytest.mark.parametrize("statement", ["select * from readers.gateway_key", "select readers.hmac('x', '\\x00')"])
+def test_the_key_of_the_gateways_is_the_owners(logins: None, warehouse: str, statement: str) -> None:
+    for role in ("bi", "analyst", "auditor", "publisher", "loader", "transformer", "branch_bi"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            read(role, statement)
+    with (
+        psycopg.connect(make_conninfo(warehouse, user=GATEWAY, options=by_gateway("andi@cabang"))) as conn,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        conn.execute(statement)  # type: ignore[arg-type]
+
+
+def test_the_warehouse_signs_as_the_standard_does(warehouse: str) -> None:
+    with connect() as conn:
+        for key, text in ((bytes(32), ""), (b"Jefe", "what do ya want for nothing?"), (b"k" * 64, "é" * 99)):
+            row = conn.execute("select readers.hmac(%s, %s)", [text, key]).fetchone()
+            assert row == (hmac.new(key, text.encode(), hashlib.sha256).digest(),)
+
+
+REGIONS = PublishedModel("dim_branch", "bi", ("branch_id",))
+
+
+@pytest.fixture
+def regions(logins: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two branches of one regional office are published, beside the logins."""
+    publishes(monkeypatch, *MODELS, NATIONAL, REGIONS)
+    change(
+        "create table next.dim_branch (branch_id text not null, kanwil_id text)",
+        "insert into next.dim_branch values ('KC001', 'KW01'), ('KC002', 'KW01'), ('KC003', 'KW04')",
+        "insert into next.kpi_x values ('KC003', '2023-12-11', 1, 0), ('HQ', '2023-12-11', 1, 0)",
+    )
+    publish()
+
+
+def test_a_regional_office_sees_the_branches_that_it_has(regions: None, warehouse: str) -> None:
+    bi_logins.grant(KANTOR, ["KW01"], who="tester")
+    assert seen(warehouse, KANTOR) == ["KC001", "KC002"]
+    assert seen(warehouse, GATEWAY, options=by_gateway(KANTOR)) == ["KC001", "KC002"]
+    change(
+        "update next.dim_branch set kanwil_id = case branch_id when 'KC001' then 'KW04' when 'KC003' then 'KW01' end"
+        " where branch_id <> 'KC002'"
+    )
+    publish()
+    assert seen(warehouse, KANTOR) == ["KC002", "KC003"]
+    bi_logins.grant(KANTOR, ["KC001"], who="tester")
+    assert seen(warehouse, KANTOR) == ["KC001", "KC002", "KC003"]
+    bi_logins.revoke(KANTOR, ["Sumbagut"], who="tester")
+    assert seen(warehouse, KANTOR) == ["KC001"]
+
+
+def test_head_office_sees_all_and_who_is_unknown_nothing(regions: None, warehouse: str) -> None:
+    assert seen(warehouse, KANTOR) == []
+    nobody = psycopg.connect(make_conninfo(warehouse, user=KANTOR))
+    assert nobody.execute("select * from bi.kpi_national").fetchall() == []
+    bi_logins.grant(KANTOR, ["all"], who="tester")
+    assert seen(warehouse, KANTOR) == ["HQ", "KC001", "KC002", "KC003"]
+    assert nobody.execute("select aktif from bi.kpi_national").fetchall() == [(12,)]
+    bi_logins.revoke(KANTOR, [], who="tester")
+    assert seen(warehouse, KANTOR) == []
+    assert nobody.execute("select * from bi.kpi_national").fetchall() == []
+    nobody.close()
+
+
+def test_a_row_of_the_mapping_that_names_no_branch_is_refused(warehouse: str) -> None:
+    for columns, values in (("branch_id", "null"), ("level", "'region'"), ("level, branch_id", "'nation', 'KC001'")):
+        with connect() as conn, pytest.raises(psycopg.errors.CheckViolation):
+            conn.execute(
+                f"insert into readers.branch_reader (reader, granted_by, {columns}) values ('x', 'x', {values})"  # type: ignore[arg-type]
+            )
+
+
+def test_who_asks_is_found_once_a_query(regions: None, warehouse: str) -> None:
+    """Not for each row: the planner takes both functions out of the scan, and looks the branches up in an index."""
+    bi_logins.grant(KANTOR, ["KW01"], who="tester")
+    change(
+        "insert into next.kpi_x select 'KC' || lpad(b::text, 3, '0'), d, 1, 0"
+        " from generate_series(4, 123) b, generate_series(date '2023-01-01', '2023-03-31', '1 day') d"
+    )
+    publish()
+    with connect() as owner:
+        owner.execute("analyze bi.kpi_x")
+    with psycopg.connect(make_conninfo(warehouse, user=KANTOR)) as conn:
+        plan = "\n".join(row for (row,) in conn.execute("explain select * from bi.kpi_x").fetchall())
+        national = "\n".join(row for (row,) in conn.execute("explain select * from bi.kpi_national").fetchall())
+    assert "InitPlan" in plan
+    assert "Index Cond: (branch_id = ANY ((InitPlan 1).col1))" in plan
+    assert "Filter: (InitPlan 1).col1" in national
 
 
 def test_policies_stay_with_tables_of_a_new_shape_and_with_those_that_come_back(logins: None, warehouse: str) -> None:
@@ -172,7 +316,7 @@ def test_policies_that_were_lost_are_put_back_by_the_next_publication(logins: No
 def test_the_mapping_remembers_and_says_what_is_wrong(logins: None) -> None:
     bi_logins.revoke("andi@cabang", ["KC002"], who="another")
     bi_logins.grant("andi@cabang", ["KC001", "KC002"], who="tester")
-    assert [(m.reader, m.branch_id) for m in bi_logins.mapping()] == [
+    assert [(m.reader, m.scope) for m in bi_logins.mapping()] == [
         ("andi@cabang", "KC001"),
         ("andi@cabang", "KC002"),
         (CABANG, "KC001"),
@@ -194,3 +338,6 @@ def test_a_login_that_sees_nothing_yet_is_reported(logins: None) -> None:
     with connect() as conn:
         conn.execute(sql.SQL("revoke branch_bi from {}").format(sql.Identifier(CABANG)))
     assert bi_logins.standing(CABANG) == "not in branch_bi"
+    with connect() as conn:
+        conn.execute(sql.SQL("grant branch_bi, bi to {}").format(sql.Identifier(CABANG)))
+    assert bi_logins.standing(CABANG) == "sees all"

@@ -1,4 +1,4 @@
-"""`kkbc publish`, `kkbc rollback`, `kkbc publication` and `kkbc reader`."""
+"""`kkbc publish`, `kkbc rollback` and `kkbc publication`."""
 
 from dataclasses import asdict
 from datetime import date, datetime
@@ -22,11 +22,6 @@ publication = typer.Typer(
     no_args_is_help=True,
     context_settings=SETTINGS,
 )
-reader = typer.Typer(
-    help="Who sees the rows of which branch, of those who see no others.",
-    no_args_is_help=True,
-    context_settings=SETTINGS,
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +29,6 @@ def register(app: typer.Typer) -> None:
     app.command("publish", epilog="Example: kkbc publish --dry-run --json | jq .totals")(publish)
     app.command("rollback", epilog="Example: kkbc rollback --to 41 --why 'targets of December loaded twice'")(rollback)
     app.add_typer(publication, name="publication", epilog="Example: kkbc publication diff 42 --branch KC044")
-    app.add_typer(reader, name="reader", epilog="Example: kkbc reader grant cabang_044 KC044")
 
 
 def publish(
@@ -167,63 +161,6 @@ def show_differences(
         for row in changed:
             table.add_row(row["table"], number(row["deleted"]), number(row["inserted"]))
         out.print(table)
-
-
-@reader.command("grant", epilog="Example: kkbc reader grant cabang_044 KC044")
-def grant_reader(
-    name: Annotated[str, typer.Argument(metavar="READER", help="A login, or the name that a gateway gives.")],
-    branches: Annotated[list[str], typer.Argument(metavar="BRANCH...", help="Branches whose rows it sees.")],
-) -> None:
-    """Lets a reader see the rows of branches in schema bi, besides what is of no branch."""
-    from kkbc.upkeep import bi_logins
-
-    given = bi_logins.grant(name, branches, who=who())
-    out.print(f"{escape(name)} sees {', '.join(given)} from now on" if given else f"{escape(name)} saw them before")
-    standing = bi_logins.standing(name)
-    if standing == "not in branch_bi":
-        say(f'the login is not a member of branch_bi yet: grant branch_bi to "{name}"')
-    elif standing == "no login":
-        say("there is no login of that name: it holds for what a gateway gives in app.bi_user")
-
-
-@reader.command("revoke", epilog="Example: kkbc reader revoke cabang_044")
-def revoke_reader(
-    name: Annotated[str, typer.Argument(metavar="READER", help="As in `kkbc reader list`.")],
-    branches: Annotated[list[str] | None, typer.Argument(metavar="BRANCH...", help="Default: all of its.")] = None,
-) -> None:
-    """Lets a reader no longer see the rows of branches; what it saw stays on record."""
-    from kkbc.upkeep import bi_logins
-
-    out.print(f"{escape(name)} no longer sees {', '.join(bi_logins.revoke(name, branches or [], who=who()))}")
-
-
-@reader.command("limits", epilog="Example: kkbc reader limits | psql -U postgres -d kkbc")
-def reader_limits() -> None:
-    """Prints, as SQL for the server's administrator, what is left to do before no reader can hold up a night."""
-    from kkbc.warehouse import access, connect
-
-    with connect() as conn:
-        for measure in access.outstanding(conn):
-            print(f"{measure.statement};")
-
-
-@reader.command("list", epilog="Example: kkbc reader list --json")
-def list_readers(json: JsonOption = False) -> None:
-    """Lists who sees the rows of which branch."""
-    from kkbc.upkeep import bi_logins
-
-    found = bi_logins.mapping()
-    if json:
-        print_json([_plain(asdict(mapped)) for mapped in found])
-        return
-    if not found:
-        out.print("No reader sees the rows of any branch.")
-        return
-    table = Table("Reader", "Branch", "Since", "By", box=None)
-    for mapped in found:
-        since = f"{mapped.granted_at:%Y-%m-%d %H:%M}Z"
-        table.add_row(escape(mapped.reader), mapped.branch_id, since, escape(mapped.granted_by))
-    out.print(table)
 
 
 def _print_totals(rows: list[dict[str, Any]]) -> None:

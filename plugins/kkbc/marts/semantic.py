@@ -1,8 +1,7 @@
 """Metrics: questions to the semantic layer, answered from the published marts.
 
-MetricFlow turns names of metrics into SQL; this module runs it. MetricFlow's own command `mf` asks the package index
-for a newer version whenever it starts, and reads the hidden schema, which a build may be changing. Here nothing leaves
-the machine, and the tables are those that BI reads, by the role that BI has.
+The library MetricFlow turns names of metrics into SQL; this module runs it. Nothing leaves the machine, and the tables
+are those that BI reads, by the role that BI has.
 """
 
 import json
@@ -35,18 +34,16 @@ class Answer:
 class Metrics:
     """The semantic layer of the dbt project: parsed once, asked often.
 
-    Raises UserError when MetricFlow is not installed, or the project does not parse.
+    Raises UserError when the project does not parse.
     """
 
     def __init__(self) -> None:
-        try:
-            from metricflow.engine.metricflow_engine import MetricFlowEngine
-            from metricflow.protocols.sql_client import SqlEngine
-            from metricflow.sql.render.postgres import PostgresSQLSqlPlanRenderer
-            from metricflow_semantics.model.dbt_manifest_parser import parse_manifest_from_dbt_generated_manifest
-            from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
-        except ModuleNotFoundError as error:
-            raise UserError("MetricFlow is not installed", "it comes with requirements-dev.lock") from error
+        from metricflow.engine.metricflow_engine import MetricFlowEngine
+        from metricflow.protocols.sql_client import SqlEngine
+        from metricflow.sql.render.postgres import PostgresSQLSqlPlanRenderer
+        from metricflow_semantics.model.dbt_manifest_parser import parse_manifest_from_dbt_generated_manifest
+        from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
+
         with connect("transformer") as conn:
             folder = parse(conn)
         manifest = json.loads((folder / "semantic_manifest.json").read_text(encoding="utf-8"))

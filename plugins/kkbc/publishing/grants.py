@@ -9,14 +9,15 @@ READERS = {"bi": ("bi", "analyst", "auditor", "branch_bi"), "bi_detail": ("analy
 # Policy, whom it is for, and which rows it shows.
 ALL_READERS = ("readers_of_all", "bi, analyst, auditor", "true")
 OWN_BRANCHES = ("branches_own_rows", "branch_bi", "branch_id = any ((select readers.branches())::text[])")
-NO_BRANCH = ("branches_all_rows", "branch_bi", "true")
+NO_BRANCH = ("branches_all_rows", "branch_bi", "(select readers.is_known())")
 
 
 def protect(work: Work, schema: str, table: str, aside: str | None = None) -> None:
     """Gives a table of `schema` the grants and row policies that it lacks; nothing is done where all are there.
 
     Role branch_bi sees the rows of the branches of its session's reader where a table has a `branch_id`, else all of
-    them. aside: the table's name in `bi_kept`, while it lies there, so that no reader waits for its first policies.
+    them if the mapping knows that reader. aside: the table's name in `bi_kept`, while it lies there, so that no reader
+    waits for its first policies.
     """
     relation = name("bi_kept", aside) if aside else name(schema, table)
     ((oid, secured, by_branch),) = work.rows(
