@@ -1,0 +1,91 @@
+"""Configuration of Superset: what differs from its defaults.
+
+Addresses and secrets come from the environment, which `kkbc bi up` and docker-compose.yml set; nothing secret is here
+or in the bundle.
+"""
+
+import os
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
+from superset.config import DISALLOWED_SQL_FUNCTIONS as _DISALLOWED
+from superset.config import TALISMAN_CONFIG as _TALISMAN
+
+SQLALCHEMY_DATABASE_URI = os.environ["KKBC_BI_METADATA_URL"]
+SQLALCHEMY_ENGINE_OPTIONS = {"poolclass": NullPool}
+SECRET_KEY = os.environ["KKBC_BI_SECRET_KEY"]
+
+# No request leaves the machine: neither the telemetry pixel nor tiles of maps.
+_POLICY = {
+    "base-uri": ["'self'"],
+    "default-src": ["'self'"],
+    "img-src": ["'self'", "blob:", "data:"],
+    "worker-src": ["'self'", "blob:"],
+    "connect-src": ["'self'"],
+    "object-src": "'none'",
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "font-src": ["'self'"],
+    "script-src": ["'self'", "'strict-dynamic'"],
+    "frame-ancestors": ["'self'"],
+}
+TALISMAN_ENABLED = True
+TALISMAN_CONFIG = {**_TALISMAN, "content_security_policy": _POLICY}
+
+APP_NAME = "Kerja Keras Bebas Cemas"
+D3_FORMAT = {"decimal": ",", "thousands": ".", "grouping": [3], "currency": ["Rp ", ""]}
+D3_TIME_FORMAT = {
+    "dateTime": "%A, %e %B %Y %X",
+    "date": "%d/%m/%Y",
+    "time": "%H.%M.%S",
+    "periods": ["", ""],
+    "days": ["Minggu", "Senin", "Selasa", "Rabu", "Kamis", "Jumat", "Sabtu"],
+    "shortDays": ["Min", "Sen", "Sel", "Rab", "Kam", "Jum", "Sab"],
+    "months": [
+        *("Januari", "Februari", "Maret", "April", "Mei", "Juni"),
+        *("Juli", "Agustus", "September", "Oktober", "November", "Desember"),
+    ],
+    "shortMonths": ["Jan", "Feb", "Mar", "Apr", "Mei", "Jun", "Jul", "Agu", "Sep", "Okt", "Nov", "Des"],
+}
+CURRENCIES = ["IDR"]
+
+# One process serves all, so its memory is the cache. The key holds the user: no two share what row policies filter.
+CACHE_CONFIG = {"CACHE_TYPE": "SimpleCache", "CACHE_DEFAULT_TIMEOUT": 300, "CACHE_KEY_PREFIX": "kkbc_"}
+DATA_CACHE_CONFIG = {**CACHE_CONFIG, "CACHE_KEY_PREFIX": "kkbc_data_"}
+FEATURE_FLAGS = {"CACHE_QUERY_BY_USER": True, "DRILL_TO_DETAIL": False}
+
+# Users come from the readers of the warehouse (`kkbc bi users`); nobody registers, and nobody is served without login.
+AUTH_USER_REGISTRATION = False
+PUBLIC_ROLE_LIKE = None
+AUTH_ROLE_PUBLIC = "Public"
+
+# What could tell PostgreSQL another name than that of the user, run SQL given as a text, or reach files.
+DISALLOWED_SQL_FUNCTIONS = {
+    **_DISALLOWED,
+    "postgresql": {
+        *_DISALLOWED["postgresql"],
+        *("set_config", "pg_reload_conf", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema"),
+        *("schema_to_xml", "schema_to_xmlschema", "schema_to_xml_and_xmlschema", "database_to_xml_and_xmlschema"),
+        *("dblink", "dblink_exec", "lo_import", "lo_export", "ts_stat", "ts_rewrite", "crosstab", "connectby"),
+        *("pg_stat_get_activity", "pg_cancel_backend", "pg_sleep_for", "pg_sleep_until"),
+    },
+}
+
+SQLLAB_CTAS_NO_LIMIT = False
+SQL_MAX_ROW = 50_000
+TALISMAN_DEV_CONFIG = TALISMAN_CONFIG
+
+
+def DB_CONNECTION_MUTATOR(  # noqa: N802 (Superset's name)
+    uri: URL, params: dict[str, Any], username: str | None, security_manager: Any, source: Any
+) -> tuple[URL, dict[str, Any]]:
+    """Leads the bundle's database to the warehouse, as the gateway, and tells PostgreSQL for whom it asks.
+
+    Row policies show the rows of the reader `app.bi_user`, and none without one.
+    """
+    if uri.host != "warehouse":
+        return uri, params
+    # A space and a backslash end or escape an option of libpq.
+    reader = (username or "").replace("\\", "\\\\").replace(" ", "\\ ")
+    arguments = {**params.get("connect_args", {}), "options": f"-c app.bi_user={reader}", "application_name": "superset"}
+    return make_url(os.environ["KKBC_BI_WAREHOUSE_URL"]), {**params, "connect_args": arguments, "poolclass": NullPool}
