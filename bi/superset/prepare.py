@@ -8,7 +8,6 @@ that which people's own charts still need; `overwritten`, what people had change
 """
 
 import argparse
-import io
 import json
 import logging
 import sys
@@ -140,17 +139,18 @@ def _cause(error: Exception) -> str:
 
 
 def _remove_dropped(contents: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Removes what the project made and its bundle no longer has, but for datasets that people's own charts are over."""
-    from superset import db
-
+    """Removes what the project made and its bundle no longer has, but for datasets that charts of people are over."""
     import yaml
+    from superset import db
 
     stays = {yaml.safe_load(text).get("uuid") for text in contents.values()}
     removed, kept = [], []
     for kind in KINDS:
         for it in [it for it in _owned(kind) if str(it.uuid) not in stays]:
             if kind == "dataset" and it.slices:
-                kept.append(f"{_named(kind, it)}, which is used by {', '.join(sorted(s.slice_name for s in it.slices))}")
+                kept.append(
+                    f"{_named(kind, it)}, which is used by {', '.join(sorted(s.slice_name for s in it.slices))}"
+                )
                 continue
             removed.append(_named(kind, it))
             db.session.delete(it)
@@ -164,7 +164,9 @@ def _give_readers_their_role(contents: Mapping[str, str]) -> None:
 
     role = security_manager.add_role(READER)
     wanted = [security_manager.find_permission_view_menu(*permission) for permission in PERMISSIONS]
-    wanted += [security_manager.add_permission_view_menu("datasource_access", it.get_perm()) for it in _owned("dataset")]
+    wanted += [
+        security_manager.add_permission_view_menu("datasource_access", it.get_perm()) for it in _owned("dataset")
+    ]
     role.permissions = [permission for permission in wanted if permission is not None]
 
 

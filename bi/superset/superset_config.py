@@ -76,7 +76,7 @@ SQL_MAX_ROW = 50_000
 TALISMAN_DEV_CONFIG = TALISMAN_CONFIG
 
 
-def DB_CONNECTION_MUTATOR(  # noqa: N802 (Superset's name)
+def DB_CONNECTION_MUTATOR(
     uri: URL, params: dict[str, Any], username: str | None, security_manager: Any, source: Any
 ) -> tuple[URL, dict[str, Any]]:
     """Leads the bundle's database to the warehouse, as the gateway, and tells PostgreSQL for whom it asks.
@@ -87,5 +87,9 @@ def DB_CONNECTION_MUTATOR(  # noqa: N802 (Superset's name)
         return uri, params
     # A space and a backslash end or escape an option of libpq.
     reader = (username or "").replace("\\", "\\\\").replace(" ", "\\ ")
-    arguments = {**params.get("connect_args", {}), "options": f"-c app.bi_user={reader}", "application_name": "superset"}
+    arguments = {
+        **params.get("connect_args", {}),
+        "options": f"-c app.bi_user={reader}",
+        "application_name": "superset",
+    }
     return make_url(os.environ["KKBC_BI_WAREHOUSE_URL"]), {**params, "connect_args": arguments, "poolclass": NullPool}

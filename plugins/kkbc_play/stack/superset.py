@@ -4,6 +4,7 @@ It runs in an environment of its own (`.venv-bi`). Its metadata are a database o
 warehouse as a gateway: a login that sees the rows of the user it asks for, and none of its own.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -26,11 +27,13 @@ from kkbc.core.errors import UserError
 from kkbc.core.files import write_private
 from kkbc.core.home import make_home
 from kkbc.core.settings import PROJECT_ROOT, Settings, get_settings
-from kkbc.nights.prepare import prepare
+from kkbc.exchange.offices import office_of
+from kkbc.exchange.registry import load_registry
+from kkbc.upkeep import bi_logins
 from kkbc.upkeep.dashboards import Bundle, load_bundle
 from kkbc.upkeep.dashboards.files import digest, write
-from kkbc.warehouse import DATABASE as WAREHOUSE
 from kkbc.warehouse import schema, server
+from kkbc.warehouse.connection import DATABASE as WAREHOUSE
 from kkbc_play.stack import processes
 
 NAME = "superset"
@@ -67,7 +70,6 @@ def up(say: Say = lambda _: None) -> Superset:
     with FileLock(settings.home / ".superset.lock"):
         running = find(settings)
         postgres = server.start(settings.home)
-        prepare()
         _check_published(postgres)
         kept = _secrets(settings)
         port = running.port if running else _port(settings)
@@ -95,6 +97,30 @@ def find(settings: Settings) -> Superset | None:
         return None
     port = int((settings.home / "run" / "superset.port").read_text())
     return Superset(port, _secrets(settings)["admin_password"])
+
+
+def place() -> tuple[str, str]:
+    """Address and admin's password of the running Superset of the current home. Raises UserError when none runs."""
+    running = find(get_settings())
+    if running is None:
+        raise UserError(f"no Superset runs in {get_settings().home}", "`make bi` starts it")
+    return running.url, running.password
+
+
+def make_sample_readers(say: Say) -> None:
+    """Gives a home of played nights that has no readers yet three of them, so that its dashboards show something."""
+    settings = get_settings()
+    if settings.source_root or not (settings.home / "world").is_dir() or bi_logins.mapping():
+        return
+    offices = [office_of(branch) for branch in load_registry().branches]
+    samples = {
+        "pusat": [office.branch_id for office in offices],
+        "kanwil_jawa_barat": [office.branch_id for office in offices if office.kanwil_id == "KW06"],
+        "cabang_044": ["KC044"],
+    }
+    for reader, branches in samples.items():
+        bi_logins.grant(reader, branches, who="kkbc bi up")
+        say(f"sample reader {reader}: {len(branches)} branches")
 
 
 def import_bundle(say: Say = lambda _: None, *, bundle: Bundle | None = None) -> Mapping[str, list[str]]:
@@ -135,10 +161,15 @@ def _check(settings: Settings) -> None:
 
 
 def _check_published(postgres: server.Server) -> None:
-    with psycopg.connect(postgres.conninfo(WAREHOUSE)) as conn:
-        row = conn.execute("select to_regclass('bi.dim_branch') is not null").fetchone()
+    try:
+        with psycopg.connect(postgres.conninfo(WAREHOUSE)) as conn:
+            row = conn.execute("select to_regclass('bi.dim_branch') is not null").fetchone()
+    except psycopg.OperationalError:  # there is no warehouse yet
+        row = None
     if row != (True,):
-        raise UserError("no marts were published in this home yet: dashboards would be empty", "`make run` plays nights")
+        raise UserError(
+            "no marts were published in this home yet: dashboards would be empty", "`make run` plays nights"
+        )
 
 
 def _secrets(settings: Settings) -> dict[str, str]:
@@ -206,14 +237,14 @@ def _prepare(
     last = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1:]
     if done.returncode:
         said = last[0] if last else "it ended without a word"
-        raise UserError(f"Superset could not be prepared: {said}", "is the disk full? `kkbc bi check` checks the bundle")
+        raise UserError(
+            f"Superset could not be prepared: {said}", "is the disk full? `kkbc bi check` checks the bundle"
+        )
     return dict(json.loads(last[0]))
 
 
 def _state(bundle: Bundle) -> dict[str, str]:
     """What the metadata are made of; they are prepared again when any of it changes."""
-    import hashlib
-
     prepared_by = hashlib.sha256((FOLDER / "prepare.py").read_bytes()).hexdigest()
     return {"superset": _version(), "prepare": prepared_by, "bundle": digest(bundle)}
 

@@ -52,7 +52,8 @@ def session(url: str, password: str, user: str = ADMIN) -> Iterator[Api]:
             raise _unreachable(url, error) from error
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise UserError(
-                f"Superset at {url} does not let {user!r} in", "was the password changed there? Name it: --password-file"
+                f"Superset at {url} does not let {user!r} in",
+                "was the password changed there?",
             )
         if answer.is_error:
             raise UserError(f"what answers at {url} is no Superset: {answer.status_code}", "name its address: --url")

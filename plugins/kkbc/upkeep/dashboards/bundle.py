@@ -1,4 +1,4 @@
-"""The bundle: database, datasets, charts, filters and dashboards of Superset, as they are written in `bi/superset/bundle`.
+"""The bundle: database, datasets, charts, filters and dashboards of Superset, as written in `bi/superset/bundle`.
 
 What is written there is what differs between charts; `kkbc.upkeep.dashboards.files` makes Superset's own files of it.
 """
@@ -116,7 +116,7 @@ class Bundle(_Part):
         return self.filters[name].column or name
 
     def reached(self, dashboard: Dashboard, name: str) -> Iterator[str]:
-        """Charts of a dashboard that a filter reaches: those whose dataset has its column, and that do not ignore it."""
+        """Charts of a dashboard that a filter reaches: their dataset has its column, and they do not ignore it."""
         column = self.column_of(name)
         for chart in dashboard.shown:
             of = self.charts[chart]

@@ -23,7 +23,7 @@ _SECRET_KEY = re.compile(r"password|passwd|secret|token|private_key|credential",
 
 
 def models_of(manifest: Path, schema: str) -> dict[str, dict[str, str]]:
-    """The models that dbt's manifest publishes in `schema`, with types by column. Raises UserError without a manifest."""
+    """The models that dbt's manifest publishes in `schema`, with types by column. Raises UserError without one."""
     try:
         nodes = json.loads(manifest.read_bytes())["nodes"].values()
     except (OSError, ValueError, KeyError) as error:
@@ -79,8 +79,8 @@ def _of_dataset(dataset: Dataset, schema: str, models: Models) -> Iterator[str]:
     if missing:
         return
     try:
-        known = {schema: {name: dict(columns) for name, columns in models.items()}}
-        qualified = qualify(query, schema=known, dialect="postgres", quote_identifiers=False)
+        known: dict[str, object] = {schema: {name: dict(columns) for name, columns in models.items()}}
+        qualified: Any = qualify(query, schema=known, dialect="postgres", quote_identifiers=False)
     except SqlglotError as error:
         yield f"{_line(error)}: no model that it reads has that column"
         return
@@ -100,7 +100,9 @@ def _of_dashboard(bundle: Bundle, name: str) -> Iterator[str]:
     for chart in dashboard.shown:
         if chart not in bundle.charts:
             yield f"there is no chart {chart}"
-    yield from (f"chart {chart} has no place in the layout" for chart in dashboard.charts if chart not in dashboard.shown)
+    yield from (
+        f"chart {chart} has no place in the layout" for chart in dashboard.charts if chart not in dashboard.shown
+    )
     for row in dashboard.layout:
         if sum(row.charts.values()) > 12:
             yield f"the row of {', '.join(row.charts)} is wider than 12"
@@ -121,8 +123,12 @@ def _of_chart(bundle: Bundle, chart: Chart) -> Iterator[str]:
         yield f"there is no dataset {chart.dataset}"
         return
     columns, metrics = _named(chart.params)
-    yield from (f"dataset {chart.dataset} has no column {column}" for column in columns if column not in dataset.columns)
-    yield from (f"dataset {chart.dataset} has no metric {metric}" for metric in metrics if metric not in dataset.metrics)
+    yield from (
+        f"dataset {chart.dataset} has no column {column}" for column in columns if column not in dataset.columns
+    )
+    yield from (
+        f"dataset {chart.dataset} has no metric {metric}" for metric in metrics if metric not in dataset.metrics
+    )
 
 
 def _named(params: Mapping[str, Any]) -> tuple[list[str], list[str]]:

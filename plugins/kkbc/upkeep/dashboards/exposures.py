@@ -5,7 +5,12 @@ from kkbc.upkeep.dashboards.bundle import Bundle, Dashboard
 from kkbc.upkeep.dashboards.chain import models_behind
 
 FILE = PROJECT_ROOT / "dbt_project" / "semantic" / "_dashboards.yml"
-_HEAD = "# The dashboards of bi/superset/bundle as dbt knows them. Written by `kkbc bi exposures`: do not edit.\nversion: 2\n\nexposures:\n"
+_HEAD = """\
+# The dashboards of bi/superset/bundle as dbt knows them. Written by `kkbc bi exposures`: do not edit.
+version: 2
+
+exposures:
+"""
 
 
 def exposures(bundle: Bundle) -> str:

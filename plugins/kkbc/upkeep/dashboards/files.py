@@ -22,7 +22,7 @@ NAMESPACE = uuid.UUID("6a0b8d7c-3f53-5d0e-9c42-0c1f4b1f7a11")
 OWNED = "urn:kkbc:bundle"
 GRID_COLUMNS = 12
 
-_SERIES: Mapping[str, Any] = {
+_SERIES: dict[str, Any] = {
     "time_grain_sqla": "P1D",
     "x_axis_time_format": "%e %b",
     "tooltipTimeFormat": "%e %B %Y",
@@ -157,7 +157,7 @@ def _chart(bundle: Bundle, name: str, chart: Chart) -> dict[str, Any]:
 
 def _format(bundle: Bundle, chart: Chart) -> dict[str, str]:
     """The format of the chart's first metric, which Superset does not take from it for axes and numbers."""
-    first = chart.params.get("metric") or next(iter(chart.params.get("metrics", ())), None)
+    first = chart.params.get("metric") or next(iter(chart.params.get("metrics", ())), "")
     metric = bundle.datasets[chart.dataset].metrics.get(first)
     return {"y_axis_format": metric.format} if metric and metric.format else {}
 

@@ -4,12 +4,15 @@ Which rows, PostgreSQL decides by that name; the user's role in Superset only le
 """
 
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kkbc.core.errors import UserError
+from kkbc.core.files import write_private
 from kkbc.upkeep.dashboards.api import Api
 
 ROLE = "Pembaca"
@@ -78,3 +81,14 @@ def _new(reader: str, password: str, role: int) -> dict[str, Any]:
         "active": True,
         "roles": [role],
     }
+
+
+def keeping(path: Path) -> Callable[[str, str], None]:
+    """Keeps initial passwords in `path`, mode 0600, beside those that are there."""
+
+    def keep(reader: str, password: str) -> None:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(path, json.dumps(known | {reader: password}, indent=2, ensure_ascii=False) + "\n")
+
+    return keep
