@@ -4,6 +4,8 @@ set -eu
 airflow db migrate
 kkbc migrate
 python -c 'from kkbc.warehouse import connect; connect(autocommit=True).execute("grant auditor to kkbc_board")'
+python -c 'from kkbc.warehouse import connect; connect(autocommit=True).execute("grant branch_bi, bi_gateway to superset_gateway")'
+kkbc bi bundle /var/lib/kkbc/bi/kkbc.zip
 airflow pools set branch_pulls 8 "Branches pulled at once"
 airflow users create --role Admin --username admin --password "$AIRFLOW_ADMIN_PASSWORD" \
   --firstname KKBC --lastname Admin --email admin@kkbc.invalid

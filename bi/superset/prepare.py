@@ -10,6 +10,7 @@ that which people's own charts still need; `overwritten`, what people had change
 import argparse
 import json
 import logging
+import secrets
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from superset.app import create_app
 
 OWNED = "urn:kkbc:bundle"
 ADMIN = "admin"
+# What the project made belongs to this user, with which nobody can sign in: so what people change of it is seen.
+IMPORTER = "kkbc"
 READER = "Pembaca"
 MIGRATIONS = "migrations"
 
@@ -30,7 +33,7 @@ MIGRATIONS = "migrations"
 PERMISSIONS = (
     *(("can_read", view) for view in ("Dashboard", "Chart", "Dataset", "CurrentUserRestApi", "Theme", "CssTemplate")),
     *(("can_read", view) for view in ("DashboardFilterStateRestApi", "DashboardPermalinkRestApi", "EmbeddedDashboard")),
-    *(("can_read", view) for view in ("ExploreFormDataRestApi", "AvailableDomains", "AdvancedDataType")),
+    *(("can_read", view) for view in ("ExploreFormDataRestApi", "SecurityRestApi", "AdvancedDataType")),
     *(("can_write", view) for view in ("DashboardFilterStateRestApi", "DashboardPermalinkRestApi")),
     *(("can_write", view) for view in ("ExploreFormDataRestApi", "CurrentUserRestApi")),
     *((name, "Superset") for name in ("can_dashboard", "can_slice", "can_explore_json", "can_dashboard_permalink")),
@@ -62,8 +65,9 @@ def main() -> None:
     with app.app_context():
         if arguments.migrate:
             _migrate()
-        admin = _admin(arguments.admin_password_file.read_text().strip())
-        print(json.dumps(_import(admin, contents)))
+        _user(ADMIN, arguments.admin_password_file.read_text().strip(), active=True)
+        importer = _user(IMPORTER, secrets.token_urlsafe(32), active=False)
+        print(json.dumps(_import(importer, contents)))
 
 
 def _migrate() -> None:
@@ -76,24 +80,26 @@ def _migrate() -> None:
     security_manager.sync_role_definitions()
 
 
-def _admin(password: str) -> User:
-    """The administrator; the password is given at first alone, so that one who changes it keeps the change."""
-    from superset import security_manager
+def _user(name: str, password: str, *, active: bool) -> User:
+    """An administrator; the password is given at first alone, so that one who changes it keeps the change."""
+    from superset import db, security_manager
 
-    found = security_manager.find_user(username=ADMIN)
+    found = security_manager.find_user(username=name)
     if found is None:
         role = security_manager.find_role("Admin")
-        found = security_manager.add_user(ADMIN, "Administrator", "Superset", "admin@kkbc.invalid", role, password)
+        found = security_manager.add_user(name, name, "-", f"{name}@kkbc.invalid", role, password)
+        found.active = active
+        db.session.commit()
     return found
 
 
-def _import(admin: User, contents: Mapping[str, str]) -> dict[str, list[str]]:
+def _import(importer: User, contents: Mapping[str, str]) -> dict[str, list[str]]:
     from superset import db
     from superset.commands.importers.v1.assets import ImportAssetsCommand
     from superset.utils.core import override_user
 
-    with override_user(admin):
-        overwritten = [_named(kind, it) for kind in KINDS for it in _owned(kind) if _changed_by_others(it, admin)]
+    with override_user(importer):
+        overwritten = [_named(kind, it) for kind in KINDS for it in _owned(kind) if _changed_by_others(it, importer)]
         try:
             # `superset import-dashboards` leaves charts and datasets that are there as they are, and
             # `superset import-directory` ends well when it fails: both call this, as it is here.
@@ -128,8 +134,8 @@ def _named(kind: str, it: Any) -> str:
     return f"{kind} {title or it.database_name}"
 
 
-def _changed_by_others(it: Any, admin: User) -> bool:
-    return it.changed_by_fk is not None and it.changed_by_fk != admin.id
+def _changed_by_others(it: Any, importer: User) -> bool:
+    return it.changed_by_fk is not None and it.changed_by_fk != importer.id
 
 
 def _cause(error: Exception) -> str:

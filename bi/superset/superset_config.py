@@ -5,12 +5,17 @@ or in the bundle.
 """
 
 import os
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 from superset.config import DISALLOWED_SQL_FUNCTIONS as _DISALLOWED
 from superset.config import TALISMAN_CONFIG as _TALISMAN
+from superset.errors import ErrorLevel, SupersetError, SupersetErrorType
+from superset.exceptions import SupersetSecurityException
+from superset.security import SupersetSecurityManager
 
 SQLALCHEMY_DATABASE_URI = os.environ["KKBC_BI_METADATA_URL"]
 SQLALCHEMY_ENGINE_OPTIONS = {"poolclass": NullPool}
@@ -93,3 +98,44 @@ def DB_CONNECTION_MUTATOR(
         "application_name": "superset",
     }
     return make_url(os.environ["KKBC_BI_WAREHOUSE_URL"]), {**params, "connect_args": arguments, "poolclass": NullPool}
+
+
+_READER = "Pembaca"
+_SQL = ("sqlExpression", "where", "having")
+_COLUMN = re.compile(r"\w*")
+
+
+class SecurityManager(SupersetSecurityManager):
+    """Readers ask for columns and metrics of the datasets and send no SQL of their own.
+
+    With their own SQL they could tell PostgreSQL another name than theirs, and so see other people's rows.
+    """
+
+    def raise_for_access(self, *arguments: Any, **named: Any) -> None:
+        """Refuses what Superset refuses, and any query of a reader with SQL in it."""
+        super().raise_for_access(*arguments, **named)
+        if any(role.name == _READER for role in self.get_user_roles()):
+            context, viz = named.get("query_context"), named.get("viz")
+            asked = [query.to_dict() for query in context.queries] if context else []
+            asked += [it.form_data for it in (context, viz) if it is not None and it.form_data]
+            if any(not _COLUMN.fullmatch(sql) for sql in _sql_in(asked)):
+                error = SupersetError(
+                    message="Pembaca tidak dapat memakai SQL sendiri.",
+                    error_type=SupersetErrorType.DATASOURCE_SECURITY_ACCESS_ERROR,
+                    level=ErrorLevel.ERROR,
+                )
+                raise SupersetSecurityException(error)
+
+
+def _sql_in(asked: Any) -> Iterator[str]:
+    """Every text in a query that PostgreSQL would read as SQL; of the axis of a chart it is the column's name."""
+    if isinstance(asked, Mapping):
+        yield from (str(asked[key]) for key in _SQL if asked.get(key))
+        for value in asked.values():
+            yield from _sql_in(value)
+    elif isinstance(asked, list | tuple):
+        for value in asked:
+            yield from _sql_in(value)
+
+
+CUSTOM_SECURITY_MANAGER = SecurityManager

@@ -27,12 +27,11 @@ from kkbc.core.errors import UserError
 from kkbc.core.files import write_private
 from kkbc.core.home import make_home
 from kkbc.core.settings import PROJECT_ROOT, Settings, get_settings
-from kkbc.exchange.offices import office_of
 from kkbc.exchange.registry import load_registry
 from kkbc.upkeep import bi_logins
 from kkbc.upkeep.dashboards import Bundle, load_bundle
 from kkbc.upkeep.dashboards.files import digest, write
-from kkbc.warehouse import schema, server
+from kkbc.warehouse import connect, schema, server
 from kkbc.warehouse.connection import DATABASE as WAREHOUSE
 from kkbc_play.stack import processes
 
@@ -112,10 +111,14 @@ def make_sample_readers(say: Say) -> None:
     settings = get_settings()
     if settings.source_root or not (settings.home / "world").is_dir() or bi_logins.mapping():
         return
-    offices = [office_of(branch) for branch in load_registry().branches]
+    with connect("auditor") as conn:
+        offices = conn.execute(
+            "select branch_id, kanwil_id from bi.dim_branch where branch_id = any(%s) order by 1",
+            [[branch.branch_id for branch in load_registry().offices]],
+        ).fetchall()
     samples = {
-        "pusat": [office.branch_id for office in offices],
-        "kanwil_jawa_barat": [office.branch_id for office in offices if office.kanwil_id == "KW06"],
+        "pusat": [branch_id for branch_id, _ in offices],
+        "kanwil_jawa_barat": [branch_id for branch_id, kanwil_id in offices if kanwil_id == "KW06"],
         "cabang_044": ["KC044"],
     }
     for reader, branches in samples.items():

@@ -20,7 +20,8 @@ NAMESPACE = uuid.UUID("6a0b8d7c-3f53-5d0e-9c42-0c1f4b1f7a11")
 # By this an import knows what the project made: people's own charts and dashboards do not have it. It is no address
 # that anybody opens.
 OWNED = "urn:kkbc:bundle"
-GRID_COLUMNS = 12
+# The count of filters beside a chart's title covers the title of a narrow one.
+CSS = ".filter-counts { display: none !important; }"
 
 _SERIES: dict[str, Any] = {
     "time_grain_sqla": "P1D",
@@ -30,7 +31,7 @@ _SERIES: dict[str, Any] = {
     "truncate_metric": True,
     "show_legend": True,
     "legendOrientation": "top",
-    "legendType": "scroll",
+    "legendType": "plain",
     "row_limit": 10_000,
     "minorSplitLine": False,
     "truncateYAxis": False,
@@ -40,9 +41,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "big_number_total": {"header_font_size": 0.4, "subtitle_font_size": 0.125},
     "echarts_timeseries_bar": _SERIES,
     "echarts_timeseries_line": _SERIES | {"markerEnabled": True, "markerSize": 4},
-    "funnel": {"percent_calculation_type": "first_step", "show_legend": False, "label_type": "key_value_percent"},
-    "table": {"show_cell_bars": True, "color_pn": False, "include_search": True, "page_length": 0},
-    "heatmap_v2": {"show_legend": False, "show_percentage": False, "left_margin": "auto", "bottom_margin": "auto"},
+    "table": {"show_cell_bars": False, "color_pn": False, "include_search": True, "page_length": 0},
+    "heatmap_v2": {"show_legend": False, "show_percentage": False, "left_margin": 90, "bottom_margin": 50},
     "country_map": {},
 }
 
@@ -169,16 +169,19 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
         "dashboard_title": dashboard.title,
         "description": dashboard.description,
         "slug": dashboard.slug,
+        "css": CSS,
         "published": True,
         "position": _position(bundle, dashboard, numbers),
         "metadata": {
             "native_filter_configuration": [_filter(bundle, dashboard, key, numbers) for key in dashboard.filters],
             "label_colors": dict(dashboard.colors),
+            # The one that is read when a page opens; the other only when somebody edits it.
+            "map_label_colors": dict(dashboard.colors),
+            "shared_label_colors": [],
             "cross_filters_enabled": True,
             "refresh_frequency": 0,
             "expanded_slices": {},
             "timed_refresh_immune_slices": [],
-            "color_scheme": "supersetColors",
         },
         **_owned("dashboard", name),
     }
@@ -223,6 +226,8 @@ def _filter(bundle: Bundle, dashboard: Dashboard, key: str, numbers: Mapping[str
         "name": of.title,
         "type": "NATIVE_FILTER",
         "filterType": "filter_select",
+        # Without it the first value stands in the filter, and the charts do not know.
+        "requiredFirst": of.required,
         "targets": [target],
         "controlValues": {
             "enableEmptyFilter": of.required,
