@@ -100,7 +100,7 @@ def _grant(warehouse: str) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def dashboards(played: Played) -> Iterator[superset.Superset]:
+def dashboards(played: Played) -> superset.Superset:
     """Superset, started from nothing, with users of which PASSWORD is the password."""
     started = superset.up()
     with session(started.url, started.password) as api:
@@ -113,4 +113,4 @@ def dashboards(played: Played) -> Iterator[superset.Superset]:
             api.call("POST", "security/users/", json=made)
         for reader in READERS:
             api.call("PUT", f"security/users/{there[reader]['id']}", json={"password": PASSWORD})
-    yield started
+    return started
