@@ -14,10 +14,12 @@ FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 kkbc \
  && useradd --uid 10001 --gid kkbc --create-home kkbc \
  && install -d -o kkbc -g kkbc -m 0700 /var/lib/kkbc /var/lib/kkbc/landing /var/lib/kkbc/keys \
+ && install -d -o kkbc -g kkbc -m 0755 /var/lib/kkbc/bi \
  && install -d -o kkbc -g kkbc -m 0700 /var/backups/kkbc \
  && install -d -o kkbc -g kkbc -m 0750 /var/lib/airflow /var/lib/airflow/logs
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=environment /opt/kkbc /opt/kkbc
+COPY bi/superset/bundle /opt/kkbc/bi/superset/bundle
 COPY config /opt/kkbc/config
 COPY contracts /opt/kkbc/contracts
 COPY dags /opt/kkbc/dags

@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run test test-fast test-long test-rights lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
+.PHONY: help env lock run bi test test-fast test-long test-rights test-bi lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,14 @@ $(VENV)-audit/.ready: requirements-audit.lock
 	$$uv pip sync -q --python $(VENV)-audit/bin/python --require-hashes requirements-audit.lock
 	@touch $@
 
+# Superset has an environment of its own: its pins contradict those of the pipeline.
+$(VENV)-bi/.ready: bi/superset/requirements.lock
+	@set -e; $(find-uv); \
+	echo "building $(VENV)-bi from bi/superset/requirements.lock"; \
+	[ -x $(VENV)-bi/bin/python ] || $$uv venv -q --python $(PYTHON) $(VENV)-bi; \
+	$$uv pip sync -q --python $(VENV)-bi/bin/python --require-hashes bi/superset/requirements.lock
+	@touch $@
+
 # What the pull is measured beside, never part of the project.
 $(VENV)-peers/.ready: bench/peers.lock
 	@set -e; $(find-uv); \
@@ -69,6 +77,8 @@ lock: ## resolve the dependencies again (uv on the PATH)
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile --group audit -o requirements-audit.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	uv pip compile bi/superset/requirements.in -o bi/superset/requirements.lock -q --universal --python-version 3.11 \
+	  --exclude-newer 2026-05-15 --generate-hashes --no-emit-index-url --no-annotate --no-header
 	uv pip compile bench/peers.in -o bench/peers.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
@@ -78,18 +88,22 @@ run: env ## simulate and run three nights through Airflow (later: the next one, 
 up: env ## start the embedded PostgreSQL and Airflow of this home
 	@kkbc up
 
+bi: env $(VENV)-bi/.ready ## start Superset with the dashboards beside this home's PostgreSQL; `make down` stops it
+	@kkbc bi up
+
 down: ## stop everything of this home
 	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
 
-pictures: env ## take the README's screenshot of the branch board; this home must be up (needs chromium)
+pictures: env ## take the screenshots of the branch board and the dashboards; this home and `make bi` must be up (needs chromium)
 	@python docs/images/branch_board.py
+	@python docs/images/dashboards.py
 
 docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
 # Three workers on two cores: many tests wait for a server, a child process or a lock.
-test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long and test-rights
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (long or rights)'
+test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long, test-rights and test-bi
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (long or rights or bi)'
 
 test-long: env ## whole nights against the truth, kills at every step, 20 nights against full rebuilds
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
@@ -97,8 +111,11 @@ test-long: env ## whole nights against the truth, kills at every step, 20 nights
 test-rights: env ## kills at every step of erasures, changes of keys, backups and encryption, and whole nights around them
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m rights
 
+test-bi: env $(VENV)-bi/.ready ## a real Superset: the bundle imported, every chart against the marts, the dashboards in a browser
+	@pytest -m bi tests/bi
+
 test-fast: env ## what to run before each commit: all but whole nights, a real Airflow, dbt builds, servers and faults
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or rights or e2e or airflow or faults)'
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or rights or bi or e2e or airflow or faults)'
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'
@@ -111,7 +128,7 @@ fuzz: env ## read and validate damaged files of every format for MINUTES (10), i
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
-lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer, secrets
+lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer, dashboards, secrets
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
 	@said=$$(lint-imports --no-logo 2>&1) && echo "$$said" | tail -1 || { echo "$$said"; exit 1; }
@@ -125,6 +142,7 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 	  --target-path $(DBT_PROJECT_DIR)/target --log-level-file none && echo 'dbt parse: no warnings'
 	@dbt-score lint --manifest $(DBT_PROJECT_DIR)/target/manifest.json
 	@dbt-bouncer run --config-file dbt_project/dbt-bouncer.yml --only manifest_checks
+	@kkbc bi check --manifest $(DBT_PROJECT_DIR)/target/manifest.json
 
 lint-yaml: $(VENV)-lint/.ready
 	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'

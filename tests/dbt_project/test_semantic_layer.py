@@ -14,6 +14,7 @@ from kkbc import publishing
 from kkbc.core.errors import UserError
 from kkbc.marts import runner
 from kkbc.marts.semantic import Answer, Metrics
+from kkbc.upkeep.dashboards import load_bundle
 from kkbc.warehouse import connect
 from tests.dbt_project import properties
 from tests.dbt_project.conftest import read_mart
@@ -294,12 +295,12 @@ def test_groupings_are_listed(layer: Metrics) -> None:
     assert "channel__channel_name" not in layer.groupings(["registrations"])
 
 
-def test_exposures_say_what_is_built_and_what_is_planned() -> None:
+def test_exposures_are_what_is_built() -> None:
     exposures = described("exposures")
-    for exposure in exposures:
-        planned = exposure["config"]["meta"]["state"] == "planned"
-        assert planned == exposure["description"].startswith("Planned, not built yet: ")
-        assert planned == (exposure["type"] == "dashboard")
+    assert {exposure["config"]["meta"]["state"] for exposure in exposures} == {"live"}
+    # Those of the bundle, as tests/upkeep/dashboards/test_chain.py compares them.
+    boards = {exposure["name"] for exposure in exposures if exposure["type"] == "dashboard"}
+    assert boards == {f"dashboard_{name}" for name in load_bundle().dashboards}
     exported = next(e for e in exposures if e["name"] == "kkbc_export")["depends_on"]
     # A mart may name its readers in its own properties.
     beside = [

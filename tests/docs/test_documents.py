@@ -106,7 +106,7 @@ def test_site_of_dbt_is_whole_and_without_its_tracker(site: Path) -> None:
     assert '"send_anonymous_usage_stats": false' in text
     assert str(runner.DBT_PROJECT) not in text, "seeds name the folder of this machine"
     assert '"metric.kkbc.attainment_mtd"' in text
-    assert '"exposure.kkbc.dashboard_national"' in text
+    assert '"exposure.kkbc.dashboard_kampanye_nasional"' in text
 
 
 def test_dictionary_lists_every_column_with_its_label(site: Path) -> None:

@@ -13,6 +13,7 @@ from kkbc.cli import (
     access,
     backup,
     branch,
+    dashboards,
     doctor,
     documents,
     erase,
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for module in (
     *(night, publication, reader, branch, quarantine, gate, operations, access, rights, erase),
-    *(keys, landing, warehouse, backup, documents, new, doctor),
+    *(keys, landing, warehouse, backup, documents, dashboards, new, doctor),
 ):
     module.register(app)
 for register in extensions("kkbc.commands").values():

@@ -1,7 +1,7 @@
 """What other packages add to this one, found by their entry points: it never imports them by name.
 
-Groups: `kkbc.commands` (a function that adds commands to the application), `kkbc.doctor` (a look of the doctor), and
-`kkbc.runners` (a function that runs a night).
+Groups: `kkbc.commands` (a function that adds commands to the application), `kkbc.doctor` (a look of the doctor),
+`kkbc.runners` (a function that runs a night), and `kkbc.superset` (address and admin's password of a Superset).
 """
 
 from importlib.metadata import entry_points

@@ -30,6 +30,7 @@ PARTS = (
     "socket",
     "spool",
     "subject-reports",
+    "superset",
     "world",
 )
 

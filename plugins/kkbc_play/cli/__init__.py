@@ -2,10 +2,10 @@
 
 import typer
 
-from kkbc_play.cli import simulate, stack
+from kkbc_play.cli import dashboards, simulate, stack
 
 
 def register(app: typer.Typer) -> None:
     """Adds all of them."""
-    for module in (simulate, stack):
+    for module in (simulate, stack, dashboards):
         module.register(app)

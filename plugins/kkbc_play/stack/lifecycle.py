@@ -22,7 +22,7 @@ from kkbc.core.local_airflow import Airflow
 from kkbc.core.settings import Settings, get_settings
 from kkbc.nights.prepare import prepare
 from kkbc.warehouse import schema, server
-from kkbc_play.stack import branches, configuration, processes
+from kkbc_play.stack import branches, configuration, processes, superset
 from kkbc_play.stack.api import Api
 
 # Their logs are read from the folder, so nobody needs to serve them.
@@ -91,7 +91,7 @@ def down() -> list[str]:
     if not home.is_dir():
         return []
     with FileLock(home / ".stack.lock"):
-        stopped = processes.stop(COMPONENTS, home / "run")
+        stopped = processes.stop((*COMPONENTS, superset.NAME), home / "run")
         if branches.stop(settings):
             stopped.append(branches.NAME)
         if server.stop(home):
@@ -100,7 +100,7 @@ def down() -> list[str]:
 
 
 def states() -> list[State]:
-    """What of the current home is running; the servers of played branches only when they are."""
+    """What of the current home is running; those of played branches and Superset only when they are."""
     settings = get_settings()
     postgres = server.find(settings.home)
     found = [State("postgres", postgres is not None, f"pid {postgres.pid}, port {postgres.port}" if postgres else "")]
@@ -111,8 +111,10 @@ def states() -> list[State]:
         if process and airflow and name == "api-server":
             detail += f", port {airflow.port}"
         found.append(State(name, process is not None, detail))
-    served = processes.find(branches.NAME, settings.home / "run")
-    return [*found, State(branches.NAME, True, f"pid {served.pid}")] if served else found
+    for name in (branches.NAME, superset.NAME):
+        if process := processes.find(name, settings.home / "run"):
+            found.append(State(name, True, f"pid {process.pid}"))
+    return found
 
 
 def _prepare_databases(settings: Settings, postgres: server.Server, say: Say) -> None:
