@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pendulum
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
@@ -24,6 +25,7 @@ reads their NIKs from a file or standard input and puts them aside in the home; 
 | `approve` | waits for a person, who sees these counts (Required Actions), for a week at most |
 | `erase` | erases them, searches all that is stored for them, and writes the proof; the same as `kkbc erase` |
 | `refuse` | runs when it was rejected: the request's file is removed, and that is on record |
+| `ended` | does nothing: without it a run whose erasure failed would be a success, for `refuse` is skipped then |
 
 ### Triage
 * **`count` is red.** The request is not known, is done, or was refused. Make it with `kkbc erase --for-approval`.
@@ -92,7 +94,9 @@ def erase_persons():
 
         tasks.refuse(params, ti.xcom_pull(task_ids="approve", key="answered_by"))
 
-    count() >> approve >> erase() >> refuse()
+    erased, refused = erase(), refuse()
+    count() >> approve >> erased >> refused
+    [erased, refused] >> EmptyOperator(task_id="ended", trigger_rule=TriggerRule.NONE_FAILED)
 
 
 erase_persons()

@@ -156,6 +156,10 @@ def test_persons_are_erased_after_somebody_approved_and_a_refusal_is_on_record(d
     assert approve.downstream_task_ids == {"erase"}
     assert erasing.get_task("refuse").upstream_task_ids == {"erase"}
     assert erasing.get_task("refuse").trigger_rule == TriggerRule.ALL_SKIPPED
+    # A run ends as what nothing follows does: not as a refusal that is skipped because the erasure failed.
+    (last,) = erasing.leaves
+    assert last.upstream_task_ids == {"erase", "refuse"}
+    assert last.trigger_rule == TriggerRule.NONE_FAILED
 
 
 @pytest.mark.parametrize("request_id", ["1171011203909001 Budi", "", "../x", "a" * 65])

@@ -75,11 +75,22 @@ def rewrite_tables(
         except psycopg.errors.UndefinedTable:  # dropped meanwhile
             continue
         written.append(table)
-    # The rows of statistics that were replaced just now, and those of before.
+    _analyze_whole(conn)
+    # The rows of statistics that were replaced just now, and those of before, which an older snapshot would still see.
+    _wait_for_older(conn)
     conn.execute("vacuum (full) pg_catalog.pg_statistic")
     left = [] if _end_log(conn) else ["the log (WAL) of the server: an administrator must end its segments"]
     progress(len(tables) + 1, len(tables) + 1)
     return {"tables_written": len(written), "left_to_administrator": left}
+
+
+def _analyze_whole(conn: psycopg.Connection) -> None:
+    """Statistics of the tables of slices as wholes, which come of no partition and are kept until the next ANALYZE."""
+    only = sql.SQL("only " if conn.info.server_version >= 180000 else "")
+    for contract in map(load_contract, feeds()):
+        for schema in ("raw", "vault") if contract.has_persons else ("raw",):
+            if contract.has_nik:
+                conn.execute(sql.SQL("analyze {}{}").format(only, sql.Identifier(schema, contract.table)))
 
 
 def _end_log(conn: psycopg.Connection) -> bool:

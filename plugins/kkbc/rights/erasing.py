@@ -120,6 +120,7 @@ class _Erasure:
             self._begin(step)
             detail = getattr(self, f"_{step}")()
             if step == "verified" and detail["places"]:
+                self._take_again("files", "database")
                 return self._result(findings=tuple(detail["places"]))
             self._end(step, detail)
         proof = write_proof(self.conn, self.request, self.details)
@@ -237,6 +238,13 @@ class _Erasure:
         self.conn.execute(
             "update ops.erasure_step set detail = %s where erasure_id = %s and step = %s",
             [Jsonb(detail), self.id, step],
+        )
+
+    def _take_again(self, *steps: str) -> None:
+        """What was cleaned is cleaned once more when the erasure is asked for again."""
+        self.conn.execute(
+            "update ops.erasure_step set finished_at = null where erasure_id = %s and step = any(%s)",
+            [self.id, list(steps)],
         )
 
     def _end(self, step: str, detail: dict[str, Any], conn: psycopg.Connection | None = None) -> None:
