@@ -171,7 +171,7 @@ def test_the_files_are_for_their_owner_alone(office: Office, kkbc: Kkbc, tmp_pat
 
 @pytest.mark.parametrize(
     ("stdin", "message"),
-    [("", "no NIK was given"), ("12345\n", "line 1 is no NIK"), (f"{NIK}\nSari", "line 2 is no NIK")],
+    [("", "names nobody"), ("12345\n", "line 1 of standard input"), (f"{NIK}\nSari", "line 2 of standard input")],
 )
 def test_nothing_is_read_for_what_is_no_nik(office: Office, kkbc: Kkbc, stdin: str, message: str) -> None:
     done = kkbc("subject-report", *WHY, stdin=stdin)

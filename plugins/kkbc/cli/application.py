@@ -4,7 +4,9 @@ Exit status: 0 done; 1 something unforeseen, or a check that failed; 2 a mistake
 3 the gate stopped publication.
 """
 
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -31,6 +33,9 @@ from kkbc.cli.console import complain
 from kkbc.core.errors import BranchTimeout, BranchUnavailable, GateFailed, UserError
 from kkbc.core.extensions import extensions
 from kkbc.core.files import close_to_others
+from kkbc.exchange.nik import DIGITS
+
+_NIK = re.compile(rf"(?<![0-9A-Fa-f]){DIGITS}(?![0-9A-Fa-f])")
 
 app = typer.Typer(
     name="kkbc",
@@ -53,6 +58,7 @@ def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit status."""
     close_to_others()
     try:
+        _check_arguments(sys.argv[1:])
         app(standalone_mode=True)
     except GateFailed as error:
         complain(error)
@@ -76,6 +82,17 @@ def main() -> None:
             raise
         complain(mistake)
         sys.exit(2)
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Raises UserError where an argument has a NIK in it, which the parser's own message would repeat."""
+    for number, argument in enumerate(arguments):
+        # A hash of the record of accesses may by chance have no letters.
+        if _NIK.search(argument) and arguments[number - 1 : number] != ["--head"]:
+            raise UserError(
+                f"argument {number + 1} has a NIK in it, which other users of the machine see and the shell keeps",
+                "give NIKs on standard input or in a file, never as an argument; take it out of the shell's history",
+            )
 
 
 def _of_the_warehouse(error: Any) -> UserError | None:

@@ -75,19 +75,26 @@ def restrict(
     """
     if context.invoked_subcommand is not None:
         return
-    from kkbc.rights import restriction
-    from kkbc.rights.persons import read_persons
+    from kkbc.rights import read_wanted, restriction
+    from kkbc.rights.persons import persons
     from kkbc.slices import AuditNote
 
     if not why.strip():
         raise UserError("no reason is given", "add --why 'a few words': it is kept on record")
-    persons, note = read_persons(file), AuditNote(why, who())
-    changed = restriction.release(persons, note) if release else restriction.restrict(persons, note)
+    wanted, note = read_wanted(file, values=False), AuditNote(why, who())
+    of = persons(list(wanted.niks))
+    changed = restriction.release(of, note) if release else restriction.restrict(of, note)
+    unknown = restriction.unknown(wanted)
     if json:
-        print_json({"persons": len(persons), "changed": changed, "restricted": not release})
+        told = {"persons": len(of), "changed": changed, "restricted": not release, "unknown_lines": unknown}
+        print_json(told)
         return
     what = "released" if release else "restricted"
-    out.print(f"{number(changed)} of {number(len(persons))} persons {what}; the others were so already")
+    others = "" if changed == len(of) else "; the others were so already"
+    out.print(f"{number(changed)} of {number(len(of))} persons {what}{others}")
+    if unknown:
+        lines = ", ".join(map(str, unknown))
+        say(f"no row is loaded of the persons of lines {lines}: if a NIK is mistyped, do it again with the right one")
     if changed:
         say("The next build takes it into the marts: `kkbc run`, or the DAG pull_branches.")
 

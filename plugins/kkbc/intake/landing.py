@@ -27,7 +27,7 @@ import polars as pl
 from kkbc.core import disk, encryption, landing_keys
 from kkbc.core.disk import FULL, NoSpace, NotKept
 from kkbc.core.encryption import Damaged, Keyring, UnknownKey
-from kkbc.core.errors import UserError
+from kkbc.core.errors import NotLanded, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import private_folder, spool_folder
 from kkbc.exchange.masking import shown_name
@@ -325,7 +325,7 @@ class Landing:
             if name in (None, there, shown_name(there)) or there == shown_name(name or ""):
                 return there
         wanted = shown_name(name) if name else "a file"
-        raise UserError(f"landing folder {self.fs.unstrip_protocol(folder)} does not hold {wanted}", RESTORE)
+        raise NotLanded(f"landing folder {self.fs.unstrip_protocol(folder)} does not hold {wanted}", RESTORE)
 
     def _place_whole(self, path: Path, target: Path) -> None:
         """Makes the landed file `target` of `path`, in one step.

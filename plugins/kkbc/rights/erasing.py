@@ -27,7 +27,7 @@ from kkbc.rights.proof import write_proof
 from kkbc.rights.requests import Request, Saved
 from kkbc.rights.searching import found_in_query
 from kkbc.rights.verifying import search_all
-from kkbc.rights.wanted import Wanted
+from kkbc.rights.wanted import Wanted, unknown_lines
 from kkbc.slices import AuditNote
 from kkbc.slices.erasing import ERASED_TOKENS, counts, erase_lines, erase_rows, known, note_tokens, slices_landed_in
 from kkbc.slices.suppressing import already_suppressed, suppress
@@ -66,7 +66,7 @@ def foresee(wanted: Wanted, progress: Progress = lambda step, done, total: None)
         persons = Persons(frozenset(wanted.niks), frozenset(wanted.values))
         return {
             "persons": len(wanted.niks),
-            "unknown_lines": list(_unknown(conn, wanted)),
+            "unknown_lines": list(unknown_lines(conn, wanted)),
             "landed_files": files.holding(persons, lambda done, total: progress("landing", done, total)),
             "rows": {**counts(conn, of), **rows_of(Work(conn), of)},
         }
@@ -133,7 +133,7 @@ class _Erasure:
             "erase", done_by=self.note.done_by, why=self.request.why, subjects=self.wanted.subjects, role=None
         )
         self.conn.execute("update ops.erasure set access_id = %s where erasure_id = %s", [access, self.id])
-        return {"unknown_lines": list(_unknown(self.conn, self.wanted))}
+        return {"unknown_lines": list(unknown_lines(self.conn, self.wanted))}
 
     def _suppressed(self) -> dict[str, Any]:
         of_the_list = Suppression(suppression_keys(self.conn) or tokens.load_suppression_keys())
@@ -249,23 +249,6 @@ class _Erasure:
     def _result(self, **more: Any) -> Erased:
         unknown = tuple(self.details.get("noted", {}).get("unknown_lines", ()))
         return Erased(self.request.request, self.id, len(self.wanted.niks), unknown=unknown, **more)
-
-
-def _unknown(conn: psycopg.Connection, wanted: Wanted) -> list[int]:
-    """The lines of persons of whom neither raw nor vault has a row."""
-    known_tokens: set[str] = set()
-    of = wanted.participant_tokens
-    for contract in map(load_contract, feeds()):
-        if contract.has_nik:
-            for schema in ("raw", "vault"):
-                rows = conn.execute(
-                    sql.SQL("select distinct participant_token from {} where participant_token = any(%s)").format(
-                        sql.Identifier(schema, contract.table)
-                    ),
-                    [of],
-                ).fetchall()
-                known_tokens |= {token for (token,) in rows}
-    return [line for token, line in zip(of, wanted.lines, strict=True) if token not in known_tokens]
 
 
 def _alone(conn: psycopg.Connection, values: list[str], of: list[str]) -> set[str]:
