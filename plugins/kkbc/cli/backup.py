@@ -82,6 +82,7 @@ def list_backups(place: Place, json: JsonOption = False) -> None:
     from kkbc.upkeep.backup import Store
 
     store = Store(place)
+    store.latest()  # a folder without any is a mistake
     found = [store.manifest(name) for name in store.names()]
     if json:
         print_json([manifest.summary() for manifest in found])

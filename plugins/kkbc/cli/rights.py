@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kkbc.cli.console import number, out, print_json, say, who
 from kkbc.core.errors import UserError
@@ -50,7 +50,8 @@ def subject_report(
         return
     for report in reports:
         held = f"{number(report.rows)} rows of branches" if report.held else "nothing is held of this person"
-        out.print(f"{escape(str(report.html))} and .json: {held}", soft_wrap=True)
+        erased = "; the person was erased, and is kept out" if report.erased else ""
+        out.print(f"{escape(str(report.html))} and .json: {held}{erased}", soft_wrap=True)
     say("Persons are in them: hand them over by a safe way, and remove them when the request is answered.")
 
 
@@ -111,7 +112,13 @@ def list_restrictions(json: JsonOption = False) -> None:
     if not found:
         out.print("Nobody is or was restricted.")
         return
-    table = Table("Token", "Since", "By", "Why", "Released", "By", "Why", box=None)
+    table = Table(Column("Token", overflow="fold"), "Since", "By", "Why", "Released", "By", "Why", box=None)
     for row in found:
+        row |= {name: _minute(row[name]) for name in ("restricted_at", "released_at")}
         table.add_row(*(escape(str(value or "-")) for value in row.values()))
     out.print(table)
+
+
+def _minute(moment: str | None) -> str | None:
+    """A moment in UTC as tables show it."""
+    return f"{moment[:16].replace('T', ' ')}Z" if moment else None

@@ -42,6 +42,10 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         yield made
         made.chmod(0o600 if private else 0o666 & ~_umask_for(path))
         made.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as when the disk is full: people are told of what
+            error.filename = str(path)
+        raise
     finally:
         made.unlink(missing_ok=True)
 

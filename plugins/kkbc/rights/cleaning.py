@@ -21,6 +21,7 @@ from kkbc.exchange.slices import Slice
 from kkbc.publishing.cutting import columns_of_tokens
 from kkbc.publishing.work import Work
 from kkbc.rights.searching import holding
+from kkbc.slices.erasing import TABLES_OF_PERSONS
 
 # Parts of the home whose files are made by the platform and made again when they are missing.
 _MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run", "subject-reports")
@@ -65,7 +66,7 @@ def rewrite_tables(
     _wait_for_older(conn)
     with_tokens = dict.fromkeys((schema, table) for schema, table, _ in columns_of_tokens(Work(conn)))
     others = [sql.Identifier(*table).as_string(conn) for table in with_tokens]
-    tables = [*partitions, *others, "bi_kept.changed_key"]
+    tables = [*partitions, *others, "bi_kept.changed_key", *(f"vault.{table}" for table in TABLES_OF_PERSONS)]
     written = []
     for number, table in enumerate(tables):
         progress(number, len(tables) + 1)

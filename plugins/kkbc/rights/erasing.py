@@ -79,14 +79,15 @@ def erase(
     who: str,
     request: str | None = None,
     progress: Progress = lambda step, done, total: None,
+    wait: Callable[[], None] = lambda: None,
 ) -> Erased:
     """Erases the persons, or goes on with that; see docs/security.md for what goes where and what stays.
 
-    As the login itself, which must own the database. Only one erasure is at work at a time; loads and builds wait for a
-    part of it. Raises UserError for a request of that name for others, Busy for others that do not end, and what the
-    steps raise: the erasure then goes on when it is asked for again.
+    As the login itself, which must own the database. Only one erasure is at work at a time, and `wait` is called where
+    that is another one; loads and builds wait for a part of it. Raises UserError for a request of that name for others,
+    Busy for others that do not end, and what the steps raise: the erasure then goes on when it is asked for again.
     """
-    with locks.locked(Lock.ERASURE, "erasure", role=None), connect(autocommit=True) as conn:
+    with locks.locked(Lock.ERASURE, "erasure", role=None, wait=wait), connect(autocommit=True) as conn:
         check_key(conn)
         known_request = requests.open_request(conn, wanted, request=request, why=why, who=who)
         if known_request.outcome == "done":
@@ -120,6 +121,7 @@ class _Erasure:
             self._begin(step)
             detail = getattr(self, f"_{step}")()
             if step == "verified" and detail["places"]:
+                self._reopen()
                 return self._result(findings=tuple(detail["places"]))
             self._end(step, detail)
         proof = write_proof(self.conn, self.request, self.details)
@@ -245,6 +247,13 @@ class _Erasure:
             [Jsonb(detail), self.id, step],
         )
         self.details[step] = detail
+
+    def _reopen(self) -> None:
+        """Has what makes no difference when it is done twice done again the next time, for something was found."""
+        self.conn.execute(
+            "update ops.erasure_step set finished_at = null where erasure_id = %s and step in ('files', 'database')",
+            [self.id],
+        )
 
     def _result(self, **more: Any) -> Erased:
         unknown = tuple(self.details.get("noted", {}).get("unknown_lines", ()))
