@@ -83,13 +83,20 @@ def rewrite_tables(
 
 
 def _end_log(conn: psycopg.Connection) -> bool:
-    """Has the server write all it holds, go on in a new segment and remove those before; False where we may not."""
+    """Has the server write all it holds, go on in a new segment and remove those before; False where we may not.
+
+    Raises UserError when it cannot.
+    """
     try:
         conn.execute("checkpoint")
         conn.execute("select pg_switch_wal()")
         conn.execute("checkpoint")
     except psycopg.errors.InsufficientPrivilege:
         return False
+    except psycopg.errors.InternalError as error:
+        raise UserError(
+            "the server cannot write what it holds, see its log", "free disk space of the warehouse, then do it again"
+        ) from error
     return True
 
 

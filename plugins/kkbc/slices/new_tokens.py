@@ -42,7 +42,8 @@ def persons(conn: psycopg.Connection) -> int:
 def unknown(conn: psycopg.Connection) -> int:
     """How many tokens rows of raw have whose person the vault no longer has, so that there is no NIK to make one from.
 
-    Restrictions that stand count likewise: without its token one would be lost. Those that only earlier publications have, and marts until the next build, are not counted: nobody comes back there.
+    Restrictions that stand count likewise: without its token one would be lost. Those that only earlier publications
+    have, and marts until the next build, are not counted: nobody comes back there.
     """
     raw, vault = (
         sql.SQL(" union ").join(

@@ -19,7 +19,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
 from kkbc.exchange.masking import shown_name
-from kkbc.intake.landing import JOURNAL, Landing
+from kkbc.intake.landing import JOURNAL, Landing, writing
 from kkbc.slices import branch_locked
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import check_landing_keys, keep_landing_key_ids, landing_key_ids
@@ -176,7 +176,8 @@ def _go_through(
                 if not is_chosen(header, landing.keys):
                     continue
                 try:
-                    done.bytes += int(landing.fs.size(path)) if dry_run else change(landing, path)
+                    with writing(landing.root):
+                        done.bytes += int(landing.fs.size(path)) if dry_run else change(landing, path)
                     done.changed += 1
                 except (Damaged, UnknownKey) as error:
                     reason = str(error) if isinstance(error, Damaged) else f"its key {error} is not there"
@@ -190,11 +191,14 @@ def _encrypt(landing: Landing, path: str) -> int:
     target = f"{folder}/{shown_name(name)}" if folder.endswith("/sent") else path
     if landing.is_local:
         source, partial = Path(path), Path(_folder(landing, path)) / PARTIAL
-        landing.place(source, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # it takes the place of the only copy
-        shutil.copystat(source, partial)
-        partial.replace(target)
+        try:
+            landing.place(source, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # it takes the place of the only copy
+            shutil.copystat(source, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     else:
         with spool_folder("encrypt") as spool:
             copy = spool / "content"
