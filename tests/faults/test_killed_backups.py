@@ -102,7 +102,7 @@ def test_a_restore_killed_at(
         server.stop(home.folder)
 
 
-@pytest.mark.parametrize("megabytes", [0, 1, 30, 62])
+@pytest.mark.parametrize("megabytes", [0, 1, 30])
 def test_the_disk_to_restore_to_is_full(
     megabytes: int,
     backup_victims: Victims,

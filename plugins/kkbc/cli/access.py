@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kkbc.cli.console import number, out, print_json, who
 from kkbc.core.errors import UserError
@@ -53,7 +53,8 @@ def list_entries(
     if not found:
         out.print("Nothing of that kind is on record.")
         return
-    table = Table("No.", "When (UTC)", "What", "Who", "Why", "Persons", "Rows", box=None)
+    what, by = (Column(name, overflow="fold") for name in ("What", "Who"))
+    table = Table("No.", "When (UTC)", what, by, "Why", "Persons", "Rows", box=None)
     for entry in found:
         table.add_row(
             number(entry.access_id),

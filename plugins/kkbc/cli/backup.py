@@ -184,7 +184,7 @@ def _tell_missing(missing: list[str]) -> None:
 
 def _line(manifest: Any) -> str:
     return (
-        f"{manifest.name}: {sum(manifest.rows.values())} rows in {number(manifest.dump_bytes / 1e6)} MB,"
-        f" landing {manifest.landing_files} files of {number(manifest.landing_bytes / 1e6)} MB,"
-        f" {manifest.new_objects} contents of {number(manifest.new_bytes / 1e6)} MB are new"
+        f"{manifest.name}: {number(sum(manifest.rows.values()))} rows in {number(manifest.dump_bytes / 1e6)} MB,"
+        f" landing {number(manifest.landing_files)} files of {number(manifest.landing_bytes / 1e6)} MB,"
+        f" {number(manifest.new_objects)} contents of {number(manifest.new_bytes / 1e6)} MB are new"
     )
