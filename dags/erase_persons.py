@@ -62,7 +62,7 @@ class Approval(ApprovalOperator):
         "request": Param(
             "",
             type="string",
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            pattern=r"^(?![0-9]{16})[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
             description="Name of the request, as `kkbc erase --for-approval` says it. Never a NIK.",
         ),
     },

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -23,6 +24,7 @@ from kkbc.warehouse import connect, server
 from kkbc_play.simulator import Scale, World
 from tests.e2e.test_truth import GRAIN, differences, rows_of
 from tests.faults.stage import files
+from tests.servers import landing_bucket
 
 pytestmark = pytest.mark.e2e
 
@@ -179,3 +181,26 @@ def test_the_publication_of_before_can_be_brought_back(destroyed: Place) -> None
     with connect("publisher") as conn:
         roll_back(conn, why="test", who="test")
     assert len(days) - 1 == len(rows_of("kpi_national_daily")[1])
+
+
+def test_a_bucket_holds_the_same_and_the_next_night_runs(destroyed: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with landing_bucket() as environment:
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, value)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        store = "s3://landing/backups"
+        backup.backup(store)
+        taken = backup.backup(store, keep=1)
+        assert (taken.missing, taken.manifest.new_objects, len(taken.removed)) == ([], 0, 1)
+        assert backup.verify(backup.Store(store), taken.manifest.name, lambda *_: None) == []
+        before = everything()
+        server.stop(destroyed.home)
+        shutil.rmtree(destroyed.home)
+        result = backup.restore(store, keys_from=destroyed.keys)
+        assert (result.manifest.name, result.missing, result.to_erase) == (taken.manifest.name, [], 0)
+        after = everything()
+        for part in before:
+            assert after[part] == before[part], part
+        assert list((destroyed.home / "spool").iterdir()) == []
+        assert_truth(night(destroyed.world))
+        assert backup.backup(store).manifest.new_objects > 0

@@ -1,19 +1,25 @@
 """Homes of their own for the fault tests, and what an undisturbed run makes of the same deliveries."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from kkbc.core.settings import get_settings
 from kkbc.exchange.registry import load_registry
-from kkbc.warehouse import server
+from kkbc.warehouse import schema, server
 from tests.databases import database
 
-from .stage import DAYS, Home, Victims, make_deliveries, with_times
+from .stage import DAYS, Home, Victims, make_deliveries, small_disk, with_times
+
+_disks = count(1)
 
 NewHome = Callable[..., Home]
 
@@ -124,3 +130,24 @@ def publish(night_victims: Victims, home: Home, day: date) -> None:
     """Pulls, builds and publishes up to `day`."""
     for call, arguments in (("pull", home.pull_arguments(day=day, run_id=str(day))), ("build", (str(day),))):
         assert night_victims.run(home, call, *arguments) == 0, home.log.read_text()
+
+
+@pytest.fixture
+def home_with_small_warehouse(pg: server.Server, tmp_path: Path, deliveries: Path) -> Iterator[tuple[Home, Path]]:
+    """A home whose warehouse lies on a disk of its own, and that disk."""
+    name = f"small{next(_disks)}"
+    with small_disk(pg.data.parent / name, 64) as path:
+        folder = path / "tablespace"
+        folder.mkdir()
+        owner = pg.data.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        with psycopg.connect(pg.conninfo(), autocommit=True) as conn:
+            conn.execute(sql.SQL("create tablespace {} location {}").format(sql.Identifier(name), str(folder)))
+            statement = "create database {0} template template_kkbc tablespace {0}"
+            conn.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
+        try:
+            yield Home(tmp_path / name, pg.conninfo(name), deliveries), path
+        finally:
+            schema.drop_database(pg, name)
+            with psycopg.connect(pg.conninfo(), autocommit=True) as conn:
+                conn.execute(sql.SQL("drop tablespace {}").format(sql.Identifier(name)))

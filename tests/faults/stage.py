@@ -115,6 +115,10 @@ class Home:
         """What the victims printed, none of it expected."""
         return self.root.parent / f"{conninfo_to_dict(self.database).get('dbname', 'embedded')}.log"
 
+    def forget_log(self) -> None:
+        """Whatever was printed before is not looked at any more."""
+        self.log.unlink(missing_ok=True)
+
     def complaint(self) -> str:
         """The one line that the command line complained in; no traceback is next to it, and no person."""
         text = self.log.read_text()

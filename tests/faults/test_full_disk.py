@@ -1,21 +1,13 @@
 """A disk is full: one line says so, exit status 2, and once there is room the next run makes up for it."""
 
-import os
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
-
-from kkbc.warehouse import schema, server
 
 from .conftest import NewHome
 from .stage import DAYS, Home, Victims, fill, small_disk
-
-_disks = count(1)
 
 
 @pytest.fixture
@@ -56,27 +48,6 @@ def test_the_spool_is_full(
     ballast.unlink()
     assert victims.run(home, "pull", *home.pull_arguments()) == 0, home.log.read_text()
     assert home.pulled() == undisturbed
-
-
-@pytest.fixture
-def home_with_small_warehouse(pg: server.Server, tmp_path: Path, deliveries: Path) -> Iterator[tuple[Home, Path]]:
-    """A home whose warehouse lies on a disk of its own, and that disk."""
-    name = f"small{next(_disks)}"
-    with small_disk(pg.data.parent / name, 64) as path:
-        folder = path / "tablespace"
-        folder.mkdir()
-        owner = pg.data.stat()
-        os.chown(folder, owner.st_uid, owner.st_gid)
-        with psycopg.connect(pg.conninfo(), autocommit=True) as conn:
-            conn.execute(sql.SQL("create tablespace {} location {}").format(sql.Identifier(name), str(folder)))
-            statement = "create database {0} template template_kkbc tablespace {0}"
-            conn.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
-        try:
-            yield Home(tmp_path / name, pg.conninfo(name), deliveries), path
-        finally:
-            schema.drop_database(pg, name)
-            with psycopg.connect(pg.conninfo(), autocommit=True) as conn:
-                conn.execute(sql.SQL("drop tablespace {}").format(sql.Identifier(name)))
 
 
 @pytest.mark.parametrize("kilobytes", [0, 64, 160, 400])

@@ -10,7 +10,7 @@ import pytest
 from kkbc.upkeep.backup import Store, verify
 from kkbc.warehouse import server
 
-from .stage import PULLED, Home, Trap, Victims, assert_killed, files, tables, trap
+from .stage import PULLED, Home, Trap, Victims, assert_killed, files, fill, small_disk, tables, trap
 
 BACKUP = "kkbc.upkeep.backup"
 TAKING: dict[str, tuple[Trap, ...]] = {
@@ -100,3 +100,32 @@ def test_a_restore_killed_at(
         assert tables(home.database, PULLED).items() <= before.items()
     finally:
         server.stop(home.folder)
+
+
+@pytest.mark.parametrize("megabytes", [0, 1, 30])
+def test_the_disk_to_restore_to_is_full(
+    megabytes: int,
+    backup_victims: Victims,
+    saved: tuple[Path, Path, dict[str, str]],
+    deliveries: Path,
+    tmp_path: Path,
+) -> None:
+    store, keys, before = saved
+    with small_disk(tmp_path / "disk", 400) as disk:
+        home = Home(disk / "home", "", deliveries)
+        shutil.rmtree(home.folder)
+        command = ("restore", str(store), "--keys-from", str(keys))
+        ballast = fill(disk, megabytes * 2**20)
+        try:
+            home.forget_log()
+            status = backup_victims.run(home, "command", *command)
+            text = home.log.read_text()
+            assert status == 2, text
+            assert "space" in home.complaint(), text
+            ballast.unlink()
+            assert backup_victims.run(home, "command", *command) == 0, home.log.read_text()
+            running = server.find(home.folder)
+            assert running is not None
+            assert {**tables(running.conninfo("kkbc"), PULLED), **files(home.landing)} == before
+        finally:
+            server.stop(home.folder)

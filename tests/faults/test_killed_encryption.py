@@ -7,6 +7,7 @@ import hashlib
 import io
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ import pytest
 from kkbc.core.encryption import MAGIC, Header, Keyring, WrappingKey, decrypt
 
 from .conftest import NewHome
-from .stage import Home, Trap, Victims, assert_killed, spooled, trap
+from .stage import Home, Trap, Victims, assert_killed, fill, small_disk, spooled, trap
 
 ENCRYPT = "kkbc.core.encryption:encrypt"
 LANDING = "kkbc.intake.landing:Landing"
@@ -59,7 +60,10 @@ DROPS: dict[str, tuple[Trap, ...]] = {
 @pytest.fixture
 def home(new_home: NewHome) -> Home:
     """An installation with encryption."""
-    made = new_home(KKBC_LANDING_ENCRYPTION="true")
+    return with_key(new_home(KKBC_LANDING_ENCRYPTION="true"))
+
+
+def with_key(made: Home) -> Home:
     path = made.folder / "keys" / "landing.key"
     path.write_text("cd" * 32)
     path.chmod(0o600)
@@ -138,6 +142,31 @@ def test_encryption_killed_at(point: str, victims: Victims, home: Home, undistur
     before = lying(home)
     assert run(victims, home, "encrypt") == 0
     assert lying(home) == before
+
+
+@pytest.mark.parametrize("command", ["encrypt", "rotate-key"])
+@pytest.mark.parametrize("kilobytes", [0, 6])
+def test_the_disk_is_full(
+    command: str, kilobytes: int, victims: Victims, new_home: NewHome, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        home = with_key(new_home(disk / "home", KKBC_LANDING_ENCRYPTION=str(command != "encrypt").lower()))
+        assert pull(victims, home) == 0, home.log.read_text()
+        home.more["KKBC_LANDING_ENCRYPTION"] = "true"
+        ballast = fill(disk, kilobytes * 1024)
+        home.forget_log()
+        status = run(victims, home, command)
+        text = home.log.read_text()
+        if status != 0:  # what is wrapped anew takes no room of the disk
+            assert (command, kilobytes) != ("rotate-key", 6), text
+            assert status == 2, text
+            assert "No space left on device" in home.complaint()
+        else:
+            assert command != "encrypt"
+        assert_whole(home, encrypted=command != "encrypt")
+        ballast.unlink()
+        assert run(victims, home, command) == 0, home.log.read_text()
+        assert {**home.pulled(), "landing": contents(home)} == undisturbed
 
 
 @pytest.mark.parametrize("point", ROTATIONS)

@@ -11,8 +11,21 @@ from kkbc.core import tokens
 from kkbc.rights.erasing import STEPS
 from kkbc.warehouse import server
 
-from .conftest import homes
-from .stage import PULLED, Home, Trap, Victims, assert_killed, files, nik, spooled, tables, trap
+from .conftest import NewHome, homes
+from .stage import (
+    PULLED,
+    Home,
+    Trap,
+    Victims,
+    assert_killed,
+    files,
+    fill,
+    nik,
+    small_disk,
+    spooled,
+    tables,
+    trap,
+)
 
 ERASURE = "kkbc.rights.erasing:_Erasure"
 BETWEEN: dict[str, tuple[Trap, ...]] = {
@@ -166,13 +179,53 @@ def test_killed_where_others_were_erased_before(
     killed_and_asked_again(WITH_A_LIST[point], victims, home, persons, undisturbed_after_another, persons_before)
 
 
+@pytest.mark.parametrize("kilobytes", [0, 8, 200, 1000])
+def test_the_disk_of_the_warehouse_is_full(
+    kilobytes: int,
+    victims: Victims,
+    home_with_small_warehouse: tuple[Home, Path],
+    persons: Path,
+    undisturbed_erasure: dict[str, Any],
+) -> None:
+    home, disk = home_with_small_warehouse
+    pulled(victims, home)
+    full_and_asked_again(victims, home, persons, fill(disk, kilobytes * 1024))
+    assert state(home) == undisturbed_erasure
+
+
+@pytest.mark.parametrize("kilobytes", [0, 12, 30, 60])
+def test_the_disk_of_the_home_is_full(
+    kilobytes: int,
+    victims: Victims,
+    new_home: NewHome,
+    persons: Path,
+    tmp_path: Path,
+    undisturbed_erasure: dict[str, Any],
+) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        home = new_home(disk / "home")
+        pulled(victims, home)
+        full_and_asked_again(victims, home, persons, fill(disk, kilobytes * 1024))
+        assert state(home) == undisturbed_erasure
+
+
+def full_and_asked_again(victims: Victims, home: Home, persons: Path, ballast: Path) -> None:
+    home.forget_log()
+    status = victims.run(home, "command", *arguments(persons))
+    text = home.log.read_text()
+    assert status == 2, text
+    assert "space" in home.complaint(), text
+    ballast.unlink()
+    assert victims.run(home, "command", *arguments(persons)) == 0, home.log.read_text()
+
+
 def test_without_the_input_it_goes_on_by_its_name(
     victims: Victims, home: Home, persons: Path, undisturbed_erasure: dict[str, Any]
 ) -> None:
     pulled(victims, home)
     named = (*arguments(persons), "--request", "by-name")
     assert_killed(victims.run(home, "command", *named, traps=(trap(f"{ERASURE}._landing", "after"),)))
-    resumed = ("erase", "--resume", "by-name", "--why", "requested")
+    resumed = ("erase", "--resume", "by-name")
     assert victims.run(home, "command", *resumed) == 0, home.log.read_text()
     assert state(home) == undisturbed_erasure
 

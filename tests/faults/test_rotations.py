@@ -17,7 +17,7 @@ from kkbc.warehouse import schema, server
 from tests.databases import database
 
 from .conftest import publish
-from .stage import DAYS, KEY, Home, Trap, Victims, assert_killed, nik, trap
+from .stage import DAYS, KEY, Home, Trap, Victims, assert_killed, fill, nik, trap
 
 ROTATE = ("keys", "rotate", "--why", "a test")
 Figures = dict[str, list[str]]
@@ -200,6 +200,30 @@ def test_killed_at(point: str, night_victims: Victims, home: Home, undisturbed_n
     assert (key_of(home)[0], stray(home, "01")) == ("02", [])
     assert home.query("select * from vault.new_token") == []
     assert home.query("select * from ops.setting where name like '%next%'") == []
+
+
+@pytest.mark.parametrize("kilobytes", [0, 60, 120])
+def test_the_disk_of_the_warehouse_is_full(
+    kilobytes: int, night_victims: Victims, home_with_small_warehouse: tuple[Home, Path]
+) -> None:
+    home, disk = home_with_small_warehouse
+    tokens.ensure_key(home.folder)
+    assert night_victims.run(home, "pull", *home.pull_arguments()) == 0, home.log.read_text()
+    ballast = fill(disk, kilobytes * 1024)
+    home.forget_log()
+    status = night_victims.run(home, "command", *ROTATE)
+    text = home.log.read_text()
+    assert status == 2, text
+    assert "space" in home.complaint(), text
+    where = set(stray(home, "01"))
+    assert where >= {"raw.registrations", "vault.contributions"} or not where
+    assert set(stray(home, "02")) <= {"vault.new_token"} or not where
+    ballast.unlink()
+    run(night_victims, home, *ROTATE)
+    version, key = key_of(home)
+    assert (version, stray(home, "01")) == ("02", [])
+    persons = home.query("select distinct nik, participant_token from vault.registrations")
+    assert all(token(nik, version, key) == found for nik, found in persons)
 
 
 @pytest.mark.parametrize("point", ["new tokens made", "committed, the file is the old one"])

@@ -43,6 +43,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         restrict_and_look(made)
         made.night(DAYS[1])
         made.figures = {"bi": figures(), "bi_detail": figures("bi_detail")}
+        # What was looked at or restricted before is of those who leave, too.
+        for command in ("subject-report", "restrict", "restrict --release"):
+            status, printed = kkbc(*command.split(), "--file", str(made.persons_file(ERASED[:2])), *WHY)
+            assert status == 0, printed
+        assert rows("select count(*) from vault.seen") != rows("select 0")
+        assert rows("select count(*) from vault.restricted") == [(2,)]
         made.figures["raw"] = rows("select count(*), count(distinct participant_token) from raw.registrations")
         file = made.persons_file((*ERASED, PEOPLE + 1))
         status, printed = kkbc("erase", "--file", str(file), "--request", "req-1", *WHY)
@@ -145,6 +151,19 @@ def test_what_is_left_somewhere_is_found_by_its_place(place: Scene) -> None:
             conn.execute("checkpoint")
             conn.execute("select pg_switch_wal()")
             conn.execute("checkpoint")
+
+
+def test_an_erasure_that_found_something_cleans_again_when_it_is_asked_for_again(place: Scene) -> None:
+    with connect() as conn:
+        conn.execute("create table ops.left_over as select %s as note", [nik(PEOPLE + 2)])
+    file = place.persons_file((PEOPLE + 2,))
+    status, printed = kkbc("erase", "--file", str(file), "--request", "req-2", *WHY)
+    assert (status, "ops.left_over.note" in printed) == (1, True), printed
+    with connect(autocommit=True) as conn:
+        conn.execute("drop table ops.left_over")
+    # What the log of the server holds of that table goes with the steps that are taken again.
+    status, printed = kkbc("erase", "--file", str(file), "--request", "req-2", *WHY)
+    assert status == 0, printed
 
 
 def test_the_marts_are_those_of_a_rebuild_and_every_publication_comes_back(place: Scene) -> None:

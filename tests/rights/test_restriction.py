@@ -61,7 +61,7 @@ def test_every_change_is_on_record(office: Office, kkbc: Kkbc) -> None:
 
 def test_it_takes_a_reason_and_a_person(office: Office, kkbc: Kkbc) -> None:
     assert "no reason is given" in str(kkbc("restrict", stdin=NIK).exception)
-    assert "no NIK was given" in str(kkbc("restrict", "--why", "x").exception)
+    assert "standard input names nobody" in str(kkbc("restrict", "--why", "x").exception)
     assert "Nobody" in kkbc("restrict", "list").stdout
     assert restricted() == []
 

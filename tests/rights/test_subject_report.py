@@ -156,6 +156,26 @@ def test_of_somebody_unknown_nothing_is_held_and_the_request_is_noted(office: Of
     assert "nothing is held of this person" in done.stdout
 
 
+def test_of_somebody_who_was_erased_it_says_so(office: Office, kkbc: Kkbc) -> None:
+    office.sends({"nik": NIK})
+    content, page = report(kkbc, NIK)
+    assert content["erasure"] is None
+    assert "telah dihapus" not in page
+    done = kkbc("erase", *WHY, "--request", "req-1", stdin=NIK)
+    assert done.exit_code == 0, done
+    content, page = report(kkbc, NIK)
+    assert (content["held"], content["rows"]) == (False, [])
+    with connect() as conn:
+        noted = conn.execute(
+            "select s.suppressed_at, e.finished_at from vault.suppressed s join ops.erasure e using (erasure_id)"
+        ).fetchone()
+    assert noted is not None
+    assert [content["erasure"][name] for name in ("kept_out_since", "erased_at")] == [at.isoformat() for at in noted]
+    assert "Orang ini telah dihapus atas permintaan (Pasal 8) pada" in page
+    assert "nothing is held of this person; the person was erased" in kkbc("subject-report", *WHY, stdin=NIK).stdout
+    assert report(kkbc, OTHER)[0]["erasure"] is None
+
+
 def test_the_files_are_for_their_owner_alone(office: Office, kkbc: Kkbc, tmp_path: Path) -> None:
     office.sends({})
     report(kkbc)
@@ -171,7 +191,7 @@ def test_the_files_are_for_their_owner_alone(office: Office, kkbc: Kkbc, tmp_pat
 
 @pytest.mark.parametrize(
     ("stdin", "message"),
-    [("", "no NIK was given"), ("12345\n", "line 1 is no NIK"), (f"{NIK}\nSari", "line 2 is no NIK")],
+    [("", "names nobody"), ("12345\n", "line 1 of standard input"), (f"{NIK}\nSari", "line 2 of standard input")],
 )
 def test_nothing_is_read_for_what_is_no_nik(office: Office, kkbc: Kkbc, stdin: str, message: str) -> None:
     done = kkbc("subject-report", *WHY, stdin=stdin)

@@ -329,6 +329,22 @@ def test_a_damaged_slice_is_left_alone_by_the_compaction_of_others(root: Path, h
     assert [frame.height for frame in rows()] == [40, 10, 40, 10]
 
 
+def test_a_home_that_never_was_encrypted_is_told_so_and_a_dry_run_needs_no_key(root: Path, home: Path) -> None:
+    turn(False)
+    send(root)
+    (home / "keys" / "landing.key").unlink(missing_ok=True)
+    for command in ("rotate-key", "drop-key"):
+        assert "landing was never encrypted: `kkbc landing encrypt` does it" in str(invoke(command).exception)
+    turn(True)
+    files = lying()
+    foreseen = f"{len(files)} files, {len(files)} to encrypt, {sum(map(len, files.values()))} bytes\n"
+    assert invoke("encrypt", "--dry-run").stdout.replace(".", "") == foreseen
+    assert not (home / "keys" / "landing.key").exists()
+    assert invoke("encrypt").exit_code == 0
+    foreseen = json.loads(invoke("rotate-key", "--dry-run", "--json").stdout)
+    assert json.loads(invoke("rotate-key", "--json").stdout) == foreseen
+
+
 def test_the_search_for_persons_decrypts_landing(root: Path, home: Path) -> None:
     send(root)
     assert not any(NAME.encode() in content for content in lying().values())

@@ -2,9 +2,11 @@
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from kkbc.core.errors import UserError
 from kkbc.warehouse import connect
-from kkbc.warehouse.access_record import faults, note_access
+from kkbc.warehouse.access_record import Gap, acknowledge, entries, faults, note_access
 
 
 def note(action: str = "vault", **given: str) -> int:
@@ -91,14 +93,74 @@ def test_what_the_owner_changes_on_purpose_shows(warehouse: str, statement: str,
     assert any(found.access_id == where and fault in found.fault for found in faults())
 
 
-@pytest.mark.parametrize("more", [0, 1])
-def test_reading_and_then_rolling_back_shows(warehouse: str, more: int) -> None:
-    note()
+def roll_back() -> None:
+    """Looks, and takes it back."""
     with connect("pii") as conn:
         conn.execute("select ops.note_access('vault', 'sari', 'look', '{}', null)")
         conn.rollback()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_reading_and_then_rolling_back_shows(warehouse: str, more: int) -> None:
+    note()
+    roll_back()
     for _ in range(more):
         note()
     (found,) = faults()
     assert found.access_id == 2
     assert "rolled back" in found.fault
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_gap_is_acknowledged_once_and_another_one_shows(warehouse: str, more: int) -> None:
+    note()
+    roll_back()
+    roll_back()
+    for _ in range(more):
+        note()
+    assert acknowledge(2, done_by="budi", why="sari was asked") == Gap(2, 3)
+    assert faults() == []
+    (entry,) = [e for e in entries() if "acknowledged" in e.action]
+    assert (entry.action, entry.done_by, entry.why) == ("gap 2-3 acknowledged", "budi", "sari was asked")
+    with pytest.raises(UserError, match="no gap with the number 2 is open"):
+        acknowledge(2, done_by="budi", why="again")
+    roll_back()
+    (found,) = faults()
+    assert found.access_id == entry.access_id + 1
+    tamper(f"delete from ops.access where access_id = {entry.access_id}")
+    assert {2, 3} & {found.access_id for found in faults()} or "taken out" in faults()[0].fault
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 99])
+def test_what_is_no_gap_cannot_be_acknowledged(warehouse: str, number: int) -> None:
+    note()
+    roll_back()
+    note()
+    with pytest.raises(UserError, match="no gap with the number"):
+        acknowledge(number, done_by="budi", why="x")
+    assert [found.access_id for found in faults()] == [2]
+
+
+def test_an_entry_that_was_taken_out_is_a_fault_though_its_number_is_acknowledged(warehouse: str) -> None:
+    for _ in range(3):
+        note()
+    tamper("delete from ops.access where access_id = 2")
+    acknowledge(2, done_by="budi", why="x")
+    assert [(found.access_id, "does not follow" in found.fault) for found in faults()] == [(3, True)]
+
+
+def test_nobody_but_the_owner_acknowledges(warehouse: str) -> None:
+    name = f"sari_{warehouse.rsplit('/', 1)[-1].partition('?')[0]}"
+    note()
+    roll_back()
+    with connect() as conn:
+        conn.execute(sql.SQL("create role {} login in role pii").format(sql.Identifier(name)))
+    try:
+        with connect() as conn:
+            conn.execute(sql.SQL("set session authorization {}").format(sql.Identifier(name)))
+            conn.execute("set role pii")
+            conn.execute("select ops.note_access('gap 2-2 acknowledged', 'sari', 'nothing', '{}', null)")
+        assert [found.access_id for found in faults()] == [2]
+    finally:
+        with connect() as conn:
+            conn.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))

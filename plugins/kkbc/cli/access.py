@@ -1,4 +1,4 @@
-"""`kkbc access`: list, verify."""
+"""`kkbc access`: list, verify, acknowledge."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from kkbc.cli.console import number, out, print_json
+from kkbc.cli.console import number, out, print_json, who
+from kkbc.core.errors import UserError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON on stdout.")]
 
@@ -52,7 +53,8 @@ def list_entries(
     if not found:
         out.print("Nothing of that kind is on record.")
         return
-    table = Table("No.", "When (UTC)", "What", "Who", "Why", "Persons", "Rows", box=None)
+    what, by = (Column(name, overflow="fold") for name in ("What", "Who"))
+    table = Table("No.", "When (UTC)", what, by, "Why", "Persons", "Rows", box=None)
     for entry in found:
         table.add_row(
             number(entry.access_id),
@@ -95,3 +97,28 @@ def verify(
             out.print("It is as it was written.")
     if found or missing:
         raise typer.Exit(1)
+
+
+@access.command(
+    "acknowledge", epilog="Example: kkbc access acknowledge 17 --why 'psql of sari broke off, she was asked'"
+)
+def acknowledge(
+    entry: Annotated[
+        int, typer.Argument(metavar="NUMBER", help="A number of the gap, as `kkbc access verify` has it.")
+    ],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="What it was, kept on record.")],
+    json: JsonOption = False,
+) -> None:
+    """Notes that a gap in the numbers is known, as a reading that was rolled back leaves one: it is no fault any more.
+
+    That is an entry of the record itself. Only a gap can be acknowledged, and by the owner of the database alone.
+    """
+    from kkbc.warehouse.access_record import acknowledge as acknowledge_gap
+
+    if not why.strip():
+        raise UserError("no reason is given", "add --why 'a few words': it is kept on record")
+    gap = acknowledge_gap(entry, done_by=who(), why=why.strip())
+    if json:
+        print_json(asdict(gap))
+        return
+    out.print(f"The gap {number(gap.first)} to {number(gap.last)} is acknowledged, and that is on record.")

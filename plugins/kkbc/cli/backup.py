@@ -82,6 +82,7 @@ def list_backups(place: Place, json: JsonOption = False) -> None:
     from kkbc.upkeep.backup import Store
 
     store = Store(place)
+    store.latest()  # a folder without any is a mistake
     found = [store.manifest(name) for name in store.names()]
     if json:
         print_json([manifest.summary() for manifest in found])
@@ -183,7 +184,7 @@ def _tell_missing(missing: list[str]) -> None:
 
 def _line(manifest: Any) -> str:
     return (
-        f"{manifest.name}: {sum(manifest.rows.values())} rows in {number(manifest.dump_bytes / 1e6)} MB,"
-        f" landing {manifest.landing_files} files of {number(manifest.landing_bytes / 1e6)} MB,"
-        f" {manifest.new_objects} contents of {number(manifest.new_bytes / 1e6)} MB are new"
+        f"{manifest.name}: {number(sum(manifest.rows.values()))} rows in {number(manifest.dump_bytes / 1e6)} MB,"
+        f" landing {number(manifest.landing_files)} files of {number(manifest.landing_bytes / 1e6)} MB,"
+        f" {number(manifest.new_objects)} contents of {number(manifest.new_bytes / 1e6)} MB are new"
     )

@@ -1,6 +1,5 @@
 """`kkbc doctor`."""
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -73,20 +72,12 @@ def _search_persons(source: str, *, json: bool) -> None:
 
 
 def _values_of(source: str) -> list[str]:
-    """The values of a file, one a line, as any editor writes it: byte order mark, any line ends, blank lines."""
+    """The values of a file, one a line."""
+    from kkbc.rights.lines import read_lines
+
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
         remedy = "give a file with a value a line, or -"
         raise UserError(f"{source} cannot be read: {error.strerror}", remedy) from error
-    values = []
-    for place, line in enumerate(re.split(rb"\r\n|\r|\n", content), start=1):
-        try:
-            text = line.decode("utf-8-sig").strip()
-        except UnicodeDecodeError:
-            raise UserError(f"line {place} of {source} is no UTF-8", "save it as UTF-8, a value a line") from None
-        if "\0" in text:
-            raise UserError(f"line {place} of {source} holds a NUL", "save it as UTF-8 text, a value a line")
-        if text:
-            values.append(text)
-    return values
+    return [text for _, text in read_lines(content, source)]

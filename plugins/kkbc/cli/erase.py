@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def erase(
-    why: Annotated[str, typer.Option(metavar="TEXT", help="The reason, kept with the erasure.")] = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="The reason, kept with the erasure; --resume has it.")] = "",
     file: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +63,7 @@ def erase(
         raise UserError(
             "only one of --dry-run, --for-approval, --resume, --refuse and --verify goes", "leave the others out"
         )
-    if not why.strip():
+    if not why.strip() and not resume:
         raise UserError("no reason is given", "say why in a few words with --why: it is kept on record")
     if refuse is not None:
         rights.refuse(refuse, why=why, who=who())
@@ -83,7 +83,14 @@ def erase(
             _print_foreseen(rights.foresee(wanted, progress), json=json)
             return
         else:
-            done = rights.erase(wanted, why=why, who=who(), request=resume or request, progress=progress)
+            done = rights.erase(
+                wanted,
+                why=why,
+                who=who(),
+                request=resume or request,
+                progress=progress,
+                wait=lambda: say("another erasure is under way: waiting for it"),
+            )
     if verify:
         _print_verified(found.as_json(), json=json)
         return

@@ -80,8 +80,12 @@ def drop_key(json: JsonOption = False) -> None:
     if json:
         print_json({"dropped": dropped})
         return
-    out.print(f"no file of landing needs the keys {', '.join(dropped)}" if dropped else "there is no key to drop")
-    if dropped and not landing_keys.in_file():
+    if not dropped:
+        out.print("there is no key to drop")
+    elif landing_keys.in_file():
+        out.print(f"no file of landing needs {', '.join(dropped)}: dropped")
+    else:
+        out.print(f"no file of landing needs {', '.join(dropped)}")
         say(f"Take them out of {landing_keys.place()}.")
 
 

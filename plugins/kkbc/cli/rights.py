@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kkbc.cli.console import number, out, print_json, say, who
 from kkbc.core.errors import UserError
@@ -50,7 +50,8 @@ def subject_report(
         return
     for report in reports:
         held = f"{number(report.rows)} rows of branches" if report.held else "nothing is held of this person"
-        out.print(f"{escape(str(report.html))} and .json: {held}", soft_wrap=True)
+        erased = "; the person was erased, and is kept out" if report.erased else ""
+        out.print(f"{escape(str(report.html))} and .json: {held}{erased}", soft_wrap=True)
     say("Persons are in them: hand them over by a safe way, and remove them when the request is answered.")
 
 
@@ -75,19 +76,26 @@ def restrict(
     """
     if context.invoked_subcommand is not None:
         return
-    from kkbc.rights import restriction
-    from kkbc.rights.persons import read_persons
+    from kkbc.rights import read_wanted, restriction
+    from kkbc.rights.persons import persons
     from kkbc.slices import AuditNote
 
     if not why.strip():
         raise UserError("no reason is given", "add --why 'a few words': it is kept on record")
-    persons, note = read_persons(file), AuditNote(why, who())
-    changed = restriction.release(persons, note) if release else restriction.restrict(persons, note)
+    wanted, note = read_wanted(file, values=False), AuditNote(why, who())
+    of = persons(list(wanted.niks))
+    changed = restriction.release(of, note) if release else restriction.restrict(of, note)
+    unknown = restriction.unknown(wanted)
     if json:
-        print_json({"persons": len(persons), "changed": changed, "restricted": not release})
+        told = {"persons": len(of), "changed": changed, "restricted": not release, "unknown_lines": unknown}
+        print_json(told)
         return
     what = "released" if release else "restricted"
-    out.print(f"{number(changed)} of {number(len(persons))} persons {what}; the others were so already")
+    others = "" if changed == len(of) else "; the others were so already"
+    out.print(f"{number(changed)} of {number(len(of))} persons {what}{others}")
+    if unknown:
+        lines = ", ".join(map(str, unknown))
+        say(f"no row is loaded of the persons of lines {lines}: if a NIK is mistyped, do it again with the right one")
     if changed:
         say("The next build takes it into the marts: `kkbc run`, or the DAG pull_branches.")
 
@@ -104,7 +112,13 @@ def list_restrictions(json: JsonOption = False) -> None:
     if not found:
         out.print("Nobody is or was restricted.")
         return
-    table = Table("Token", "Since", "By", "Why", "Released", "By", "Why", box=None)
+    table = Table(Column("Token", overflow="fold"), "Since", "By", "Why", "Released", "By", "Why", box=None)
     for row in found:
+        row |= {name: _minute(row[name]) for name in ("restricted_at", "released_at")}
         table.add_row(*(escape(str(value or "-")) for value in row.values()))
     out.print(table)
+
+
+def _minute(moment: str | None) -> str | None:
+    """A moment in UTC as tables show it."""
+    return f"{moment[:16].replace('T', ' ')}Z" if moment else None

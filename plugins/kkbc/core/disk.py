@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from kkbc.core.errors import SliceRejected, UserError
@@ -14,6 +15,11 @@ _SHARE = 10
 _FLOOR = 8
 
 
+# How Polars tells of a file that cannot be written, and of one whose end found no room.
+_SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error (\d+)\)")
+_CUT_OFF = "transport error"
+
+
 class NoSpace(UserError):
     """A disk of ours took no more. While a slice is taken in, that concerns the slice that filled it."""
 
@@ -23,6 +29,15 @@ class NotKept(SliceRejected):
 
     def __init__(self, detail: str) -> None:
         super().__init__("UNREADABLE", detail)
+
+
+def cause_of(error: Exception) -> tuple[str | None, int | None]:
+    """What the system said of a file that cannot be written, by Python or by Polars, and the number of that error."""
+    if isinstance(error, OSError):
+        return error.strerror, error.errno
+    if match := _SYSTEM_ERROR.search(str(error)):
+        return match[1], int(match[2])
+    return (os.strerror(errno.ENOSPC), errno.ENOSPC) if _CUT_OFF in str(error) else (None, None)
 
 
 def room(path: Path) -> int:

@@ -13,6 +13,10 @@ class UserError(Exception):
         super().__init__(f"{problem}: {remedy}" if remedy else problem)
 
 
+class NotLanded(UserError):
+    """A folder of landing has no such file: of a visit that was killed before it was there, or past its time."""
+
+
 class GateFailed(UserError):
     """The audit gate stopped publication."""
 

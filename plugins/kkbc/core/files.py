@@ -4,11 +4,14 @@
 """
 
 import os
+import shlex
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 
 PRIVATE_UMASK = 0o077
@@ -39,6 +42,10 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         yield made
         made.chmod(0o600 if private else 0o666 & ~_umask_for(path))
         made.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as when the disk is full: people are told of what
+            error.filename = str(path)
+        raise
     finally:
         made.unlink(missing_ok=True)
 
@@ -59,6 +66,26 @@ def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner may read, in place of the one that is there."""
     with replacing(path, private=True) as made:
         made.write_text(text, encoding="utf-8")
+
+
+def read_private(path: Path, what: str, *, missing: str) -> bytes:
+    """What a file holds that only its owner may read, such as a key or the persons of a request.
+
+    Raises UserError, which calls it `what`, when it is not there (`missing` is the remedy), cannot be read, or others
+    may read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{what} {path} does not exist", missing) from None
+    except PermissionError:
+        raise UserError(f"{what} {path} may not be read", "run as the user who owns it") from None
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be read: {error.strerror}", missing) from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UserError(f"{what} {path} can be read by others", f"chmod 600 {shlex.quote(str(path))}")
+    return content
 
 
 def _umask_for(path: Path) -> int:

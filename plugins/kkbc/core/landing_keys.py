@@ -8,7 +8,6 @@ are wrapped by it, and the earlier one is taken away.
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from kkbc.core.connections import get_connection
 from kkbc.core.encryption import KEY_BYTES, Keyring, WrappingKey
 from kkbc.core.errors import BranchRefused, UserError
-from kkbc.core.files import replacing
+from kkbc.core.files import read_private, replacing
 from kkbc.core.settings import get_settings
 from kkbc.core.tokens import make_secret
 
@@ -120,15 +119,4 @@ def _text() -> str:
             return get_connection(connection).password
         except BranchRefused as error:  # which would mean that the night can go on without one branch
             raise UserError(error.problem, "add it, with the key as password") from error
-    path = key_file()
-    try:
-        mode, text = path.stat().st_mode, path.read_text()
-    except FileNotFoundError:
-        raise UserError(f"the key file {path} does not exist", RESTORE) from None
-    except PermissionError:
-        raise UserError(f"the key file {path} may not be read", "run as the user who owns it") from None
-    except UnicodeDecodeError:
-        return "no text"
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UserError(f"the key file {path} can be read by others", f"chmod 600 {path}")
-    return text
+    return read_private(key_file(), "the key file", missing=RESTORE).decode("utf-8", "replace")

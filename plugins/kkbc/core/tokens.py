@@ -13,7 +13,6 @@ import hmac
 import os
 import re
 import secrets
-import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ import polars as pl
 from kkbc.core.connections import Connection, get_connection
 from kkbc.core.disk import FULL
 from kkbc.core.errors import BranchRefused, UserError
+from kkbc.core.files import read_private
 from kkbc.core.settings import get_settings
 
 KEY_FILE = "pii.key"
@@ -209,18 +209,8 @@ def _keys(text: str, place: str) -> tuple[bytes, ...]:
 
 
 def _from_file(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text().strip()
-    except FileNotFoundError as error:
-        raise UserError(
-            f"the key file {path} does not exist", "restore it from your backup; `make up` makes one for a new home"
-        ) from error
-    except PermissionError as error:
-        raise UserError(f"the key file {path} may not be read", "run as the user who owns it") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UserError(f"the key file {path} can be read by others", f"chmod 600 {path}")
-    return text
+    restore = "restore it from your backup; `make up` makes one for a new home"
+    return read_private(path, "the key file", missing=restore).decode("utf-8", "replace").strip()
 
 
 def subject(nik: str, key: bytes) -> str:

@@ -12,7 +12,6 @@ is, so that both kinds are read alike. What is decrypted lies in memory or in th
 import errno
 import hashlib
 import io
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,9 +24,9 @@ import fsspec
 import polars as pl
 
 from kkbc.core import disk, encryption, landing_keys
-from kkbc.core.disk import FULL, NoSpace, NotKept
+from kkbc.core.disk import FULL, NoSpace, NotKept, cause_of
 from kkbc.core.encryption import Damaged, Keyring, UnknownKey
-from kkbc.core.errors import UserError
+from kkbc.core.errors import NotLanded, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import private_folder, spool_folder
 from kkbc.exchange.masking import shown_name
@@ -39,7 +38,6 @@ JOURNAL = "rewritten.json"
 RESTORE = "restore landing from its backup"
 
 _BLOCK = 1 << 20
-_SYSTEM_ERROR = re.compile(r"IO error: (.*) \(os error (\d+)\)")  # as Polars tells of a full disk
 # What a name may be at fault for, and the place not.
 _OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
@@ -325,7 +323,7 @@ class Landing:
             if name in (None, there, shown_name(there)) or there == shown_name(name or ""):
                 return there
         wanted = shown_name(name) if name else "a file"
-        raise UserError(f"landing folder {self.fs.unstrip_protocol(folder)} does not hold {wanted}", RESTORE)
+        raise NotLanded(f"landing folder {self.fs.unstrip_protocol(folder)} does not hold {wanted}", RESTORE)
 
     def _place_whole(self, path: Path, target: Path) -> None:
         """Makes the landed file `target` of `path`, in one step.
@@ -350,11 +348,7 @@ def writing(place: object) -> Iterator[None]:
     try:
         yield
     except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, OSError):
-            cause, number = error.strerror, error.errno
-        else:
-            match = _SYSTEM_ERROR.search(str(error))
-            cause, number = (match[1], int(match[2])) if match else (None, None)
+        cause, number = cause_of(error)
         if cause is None or number in _OF_THE_NAME:
             raise
         kind = NoSpace if number in FULL else UserError

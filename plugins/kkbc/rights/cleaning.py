@@ -21,12 +21,13 @@ from kkbc.exchange.slices import Slice
 from kkbc.publishing.cutting import columns_of_tokens
 from kkbc.publishing.work import Work
 from kkbc.rights.searching import holding
+from kkbc.slices.erasing import TABLES_OF_PERSONS
 
 # Parts of the home whose files are made by the platform and made again when they are missing.
 _MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run", "subject-reports")
 _PAUSE = 0.5
 # Tables besides those of slices, and of what is built and published, from which tokens of persons were taken.
-_OTHERS = ("vault.seen", "vault.restricted", "vault.new_token", "bi_kept.changed_key")
+_OTHERS = (*(f"vault.{table}" for table in TABLES_OF_PERSONS), "vault.new_token", "bi_kept.changed_key")
 
 
 def touched_partitions(conn: psycopg.Connection, tokens: Sequence[str], slices: Iterable[Slice]) -> list[str]:
@@ -66,7 +67,8 @@ def rewrite_tables(
     """
     _wait_for_older(conn)
     with_tokens = dict.fromkeys((schema, table) for schema, table, _ in columns_of_tokens(Work(conn)))
-    tables = [*partitions, *(sql.Identifier(*table).as_string(conn) for table in with_tokens), *_OTHERS]
+    others = [sql.Identifier(*table).as_string(conn) for table in with_tokens]
+    tables = [*partitions, *others, *_OTHERS]
     written = []
     for number, table in enumerate(tables):
         progress(number, len(tables) + 1)
@@ -94,13 +96,20 @@ def _analyze_whole(conn: psycopg.Connection) -> None:
 
 
 def _end_log(conn: psycopg.Connection) -> bool:
-    """Has the server write all it holds, go on in a new segment and remove those before; False where we may not."""
+    """Has the server write all it holds, go on in a new segment and remove those before; False where we may not.
+
+    Raises UserError when it cannot.
+    """
     try:
         conn.execute("checkpoint")
         conn.execute("select pg_switch_wal()")
         conn.execute("checkpoint")
     except psycopg.errors.InsufficientPrivilege:
         return False
+    except psycopg.errors.InternalError as error:
+        raise UserError(
+            "the server cannot write what it holds, see its log", "free disk space of the warehouse, then do it again"
+        ) from error
     return True
 
 

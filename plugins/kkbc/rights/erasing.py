@@ -27,7 +27,7 @@ from kkbc.rights.proof import write_proof
 from kkbc.rights.requests import Request, Saved
 from kkbc.rights.searching import found_in_query
 from kkbc.rights.verifying import search_all
-from kkbc.rights.wanted import Wanted
+from kkbc.rights.wanted import Wanted, unknown_lines
 from kkbc.slices import AuditNote
 from kkbc.slices.erasing import ERASED_TOKENS, counts, erase_lines, erase_rows, known, note_tokens, slices_landed_in
 from kkbc.slices.suppressing import already_suppressed, suppress
@@ -66,7 +66,7 @@ def foresee(wanted: Wanted, progress: Progress = lambda step, done, total: None)
         persons = Persons(frozenset(wanted.niks), frozenset(wanted.values))
         return {
             "persons": len(wanted.niks),
-            "unknown_lines": list(_unknown(conn, wanted)),
+            "unknown_lines": list(unknown_lines(conn, wanted)),
             "landed_files": files.holding(persons, lambda done, total: progress("landing", done, total)),
             "rows": {**counts(conn, of), **rows_of(Work(conn), of)},
         }
@@ -79,14 +79,15 @@ def erase(
     who: str,
     request: str | None = None,
     progress: Progress = lambda step, done, total: None,
+    wait: Callable[[], None] = lambda: None,
 ) -> Erased:
     """Erases the persons, or goes on with that; see docs/security.md for what goes where and what stays.
 
-    As the login itself, which must own the database. Only one erasure is at work at a time; loads and builds wait for a
-    part of it. Raises UserError for a request of that name for others, Busy for others that do not end, and what the
-    steps raise: the erasure then goes on when it is asked for again.
+    As the login itself, which must own the database. Only one erasure is at work at a time, and `wait` is called where
+    that is another one; loads and builds wait for a part of it. Raises UserError for a request of that name for others,
+    Busy for others that do not end, and what the steps raise: the erasure then goes on when it is asked for again.
     """
-    with locks.locked(Lock.ERASURE, "erasure", role=None), connect(autocommit=True) as conn:
+    with locks.locked(Lock.ERASURE, "erasure", role=None, wait=wait), connect(autocommit=True) as conn:
         check_key(conn)
         known_request = requests.open_request(conn, wanted, request=request, why=why, who=who)
         if known_request.outcome == "done":
@@ -120,7 +121,7 @@ class _Erasure:
             self._begin(step)
             detail = getattr(self, f"_{step}")()
             if step == "verified" and detail["places"]:
-                self._take_again("files", "database")
+                self._reopen()
                 return self._result(findings=tuple(detail["places"]))
             self._end(step, detail)
         proof = write_proof(self.conn, self.request, self.details)
@@ -134,7 +135,7 @@ class _Erasure:
             "erase", done_by=self.note.done_by, why=self.request.why, subjects=self.wanted.subjects, role=None
         )
         self.conn.execute("update ops.erasure set access_id = %s where erasure_id = %s", [access, self.id])
-        return {"unknown_lines": list(_unknown(self.conn, self.wanted))}
+        return {"unknown_lines": list(unknown_lines(self.conn, self.wanted))}
 
     def _suppressed(self) -> dict[str, Any]:
         of_the_list = Suppression(suppression_keys(self.conn) or tokens.load_suppression_keys())
@@ -240,13 +241,6 @@ class _Erasure:
             [Jsonb(detail), self.id, step],
         )
 
-    def _take_again(self, *steps: str) -> None:
-        """What was cleaned is cleaned once more when the erasure is asked for again."""
-        self.conn.execute(
-            "update ops.erasure_step set finished_at = null where erasure_id = %s and step = any(%s)",
-            [self.id, list(steps)],
-        )
-
     def _end(self, step: str, detail: dict[str, Any], conn: psycopg.Connection | None = None) -> None:
         (conn or self.conn).execute(
             "update ops.erasure_step set detail = %s, finished_at = coalesce(finished_at, clock_timestamp())"
@@ -255,26 +249,16 @@ class _Erasure:
         )
         self.details[step] = detail
 
+    def _reopen(self) -> None:
+        """Has what makes no difference when it is done twice done again the next time, for something was found."""
+        self.conn.execute(
+            "update ops.erasure_step set finished_at = null where erasure_id = %s and step in ('files', 'database')",
+            [self.id],
+        )
+
     def _result(self, **more: Any) -> Erased:
         unknown = tuple(self.details.get("noted", {}).get("unknown_lines", ()))
         return Erased(self.request.request, self.id, len(self.wanted.niks), unknown=unknown, **more)
-
-
-def _unknown(conn: psycopg.Connection, wanted: Wanted) -> list[int]:
-    """The lines of persons of whom neither raw nor vault has a row."""
-    known_tokens: set[str] = set()
-    of = wanted.participant_tokens
-    for contract in map(load_contract, feeds()):
-        if contract.has_nik:
-            for schema in ("raw", "vault"):
-                rows = conn.execute(
-                    sql.SQL("select distinct participant_token from {} where participant_token = any(%s)").format(
-                        sql.Identifier(schema, contract.table)
-                    ),
-                    [of],
-                ).fetchall()
-                known_tokens |= {token for (token,) in rows}
-    return [line for token, line in zip(of, wanted.lines, strict=True) if token not in known_tokens]
 
 
 def _alone(conn: psycopg.Connection, values: list[str], of: list[str]) -> set[str]:

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.rights.persons import Person
 from kkbc.slices import AuditNote
+from kkbc.slices.suppressing import erasure_of
 from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import Entry, entries
 
@@ -67,7 +68,8 @@ class Holdings:
 
     in_force: by feed the rows in force, each with its address, what is personal and what is not. facts: by table of
     bi_detail its rows. kept: rows in what takes publications back, by table. slices: the records of the slices of those
-    rows. restrictions: with when, by whom and why they began and ended.
+    rows. restrictions: with when, by whom and why they began and ended. erasure: since when the person is kept out, who
+    was erased.
     """
 
     in_force: dict[str, list[Row]]
@@ -76,6 +78,7 @@ class Holdings:
     publications: list[Row]
     accesses: list[Entry]
     restrictions: list[Row]
+    erasure: Row | None
 
     @property
     def anything(self) -> bool:
@@ -103,6 +106,7 @@ def holdings(person: Person, note: AuditNote) -> Holdings:
             " where participant_token = %s order by restriction_id",
             [person.token],
         ).fetchall()
+        erasure = erasure_of(conn, person.nik)
     return Holdings(
         in_force,
         {name: rows for name, rows in facts.items() if rows},
@@ -110,6 +114,7 @@ def holdings(person: Person, note: AuditNote) -> Holdings:
         publications,
         entries(person=(person.subject, person.token)),
         restrictions,
+        erasure,
     )
 
 

@@ -1,8 +1,6 @@
 """A person in landing: the rows of every revision that name the NIK, wherever a branch typed it."""
 
-import gzip
 import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from kkbc.core.errors import SliceRejected, UserError
+from kkbc.core.errors import NotLanded, SliceRejected
+from kkbc.core.needles import blocks
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.exchange.slices import Slice
@@ -63,7 +62,7 @@ def search(nik: str, in_force: dict[str, int]) -> Iterator[LandedFile]:
         place = _FOLDER.search(uri)
         if place is None or place["feed"] not in feeds() or in_force.get(uri) == 0:
             continue
-        with suppress(UserError), landing.open(uri) as landed:
+        with suppress(NotLanded), landing.open(uri) as landed:
             contract = load_contract(place["feed"])
             rows = list(_rows(landing, landed, contract, pattern, accepted=uri not in in_force))
             if rows:
@@ -118,13 +117,8 @@ def _row(kind: str, row: dict[str, Any], contract: Contract) -> LandedRow:
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """What a file that no reader takes may hold, unfolded once, as text in the likely encodings."""
-    contents = [path.read_bytes()]
-    with suppress(OSError, EOFError, ValueError):
-        contents.append(gzip.decompress(contents[0]))
-    with suppress(zipfile.BadZipFile, RuntimeError, OSError), zipfile.ZipFile(path) as archive:
-        contents += [archive.read(name) for name in archive.namelist()]
-    for content in contents:
+    """What a file that no reader takes may hold, also where it is packed, as text in the likely encodings."""
+    for block in blocks(path):
         for encoding in _ENCODINGS:
-            yield content.decode(encoding, errors="replace")
-            yield content[1:].decode(encoding, errors="replace")  # characters of two bytes may begin at either
+            for first in (0, 1):  # characters of two bytes may begin at either
+                yield block[first:].decode(encoding, errors="replace")

@@ -15,7 +15,7 @@ import polars as pl
 import psycopg
 
 from kkbc.core import tokens
-from kkbc.core.errors import SliceRejected, UserError
+from kkbc.core.errors import NotLanded, SliceRejected, UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import Contract, feeds, load_contract
 from kkbc.exchange.registry import load_registry
@@ -107,10 +107,8 @@ class LandedFiles:
         recorded = None if record is None else record.landed_sha256
         try:
             rewritten = erase_from(self._landing, folder.uri, None, persons, self._taken(folder), recorded)
-        except UserError as error:
-            if "does not hold" in error.problem:  # a visit that was killed before its file was there
-                return Counter()
-            raise
+        except NotLanded:  # of a visit that was killed before its file was there
+            return Counter()
         if rewritten is None:
             return Counter()
         with self._conn.transaction():
@@ -156,7 +154,7 @@ class LandedFiles:
                             yield uri
                         continue
                     text = landed.readable.read_bytes()
-            except UserError:  # a visit that was killed before its file was there
+            except NotLanded:  # of a visit that was killed before its file was there
                 continue
             if text.startswith(b"PK"):
                 if self._holds(uri, persons):

@@ -21,7 +21,7 @@ from kkbc.rights.wanted import Wanted
 from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import note_access
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ID = re.compile(r"(?![0-9]{16})[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Saved:
 def file_of(request: str) -> Path:
     """The private file of a request. Raises UserError for a name that is none."""
     if not _ID.fullmatch(request):
-        raise UserError(f"{request!r} cannot name a request", "use letters, digits, dots and hyphens, 64 at most")
+        remedy = "use letters, digits, dots and hyphens, 64 at most, and no NIK"
+        raise UserError(f"{request!r} cannot name a request", remedy)
     return get_settings().home / "requests" / "erase" / f"{request}.json"
 
 
@@ -97,13 +98,14 @@ def open_request(
 ) -> Request:
     """Puts a request on record, or finds it there; one that waited is running from here on. `conn` acts as the owner.
 
-    Without a name a request has one that follows from its persons, so that the same persons are the same request.
-    Raises UserError when the name stands for other persons, or the request was refused.
+    Without a name a request has one that follows from its persons, so that the same persons are the same request. The
+    reason of one that is on record stays. Raises UserError when the name stands for other persons, there is no reason,
+    or the request was refused.
     """
-    if not why.strip():
-        raise UserError("no reason is given", "say why in a few words: it is kept on record")
     name = request or f"e-{wanted.digest[:16]}"
     file_of(name)
+    if not why.strip() and find(conn, name) is None:
+        raise UserError("no reason is given", "say why in a few words: it is kept on record")
     conn.execute(
         "insert into ops.erasure (request, persons_hash, persons, why, done_by, outcome)"
         " values (%s, %s, %s, %s, %s, %s) on conflict (request) do nothing",

@@ -9,6 +9,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from kkbc.rights.persons import Person
+from kkbc.rights.wanted import Wanted, unknown_lines
 from kkbc.slices import AuditNote
 from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import note_access
@@ -38,6 +39,12 @@ def restrict(persons: list[Person], note: AuditNote) -> int:
 def release(persons: list[Person], note: AuditNote) -> int:
     """Lets the next build count the persons again; returns how many were held out."""
     return _change("release of a restriction", _RELEASE, persons, note)
+
+
+def unknown(wanted: Wanted) -> list[int]:
+    """The lines of persons of whom no row is loaded; a restriction of them is for what may come."""
+    with connect("loader") as conn:
+        return unknown_lines(conn, wanted)
 
 
 def restrictions() -> list[dict[str, Any]]:

@@ -37,12 +37,16 @@ _ADDRESS = ("feed", "branch_id", "business_date", "revision", "line")
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written. rows: how many rows of branches name the person, stored or only landed."""
+    """A report that was written. rows: how many rows of branches name the person, stored or only landed.
+
+    erased: the person was erased, and is on the suppression list.
+    """
 
     html: Path
     json: Path
     held: bool
     rows: int
+    erased: bool
 
 
 def write_report(person: Person, note: AuditNote, folder: Path | None = None) -> Report:
@@ -52,9 +56,9 @@ def write_report(person: Person, note: AuditNote, folder: Path | None = None) ->
     as role pii, or the folder cannot be written.
     """
     check_persons_allowed()
+    place = private_folder(folder or get_settings().home / FOLDER)
     note_access(ACTION, done_by=note.done_by, why=note.why.strip(), subjects=[person.subject], role="pii")
     content = gather(person, note)
-    place = private_folder(folder or get_settings().home / FOLDER)
     stem = f"{clock.now():%Y%m%d-%H%M%S}-{person.subject[:12]}"
     paths = place / f"{stem}.html", place / f"{stem}.json"
     try:
@@ -62,7 +66,7 @@ def write_report(person: Person, note: AuditNote, folder: Path | None = None) ->
         write_private(paths[1], json.dumps(content, ensure_ascii=False, indent=2, default=_plain) + "\n")
     except OSError as error:
         raise UserError(f"folder {place} cannot be written: {error.strerror}", "choose another --out") from error
-    return Report(*paths, content["held"], len(content["rows"]))
+    return Report(*paths, content["held"], len(content["rows"]), content["erasure"] is not None)
 
 
 def gather(person: Person, note: AuditNote) -> dict[str, Any]:
@@ -84,6 +88,7 @@ def gather(person: Person, note: AuditNote) -> dict[str, Any]:
         "kept": found.kept,
         "publications": [{**row, "shown": not _restricted(found, row["published_at"])} for row in found.publications],
         "accesses": [asdict(entry) for entry in found.accesses],
+        "erasure": found.erasure,
         "restrictions": found.restrictions,
         "restricted_now": any(row["released_at"] is None for row in found.restrictions),
     }

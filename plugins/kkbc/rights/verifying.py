@@ -162,6 +162,10 @@ def _flush(conn: psycopg.Connection) -> None:
         conn.execute("checkpoint")
     except psycopg.errors.InsufficientPrivilege:
         return
+    except psycopg.errors.InternalError as error:
+        raise UserError(
+            "the server cannot write what it holds, see its log", "free disk space of the warehouse, then do it again"
+        ) from error
 
 
 def _relation_of(path: Path) -> str:

@@ -1,17 +1,21 @@
 """Whom a request is about: NIKs from standard input or a file, never from an argument, a parameter or a log."""
 
 import re
-import stat
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
 
 from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.core.needles import SHORTEST
+from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.nik import DIGITS
+from kkbc.rights.lines import place_of, read_content, read_lines
 
 _SEPARATORS = re.compile(r"[;\t]")
+_WITHIN = re.compile(r"[\s.'-]")
 
 
 @dataclass(frozen=True)
@@ -45,52 +49,60 @@ class Wanted:
         return tokens.tokens(pl.Series(list(self.niks), dtype=pl.String), tokens.load_key()).to_list()
 
 
-def read_wanted(file: Path | None) -> Wanted:
-    """Reads a NIK a line, from a file that only its owner may read, or from standard input.
+def read_wanted(file: Path | None, *, values: bool = True) -> Wanted:
+    """Reads a NIK a line, from a file that only its owner may read, or from standard input (None, or `-`).
 
-    Behind a NIK may stand, with semicolons or tabs between, names, phone numbers and e-mails of the person. Blank lines
-    and lines that begin with # are passed over; a person who is named twice counts once. Raises UserError, naming the
-    line and never what stands there.
+    Blanks, dots and dashes within a NIK do no harm. Behind it may stand, where `values` are taken, with semicolons or
+    tabs between, names, phone numbers and e-mails of the person. Blank lines and lines that begin with # are passed
+    over; a person who is named twice counts once. Raises UserError, naming the line and never what stands there.
     """
-    return parse(_content(file), "standard input" if file is None else str(file))
+    remedy = "give NIKs, one a line, on standard input or with --file FILE"
+    return parse(read_content(file, remedy), place_of(file), values=values)
 
 
-def parse(content: bytes, place: str) -> Wanted:
+def parse(content: bytes, place: str, *, values: bool = True) -> Wanted:
     """The persons in the text of a request. Raises UserError."""
     niks: dict[str, int] = {}
-    values: dict[str, None] = {}
-    for number, line in enumerate(re.split(rb"\r\n|\r|\n", content), start=1):
-        try:
-            text = line.decode("utf-8-sig").strip()
-        except UnicodeDecodeError:
-            raise UserError(f"line {number} of {place} is no UTF-8", "save it as UTF-8, a NIK a line") from None
-        if not text or text.startswith("#"):
+    others: dict[str, None] = {}
+    for number, text in read_lines(content, place):
+        if text.startswith("#"):
             continue
-        nik, *more = (part.strip() for part in _SEPARATORS.split(text))
+        first, *more = (part.strip() for part in _SEPARATORS.split(text))
+        nik = _WITHIN.sub("", first)
         if not re.fullmatch(DIGITS, nik):
-            raise UserError(f"line {number} of {place} does not begin with a NIK", "write 16 digits, a person a line")
+            raise UserError(
+                f"line {number} of {place} does not begin with a NIK", "write its 16 digits, a person a line"
+            )
         for value in filter(None, more):
-            if len(value) < SHORTEST:
-                raise UserError(
-                    f"line {number} of {place} has a value of fewer than {SHORTEST} characters",
-                    "leave it out: a short one is found by chance",
-                )
-            values[value] = None
+            _check_value(value, f"line {number} of {place}", taken=values)
+            others[value] = None
         niks.setdefault(nik, number)
     if not niks:
         raise UserError(f"{place} names nobody", "write a NIK a line")
-    return Wanted(tuple(niks), tuple(niks.values()), tuple(values))
+    return Wanted(tuple(niks), tuple(niks.values()), tuple(others))
 
 
-def _content(file: Path | None) -> bytes:
-    if file is None:
-        if sys.stdin.isatty():
-            raise UserError("nobody is named", "give NIKs on standard input, or --file FILE")
-        return sys.stdin.buffer.read()
-    try:
-        mode = file.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise UserError(f"{file} can be read by others", f"chmod 600 {file}")
-        return file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}", "give a file with a NIK a line") from error
+def _check_value(value: str, where: str, *, taken: bool) -> None:
+    if not taken:
+        raise UserError(f"{where} has more than a NIK", "leave the rest out")
+    if len(value) < SHORTEST:
+        raise UserError(
+            f"{where} has a value of fewer than {SHORTEST} characters", "leave it out: a short one is found by chance"
+        )
+
+
+def unknown_lines(conn: psycopg.Connection, wanted: Wanted) -> list[int]:
+    """The lines of persons of whom neither raw nor vault has a row; `conn` acts as the owner, or role loader."""
+    known: set[str] = set()
+    of = wanted.participant_tokens
+    for contract in map(load_contract, feeds()):
+        if contract.has_nik:
+            for schema in ("raw", "vault"):
+                rows = conn.execute(
+                    sql.SQL("select distinct participant_token from {} where participant_token = any(%s)").format(
+                        sql.Identifier(schema, contract.table)
+                    ),
+                    [of],
+                ).fetchall()
+                known |= {token for (token,) in rows}
+    return [line for token, line in zip(of, wanted.lines, strict=True) if token not in known]

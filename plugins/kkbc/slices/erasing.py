@@ -25,6 +25,9 @@ from kkbc.slices.settling import close_erased, quarantine_erased
 ERASED_TOKENS = sql.Identifier("pg_temp", "erased")
 """The temporary table of tokens and of what takes their place, to the end of a transaction."""
 
+TABLES_OF_PERSONS = ("seen", "restricted")
+"""Tables of vault that hold tokens, but for those of feeds."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -97,7 +100,7 @@ def erase_rows(conn: psycopg.Connection) -> dict[str, int]:
         )
         done[f"{schema}.{table}"] = conn.execute(statement.format(place, ERASED_TOKENS)).rowcount
     # That somebody was looked at or restricted stays on record, of nobody in particular. Facts stay restricted.
-    for table in ("seen", "restricted"):
+    for table in TABLES_OF_PERSONS:
         statement = sql.SQL("update {} t set participant_token = e.cut from {} e where t.participant_token = e.token")
         place = sql.Identifier("vault", table)
         done[f"vault.{table}"] = conn.execute(statement.format(place, ERASED_TOKENS)).rowcount

@@ -42,7 +42,8 @@ def persons(conn: psycopg.Connection) -> int:
 def unknown(conn: psycopg.Connection) -> int:
     """How many tokens rows of raw have whose person the vault no longer has, so that there is no NIK to make one from.
 
-    Those that only earlier publications have, and marts until the next build, are not counted: nobody comes back there.
+    Restrictions that stand count likewise: without its token one would be lost. Those that only earlier publications
+    have, and marts until the next build, are not counted: nobody comes back there.
     """
     raw, vault = (
         sql.SQL(" union ").join(
@@ -51,7 +52,10 @@ def unknown(conn: psycopg.Connection) -> int:
         )
         for schema in ("raw", "vault")
     )
-    query = sql.SQL("select count(*) from (({}) except ({})) t where not starts_with(participant_token, {})")
+    query = sql.SQL(
+        "select count(*) from (({} union select participant_token from vault.restricted where released_at is null)"
+        " except ({})) t where not starts_with(participant_token, {})"
+    )
     ((count,),) = conn.execute(query.format(raw, vault, sql.Literal(CUT))).fetchall()
     return int(count)
 

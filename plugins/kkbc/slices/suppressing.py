@@ -1,6 +1,7 @@
 """The suppression list in the warehouse: who was erased, by tokens under keys of its own (Exchange rule 22)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import psycopg
 
@@ -34,3 +35,21 @@ def already_suppressed(conn: psycopg.Connection, tokens: Sequence[str]) -> dict[
         "select token, erasure_id from vault.suppressed where token = any(%s)", [list(tokens)]
     ).fetchall()
     return dict(rows)
+
+
+def erasure_of(conn: psycopg.Connection, nik: str) -> dict[str, datetime | None] | None:
+    """Since when the person of a NIK is on the list, and when that erasure was done; None for one who is not on it.
+
+    `conn` acts as role loader. An entry that a restore brought may have no erasure in this warehouse. Raises UserError
+    when there are keys of the list and they cannot be had.
+    """
+    keys = suppression_keys(conn)
+    if not keys:
+        return None
+    row = conn.execute(
+        "select s.suppressed_at, e.finished_at from vault.suppressed s left join ops.erasure e"
+        " on e.erasure_id = s.erasure_id and s.suppressed_at between e.started_at and coalesce(e.finished_at, now())"
+        " where s.token = %s",
+        [Suppression(keys).token_of(nik)],
+    ).fetchone()
+    return None if row is None else {"kept_out_since": row[0], "erased_at": row[1]}

@@ -19,7 +19,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import spool_folder
 from kkbc.exchange.masking import shown_name
-from kkbc.intake.landing import JOURNAL, Landing
+from kkbc.intake.landing import JOURNAL, Landing, writing
 from kkbc.slices import branch_locked
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import check_landing_keys, keep_landing_key_ids, landing_key_ids
@@ -91,10 +91,10 @@ def encrypt(progress: Progress = lambda done, total: None, *, dry_run: bool = Fa
     if not dry_run:
         _prepare_keys()
 
-    def is_clear(header: Header | Damaged | None, keys: Keyring) -> bool:
+    def is_clear(header: Header | Damaged | None, landing: Landing) -> bool:
         return header is None
 
-    return _go_through("encryption of landing", is_clear, _encrypt, progress, dry_run)
+    return _go_through("encryption of landing", is_clear, _size if dry_run else _encrypt, progress)
 
 
 def rotate(progress: Progress = lambda done, total: None, *, dry_run: bool = False) -> Done:
@@ -104,7 +104,7 @@ def rotate(progress: Progress = lambda done, total: None, *, dry_run: bool = Fal
     that are elsewhere are put first by whoever keeps them. Files are read under either key meanwhile.
     Raises UserError when there is no other key, and when one is missing or wrong.
     """
-    keys = landing_keys.load()
+    keys = _keys()
     if len(keys.keys) == 1 and not landing_keys.in_file():
         raise UserError(
             f"{landing_keys.place()} holds one key", f"put a new one before it, with a comma between; {_GENERATE}"
@@ -117,11 +117,12 @@ def rotate(progress: Progress = lambda done, total: None, *, dry_run: bool = Fal
                 keys = landing_keys.begin_rotation()
             keep_landing_key_ids(conn, list(dict.fromkeys([*landing_key_ids(conn), *keys.ids])))
 
-    def is_under_another(header: Header | Damaged | None, keys: Keyring) -> bool:
-        earlier = header is not None and (isinstance(header, Damaged) or header.key_id != keys.first.id)
+    def is_under_another(header: Header | Damaged | None, landing: Landing) -> bool:
+        earlier = header is not None and (isinstance(header, Damaged) or header.key_id != landing.keys.first.id)
         return earlier or (header is not None and dry_run and begins)
 
-    done = _go_through("rotation of landing's key", is_under_another, _rewrap, progress, dry_run)
+    change = _size_of_rewrap if dry_run else _rewrap
+    done = _go_through("rotation of landing's key", is_under_another, change, progress)
     if not dry_run:
         os.sync()  # once for all files, before anybody takes the earlier key away
     return done
@@ -132,7 +133,7 @@ def drop(progress: Progress = lambda done, total: None) -> tuple[str, ...]:
 
     Keys that are elsewhere are left to whoever keeps them. Raises UserError while a file needs one.
     """
-    keys, found = landing_keys.load(), standing(progress, waiting_for="a look at the keys of landing")
+    keys, found = _keys(), standing(progress, waiting_for="a look at the keys of landing")
     needed = [key_id for key_id in found.by_key if key_id != keys.first.id]
     if needed:
         count = sum(found.by_key[key_id] for key_id in needed)
@@ -147,6 +148,15 @@ def drop(progress: Progress = lambda done, total: None) -> tuple[str, ...]:
     return (*keys.ids[1:], *dropped)
 
 
+def _keys() -> Keyring:
+    """The keys. Raises UserError when there are none, and says so where there never were any."""
+    with connect("loader") as conn:
+        never = not landing_key_ids(conn)
+    if never and landing_keys.in_file() and not landing_keys.key_file().exists():
+        raise UserError("landing was never encrypted", "`kkbc landing encrypt` does it")
+    return landing_keys.load()
+
+
 def _prepare_keys() -> None:
     with connect("loader") as conn:
         if not landing_key_ids(conn):
@@ -156,12 +166,11 @@ def _prepare_keys() -> None:
 
 def _go_through(
     what: str,
-    is_chosen: Callable[[Header | Damaged | None, Keyring], bool],
+    is_chosen: Callable[[Header | Damaged | None, Landing], bool],
     change: Callable[[Landing, str], int],
     progress: Progress,
-    dry_run: bool,
 ) -> Done:
-    """Changes the files whose headers are chosen, branch by branch."""
+    """Changes the files whose headers are chosen, branch by branch; `change` returns the bytes that it writes."""
     landing, done = Landing(get_settings().landing), Done()
     branches = _branches(landing)
     total = sum(len(_files(landing, branch)) for branch in branches)
@@ -173,15 +182,24 @@ def _go_through(
             for path, header in _headers(landing, _files(landing, branch)):
                 done.files += 1
                 progress(done.files, max(total, done.files))
-                if not is_chosen(header, landing.keys):
+                if not is_chosen(header, landing):
                     continue
                 try:
-                    done.bytes += int(landing.fs.size(path)) if dry_run else change(landing, path)
+                    with writing(landing.root):
+                        done.bytes += change(landing, path)
                     done.changed += 1
                 except (Damaged, UnknownKey) as error:
                     reason = str(error) if isinstance(error, Damaged) else f"its key {error} is not there"
                     done.failed[_folder(landing, path)] = reason
     return done
+
+
+def _size(landing: Landing, path: str) -> int:
+    return int(landing.fs.size(path))
+
+
+def _size_of_rewrap(landing: Landing, path: str) -> int:
+    return HEADER_BYTES if landing.is_local else _size(landing, path)
 
 
 def _encrypt(landing: Landing, path: str) -> int:
@@ -190,17 +208,20 @@ def _encrypt(landing: Landing, path: str) -> int:
     target = f"{folder}/{shown_name(name)}" if folder.endswith("/sent") else path
     if landing.is_local:
         source, partial = Path(path), Path(_folder(landing, path)) / PARTIAL
-        landing.place(source, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # it takes the place of the only copy
-        shutil.copystat(source, partial)
-        partial.replace(target)
+        try:
+            landing.place(source, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # it takes the place of the only copy
+            shutil.copystat(source, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     else:
         with spool_folder("encrypt") as spool:
             copy = spool / "content"
             landing.fs.get_file(path, str(copy))
             landing.put(copy, target)
-    size = int(landing.fs.size(target))
+    size = _size(landing, target)
     if target != path:
         landing.fs.rm_file(path)
     return size

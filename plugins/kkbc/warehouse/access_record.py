@@ -10,6 +10,7 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import class_row
 
+from kkbc.core.errors import UserError
 from kkbc.warehouse.connection import Role, connect
 
 
@@ -19,6 +20,14 @@ class Fault:
 
     access_id: int
     fault: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Numbers that no entry has, from the first to the last."""
+
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,24 @@ def faults() -> list[Fault]:
         return [Fault(*row) for row in conn.execute("select access_id, fault from ops.access_faults()").fetchall()]
 
 
+def acknowledge(number: int, *, done_by: str, why: str) -> Gap:
+    """Notes that a gap is known, of which `number` is one: an entry of the record. It is no fault from then on.
+
+    Raises UserError for a number that is not missing, and for a login that does not own the database, as a look that
+    was rolled back is not for whoever looked to excuse.
+    """
+    with connect() as conn:
+        owns = "select session_user = pg_get_userbyid(datdba) from pg_database where datname = current_database()"
+        if conn.execute(owns).fetchone() != (True,):
+            raise UserError("only the owner of the database acknowledges a gap", "log in as that")
+        gap = conn.execute(_GAP, {"number": number}).fetchone()
+    if gap is None or not any(gap[0] <= fault.access_id <= gap[1] for fault in faults()):
+        raise UserError(f"no gap with the number {number} is open", "`kkbc access verify` lists them")
+    found = Gap(*gap)
+    note_access(f"gap {found.first}-{found.last} acknowledged", done_by=done_by, why=why, role=None)
+    return found
+
+
 def head(conn: psycopg.Connection) -> Head:
     """Length and last hash of the record; `conn` acts as role auditor."""
     row = conn.execute(
@@ -88,6 +115,16 @@ def holds(known: str) -> bool:
         row = conn.execute("select exists (select from ops.access where starts_with(hash, %s))", [known]).fetchone()
     return row is not None and bool(row[0])
 
+
+# The numbers around one that no entry has, up to the entries beside it or the last number that was taken.
+_GAP = """
+select
+    coalesce((select max(a.access_id) from ops.access a where a.access_id < %(number)s), 0) + 1,
+    coalesce((select min(a.access_id) from ops.access a where a.access_id > %(number)s) - 1, s.last_value)
+from ops.access_id s
+where s.is_called and %(number)s between 1 and s.last_value
+    and not exists (select from ops.access a where a.access_id = %(number)s)
+"""
 
 _ENTRIES = """
 select a.access_id, a.noted_at, a.action, a.login, a.done_by, a.why,

@@ -204,8 +204,10 @@ def _initialise(data: Path, user: pwd.struct_passwd | None) -> None:
     try:
         _call(["initdb", "-D", str(made), *arguments, "--auth-host", "scram-sha-256"], user)
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or error.stdout or "").strip().splitlines()[-1:]
-        raise UserError(f"the embedded PostgreSQL cannot make {data}: {' '.join(last)}", "is the disk full?") from error
+        said = (error.stderr or error.stdout or "").strip().splitlines()
+        cause = [line for line in said if "could not" in line] or said
+        told = f"the embedded PostgreSQL cannot make {data}: {' '.join(cause[-1:])}"
+        raise UserError(told, "free disk space there, if that is why") from error
     with (made / "postgresql.conf").open("a") as conf:
         conf.write("include 'kkbc.conf'\n")
     made.rename(data)

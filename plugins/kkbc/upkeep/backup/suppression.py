@@ -7,6 +7,7 @@ of backups only grows: a warehouse that was restored and knows fewer of them tak
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from kkbc.core import clock
-from kkbc.core.errors import UserError
+from kkbc.core.errors import NotLanded, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import feeds, load_contract
@@ -71,7 +72,8 @@ def _listed_niks(conn: psycopg.Connection, listed: Suppression) -> set[str]:
         look(pl.Series([nik for (nik,) in conn.execute(query).fetchall()], dtype=pl.String))
     landing = Landing(get_settings().landing)
     for uri in landing.uris():
-        with landing.open(uri) as landed:
+        # A visit that was killed leaves a folder without a file.
+        with suppress(NotLanded), landing.open(uri) as landed:
             for niks in numbers_in(landed.readable):
                 look(niks)
     return found
