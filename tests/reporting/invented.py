@@ -1,7 +1,8 @@
 """Invented marts, published: a campaign of so many branches and days that agrees with itself, without a build.
 
-The tables are made as the properties of the marts say, filled in the hidden schema and published by the real publication,
-so that readers, roles and row policies are those of any installation. Used by the tests and by docs/images/reports.py.
+The tables are made as the properties of the marts say, filled in the hidden schema and published by the real
+publication, so that readers, roles and row policies are those of any installation. Used by the tests and by
+docs/images/reports.py.
 """
 
 import csv
@@ -39,7 +40,14 @@ TYPES = {
     "RADIO": (600, 4_500_000),
     "LAINNYA": (40, 800_000),
 }
-CODES = {"NIK_DATE": 0.3, "NIK_FORMAT": 0.24, "DATE_FUTURE": 0.14, "AMOUNT_TIER": 0.12, "CODE_UNKNOWN": 0.1, "AGE_RANGE": 0.06}
+CODES = {
+    "NIK_DATE": 0.3,
+    "NIK_FORMAT": 0.24,
+    "DATE_FUTURE": 0.14,
+    "AMOUNT_TIER": 0.12,
+    "CODE_UNKNOWN": 0.1,
+    "AGE_RANGE": 0.06,
+}
 FEEDS = ("pendaftaran", "iuran", "kegiatan")
 
 
@@ -103,7 +111,9 @@ class Campaign:
             weekend = {5: 0.6, 6: 0.15}.get(day.weekday(), 1.0)
             active = day.weekday() < 6 and chance.random() < 0.35
             spot = day.weekday() in (1, 3) and chance.random() < 0.09
-            lifted = 1.35 if any((day - other).days in (0, 1, 2) for other in [*spots, *([day] if spot else [])]) else 1.0
+            lifted = (
+                1.35 if any((day - other).days in (0, 1, 2) for other in [*spots, *([day] if spot else [])]) else 1.0
+            )
             registrations = int(size * weekend * lifted * (1.5 if active else 1) * chance.uniform(0.75, 1.25))
             acquisitions = int(registrations * zeal * chance.uniform(0.62, 0.82))
             left = int(acquisitions * chance.uniform(0.55, 0.95) * (1.4 if day.day > 25 else 1))
@@ -131,7 +141,9 @@ class Campaign:
                 "repeat_registrations": int(registrations * 0.03),
             }
             if active:
-                self._activity(row, chance.choice(["PASAR", "PASAR", "KOMUNITAS", "KUNJUNGAN", "LAINNYA"]), registrations)
+                self._activity(
+                    row, chance.choice(["PASAR", "PASAR", "KOMUNITAS", "KUNJUNGAN", "LAINNYA"]), registrations
+                )
             if spot:
                 spots.append(day)
                 self._activity(row, "RADIO", registrations)
@@ -206,7 +218,11 @@ class Campaign:
             draw = self.chance.random()
             status = "missing" if down or draw < 0.004 else "rejected" if draw < 0.007 else "on_time"
             status = "late" if status == "on_time" and draw < 0.007 + late else status
-            sent = {"pendaftaran": row["registrations"], "iuran": row["registrations"] * 8, "kegiatan": row["activities"]}[feed]
+            sent = {
+                "pendaftaran": row["registrations"],
+                "iuran": row["registrations"] * 8,
+                "kegiatan": row["activities"],
+            }[feed]
             if status in ("missing", "rejected"):
                 sent = 0
             elif not sent:
@@ -262,7 +278,9 @@ class Campaign:
                 }
             )
             for row in own:
-                row["attainment_mtd"] = sum(r["acquisitions"] for r in own if r["business_date"] <= row["business_date"]) / new
+                row["attainment_mtd"] = (
+                    sum(r["acquisitions"] for r in own if r["business_date"] <= row["business_date"]) / new
+                )
 
     def _lifts(self, branch_id: str, spots: list[date], size: float) -> None:
         for spot in spots:
@@ -353,11 +371,12 @@ def publish(campaign: Campaign) -> int:
         for model in made:
             _fill(conn, model, campaign.tables.get(model.name, []))
         row = conn.execute(
-            "insert into ops.build (as_of, first_business_date, outcome) values (%s, %s, 'published') returning build_id",
+            "insert into ops.build (as_of, first_business_date, outcome) values (%s, %s, 'published')"
+            " returning build_id",
             [campaign.as_of, campaign.first],
         ).fetchone()
     assert row is not None
-    with mock.patch.object(models, "published_models", lambda: made), connect("publisher") as conn:
+    with mock.patch.object(models, "published_models", return_value=made), connect("publisher") as conn:
         return publish_marts(conn, build_id=row[0], as_of=campaign.as_of).publication_id
 
 

@@ -24,6 +24,7 @@ from kkbc.cli import (
     operations,
     publication,
     quarantine,
+    report,
     rights,
     warehouse,
 )
@@ -41,7 +42,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for module in (
-    *(night, publication, branch, quarantine, gate, operations, access, rights, erase),
+    *(night, publication, report, branch, quarantine, gate, operations, access, rights, erase),
     *(keys, landing, warehouse, backup, documents, new, doctor),
 ):
     module.register(app)

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     """Channels of the nightly message, with commas between: log, smtp:CONNECTION, webhook:CONNECTION; empty: none."""
     site_url: str = ""
     """Address under which readers reach Airflow, for links in messages; empty: that of this home's own stack."""
-    report_pages: Literal["off", "national", "regional", "branches"] = "regional"
+    report_pages: Literal["off", "national", "regional", "branches"] = "national"
     """Which reports a publication writes: none, the nation's, those of the regional offices too, those of all branches
     too. `kkbc report` writes any other."""
     reports_kept: PositiveInt = 35

@@ -1,7 +1,7 @@
-"""Where the reports of a night lie: its pages, and the snapshot that they were made from.
+"""Keeping a night: its pages, and the snapshot that they were made from.
 
-`reports`/YYYY-MM-DD of the home holds nasional.html, KW01.html, KC044.html and figures.zip, the tables of the snapshot as
-CSV. A later publication of the same business date takes their place. A snapshot holds sums, and no person.
+`reports`/YYYY-MM-DD of the home holds nasional.html, KW01.html, KC044.html and figures.zip, the tables of the snapshot
+as CSV. A later publication of the same business date takes their place. A snapshot holds sums, and no person.
 """
 
 import shutil
@@ -10,34 +10,13 @@ from datetime import date
 from io import BytesIO
 from pathlib import Path
 
-from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.core.files import make_folder, replacing
 from kkbc.core.settings import get_settings
 from kkbc.reporting.figures.view import Scope
+from kkbc.reporting.places import FIGURES, NATIONAL, folder_of, kept_nights
 from kkbc.reporting.reading import Snapshot
 from kkbc.reporting.tables import TABLES
-
-FIGURES = "figures.zip"
-NATIONAL = "nasional"
-
-
-def folder_of(day: date) -> Path:
-    """Where the reports of a night lie."""
-    return get_settings().home / "reports" / day.isoformat()
-
-
-def page_of(day: date, name: str = NATIONAL) -> Path | None:
-    """The page that was written for a night: nasional, or the id of an office or a branch. None when there is none."""
-    path = folder_of(day) / f"{name}.html"
-    return path if path.is_file() else None
-
-
-def kept_nights() -> list[date]:
-    """The nights whose figures are kept, in their order."""
-    root = get_settings().home / "reports"
-    days = (clock.day_of(path.parent.name) for path in root.glob(f"*/{FIGURES}"))
-    return sorted(day for day in days if day is not None)
 
 
 def keep(snapshot: Snapshot) -> Path:

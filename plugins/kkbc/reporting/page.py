@@ -22,7 +22,7 @@ def as_html(page: Page) -> str:
     return _template().render(
         page=page,
         policy=POLICY,
-        dark=Markup(style.dark_rules()),
+        dark=Markup(style.dark_rules()),  # noqa: S704 (made of the colours of the project)
         published=f"{words.day(published)}, {published:%H.%M} WIB",
     )
 

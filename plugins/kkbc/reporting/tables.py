@@ -121,8 +121,9 @@ TABLES: dict[str, Table] = {
         },
     ),
     "activities": Table(
-        "select k.branch_id, k.activity_code, k.type, d.started_on, k.contacts, k.cost, k.registrations, k.acquisitions,"
-        " k.cost_per_acquisition from bi.kpi_activity k join bi.dim_activity d using (branch_id, activity_code)"
+        "select k.branch_id, k.activity_code, k.type, d.started_on, k.contacts, k.cost, k.registrations,"
+        " k.acquisitions, k.cost_per_acquisition"
+        " from bi.kpi_activity k join bi.dim_activity d using (branch_id, activity_code)"
         " where d.started_on > {as_of}::date - {activity_days} and d.started_on <= {as_of}",
         {
             "branch_id": TEXT,

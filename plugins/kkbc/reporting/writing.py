@@ -14,6 +14,7 @@ from kkbc.reporting.content.parts import Page
 from kkbc.reporting.content.regional import regional
 from kkbc.reporting.figures.view import NATION, Scope, View, scope_of_branch, scope_of_office, view_of, view_of_office
 from kkbc.reporting.page import as_html
+from kkbc.reporting.places import folder_of
 from kkbc.reporting.reading import Snapshot, read_published
 
 
@@ -29,7 +30,7 @@ def write_report(
     snapshot = _snapshot(night)
     scope = _scope(snapshot, branch_id, kanwil_id)
     html = as_html(compose(snapshot, scope)).encode()
-    path = out or keeping.folder_of(snapshot.as_of) / f"{keeping.name_of(scope)}.html"
+    path = out or folder_of(snapshot.as_of) / f"{keeping.name_of(scope)}.html"
     try:
         make_folder(path.absolute().parent)
     except OSError as error:

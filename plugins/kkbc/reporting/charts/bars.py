@@ -26,7 +26,7 @@ NAME_ABOVE, BAR_BELOW = 12, 24
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar from 0 to `value`. name, label: texts above it, left and right. mark: a line across, `tail`: a paler bar."""
+    """A bar from 0 to `value`. name, label: texts above it, left and right. mark: a line across. tail: a paler bar."""
 
     name: str
     value: float
@@ -60,7 +60,11 @@ def bars(found: list[Bar], alternative: str, *, highest: float | None = None, ax
     texts = alt.Y("text_y:Q", scale=down, axis=None)
     chart = alt.Chart(rows(data))
     colour = alt.Color("c:N", scale=None)
-    layers = [chart.mark_rect(color=FAINT.light).encode(alt.X("zero:Q", scale=across, axis=None), alt.X2(datum=top), y, alt.Y2("y2:Q"))]
+    layers = [
+        chart.mark_rect(color=FAINT.light).encode(
+            alt.X("zero:Q", scale=across, axis=None), alt.X2(datum=top), y, alt.Y2("y2:Q")
+        )
+    ]
     tails = [row for row in data if row["tail"] is not None]
     if tails:
         layers.append(
@@ -78,13 +82,15 @@ def bars(found: list[Bar], alternative: str, *, highest: float | None = None, ax
             .mark_rule(color=INK.light, strokeWidth=2)
             .encode(alt.X("m:Q", scale=across, axis=None), y, alt.Y2("y2:Q"))
         )
-    layers.append(chart.mark_text(**text(INK, align="left", baseline="middle")).encode(x=alt.value(0), y=texts, text="name:N"))
+    layers.append(
+        chart.mark_text(**text(INK, align="left", baseline="middle")).encode(x=alt.value(0), y=texts, text="name:N")
+    )
     layers.append(
         chart.mark_text(**text(INK, align="right", baseline="middle", fontWeight="bold")).encode(
             x=alt.value("width"), y=texts, text="label:N"
         )
     )
-    return to_svg(alt.layer(*layers), len(found) * ROW + 4, alternative)
+    return to_svg(layers, len(found) * ROW + 4, alternative)
 
 
 def ranking(best: list[tuple[str, float]], worst: list[tuple[str, float]], pace: float, alternative: str) -> str:
@@ -113,7 +119,11 @@ def spots(found: list[Spot]) -> str:
     x = alt.X(
         "place:O",
         axis=alt.Axis(
-            title=None, labelExpr=f"{names}[datum.value]", labelAngle=-90 if len(shown) > 7 else 0, ticks=False, domain=False
+            title=None,
+            labelExpr=f"{names}[datum.value]",
+            labelAngle=-90 if len(shown) > 7 else 0,
+            ticks=False,
+            domain=False,
         ),
         scale=alt.Scale(paddingInner=0.35, paddingOuter=0.2),
     )
@@ -121,7 +131,9 @@ def spots(found: list[Spot]) -> str:
     y = alt.Y(
         "v:Q",
         scale=lifts,
-        axis=alt.Axis(title=None, tickCount=4, labelExpr="format(100 * datum.value, '+,.0f') + ' %'", domain=False, ticks=False),
+        axis=alt.Axis(
+            title=None, tickCount=4, labelExpr="format(100 * datum.value, '+,.0f') + ' %'", domain=False, ticks=False
+        ),
     )
     chart = alt.Chart(rows(data))
     layers = [chart.mark_bar().encode(x, y, alt.Color("c:N", scale=None))]
@@ -134,6 +146,4 @@ def spots(found: list[Spot]) -> str:
     zero = alt.Chart(rows([{"z": 0}])).mark_rule(color=MUTED.light).encode(alt.Y("z:Q", scale=lifts))
     said = "; ".join(f"{words.short_day(spot.day)} {words.percent(spot.lift - 1, 0)}" for spot in shown)
     alternative = f"Pendaftaran pada hari siaran radio dan dua hari sesudahnya, dibandingkan dengan biasanya: {said}."
-    return to_svg(alt.layer(*layers, zero), 190, alternative)
-
-
+    return to_svg([*layers, zero], 190, alternative)

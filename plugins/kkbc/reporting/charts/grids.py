@@ -1,6 +1,7 @@
 """Charts of tiles: the map of provinces, retention by cohort, the calendar of slices."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import altair as alt
 
@@ -98,7 +99,7 @@ def province_map(found: Provinces) -> str:
     known = sorted(values.items(), key=lambda item: -item[1])
     what = "Cakupan per provinsi, persen pekerja informal" if found.coverage else "Peserta aktif per provinsi"
     said = ", ".join(f"{_long_name(code)} {_said(value, found)}" for code, value in known)
-    return to_svg(alt.layer(squares, names, numbers), 250, f"{what}, {words.day(found.day)}: {said}.")
+    return to_svg([squares, names, numbers], 250, f"{what}, {words.day(found.day)}: {said}.")
 
 
 def steps(values: list[float]) -> list[float]:
@@ -135,14 +136,18 @@ def retention(found: list[Cohort]) -> str:
             .encode(cx, cy, alt.Text("t:N"))
         )
     titles = [*({**row, "cy": -0.4} for row in top), {"cx": -0.55, "cy": -0.4, "t": "peserta"}]
-    layers.append(alt.Chart(rows(titles)).mark_text(**text(MUTED, baseline="middle", fontSize=11)).encode(cx, cy, alt.Text("t:N")))
+    layers.append(
+        alt.Chart(rows(titles)).mark_text(**text(MUTED, baseline="middle", fontSize=11)).encode(cx, cy, alt.Text("t:N"))
+    )
     said = "; ".join(
         f"{words.month(cohort.month)} ({words.number(cohort.size)} peserta): "
-        + ", ".join(f"{n} bulan {words.percent(c / cohort.size if cohort.size else None, 0)}" for n, c in cohort.covered.items())
+        + ", ".join(
+            f"{n} bulan {words.percent(c / cohort.size if cohort.size else None, 0)}" for n, c in cohort.covered.items()
+        )
         for cohort in found
     )
     height = int(28 * (len(found) + 0.8))
-    return to_svg(alt.layer(*layers), height, f"Peserta yang masih terlindungi per kohort dan bulan sejak aktif. {said}.")
+    return to_svg(layers, height, f"Peserta yang masih terlindungi per kohort dan bulan sejak aktif. {said}.")
 
 
 def calendar(found: list[tuple[date, str, str]], first: date, last: date) -> str:
@@ -162,7 +167,9 @@ def calendar(found: list[tuple[date, str, str]], first: date, last: date) -> str
     across, down = _scales([-6.5, count], [len(FEEDS) + 0.9, 0])
     x, y = alt.X("x:Q", scale=across, axis=None), alt.Y("y:Q", scale=down, axis=None)
     cx, cy = alt.X("cx:Q", scale=across, axis=None), alt.Y("cy:Q", scale=down, axis=None)
-    squares = alt.Chart(rows(tiles)).mark_rect().encode(x, alt.X2("x2:Q"), y, alt.Y2("y2:Q"), alt.Color("c:N", scale=None))
+    squares = (
+        alt.Chart(rows(tiles)).mark_rect().encode(x, alt.X2("x2:Q"), y, alt.Y2("y2:Q"), alt.Color("c:N", scale=None))
+    )
     names = [{"cx": -6.4, "cy": place + 0.5, "t": name} for place, name in enumerate(FEEDS.values())]
     ticks = [
         {"cx": place + 0.5, "cy": len(FEEDS) + 0.5, "t": words.short_day(first + timedelta(days=place))}
@@ -171,14 +178,20 @@ def calendar(found: list[tuple[date, str, str]], first: date, last: date) -> str
     layers = [
         squares,
         alt.Chart(rows(names)).mark_text(**text(INK, align="left", baseline="middle")).encode(cx, cy, alt.Text("t:N")),
-        alt.Chart(rows(ticks)).mark_text(**text(MUTED, align="right", baseline="middle", dx=6)).encode(cx, cy, alt.Text("t:N")),
+        alt.Chart(rows(ticks))
+        .mark_text(**text(MUTED, align="right", baseline="middle", dx=6))
+        .encode(cx, cy, alt.Text("t:N")),
     ]
     counts = {status: sum(s == status for _, _, s in found) for status in STATUSES}
     said = ", ".join(f"{STATUSES[status][0]} {number}" for status, number in counts.items() if number)
-    return to_svg(alt.layer(*layers), 100, f"Kiriman per hari dan jenis data, {words.day(first)} sampai {words.day(last)}: {said}.")
+    return to_svg(
+        layers,
+        100,
+        f"Kiriman per hari dan jenis data, {words.day(first)} sampai {words.day(last)}: {said}.",
+    )
 
 
-def _cell(column: int, row: int, step: int | None) -> dict[str, object]:
+def _cell(column: int, row: int, step: int | None) -> dict[str, Any]:
     colour = NOTHING if step is None else STEPS[step]
     return {
         "x": column + 0.03,
@@ -198,7 +211,7 @@ def _scales(across: list[float], down: list[float]) -> tuple[alt.Scale, alt.Scal
     return alt.Scale(domain=across, nice=False), alt.Scale(domain=down, nice=False)
 
 
-def _words(size: float) -> dict[str, object]:
+def _words(size: float) -> dict[str, Any]:
     return {"font": "Arial, 'Liberation Sans', Helvetica, sans-serif", "fontSize": size, "baseline": "middle"}
 
 
@@ -219,5 +232,3 @@ def _said(value: float, found: Provinces) -> str:
 def _round(value: float) -> float:
     """To two significant digits."""
     return float(f"{value:.2g}")
-
-

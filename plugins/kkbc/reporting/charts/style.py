@@ -7,6 +7,7 @@ page's style puts the dark one in its place (`dark_rules`), so that a chart is d
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -105,18 +106,20 @@ def text(colour: Colour = INK, **more: Any) -> dict[str, Any]:
 
 def haloed(chart: alt.Chart, **channels: Any) -> list[alt.Chart]:
     """Layers of a text that stays readable over lines: its outline in the colour of the page, then itself."""
-    style = {name: value for name, value in channels.pop("style").items()}
+    style: dict[str, Any] = channels.pop("style")
     outline = style | {"color": PAPER.light, "stroke": PAPER.light, "strokeWidth": 4, "strokeJoin": "round"}
     return [chart.mark_text(**mark).encode(**channels) for mark in (outline, style)]
 
 
-def to_svg(chart: alt.LayerChart | alt.Chart, height: int, alternative: str) -> str:
-    """The chart as inline SVG, WIDTH by `height`, with its alternative text for those who do not see it."""
+def to_svg(layers: Sequence[alt.Chart], height: int, alternative: str) -> str:
+    """The layers as inline SVG, WIDTH by `height`, with its alternative text for those who do not see it."""
     import vl_convert
 
-    fitted = chart.properties(
-        width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit", contains="padding"), padding=2
-    ).configure(**_config())
+    fitted: Any = (
+        alt.layer(*layers)
+        .properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit", contains="padding"), padding=2)
+        .configure(**_config())
+    )
     svg = vl_convert.vegalite_to_svg(
         fitted.to_dict(validate=False), format_locale=NUMBERS, time_format_locale=DATES, allowed_base_urls=[]
     )

@@ -1,6 +1,8 @@
 """Charts along days: protected participants, the month as it fills, channels, branches that reported."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import altair as alt
 
@@ -44,7 +46,10 @@ def protected(points: list[tuple[date, int]], marks: list[tuple[date, int, str]]
         }
         for day, amount, label in marks
     ]
-    layers: list[alt.Chart] = [line, alt.Chart(rows(found)).mark_point(color=BLUE.light, filled=True, size=55).encode(x, y)]
+    layers: list[alt.Chart] = [
+        line,
+        alt.Chart(rows(found)).mark_point(color=BLUE.light, filled=True, size=55).encode(x, y),
+    ]
     for side, align, dx in (("left", "left", -4), ("right", "right", 4)):
         here = [mark for mark in found if mark["side"] == side]
         if here:
@@ -55,7 +60,7 @@ def protected(points: list[tuple[date, int]], marks: list[tuple[date, int, str]]
         f"Grafik garis peserta terlindungi dari {words.day(first)} ({words.number(points[0][1])})"
         f" sampai {words.day(last)} ({words.number(points[-1][1])}). {said}."
     )
-    return to_svg(alt.layer(*layers), 200, alternative)
+    return to_svg(layers, 200, alternative)
 
 
 def progress(found: Progress, month: str, before: str) -> str:
@@ -78,9 +83,7 @@ def progress(found: Progress, month: str, before: str) -> str:
     if found.now:
         last = found.now[-1]
         if found.projection is not None and last[0] < found.days_in_month:
-            layers.append(
-                _line([last, (found.days_in_month, found.projection)], x, y, BLUE.light, 1.5, dash=[2, 3])
-            )
+            layers.append(_line([last, (found.days_in_month, found.projection)], x, y, BLUE.light, 1.5, dash=[2, 3]))
             ends.append((found.days_in_month, found.projection, "proyeksi", BLUE.light))
         layers.append(_line(found.now, x, y, BLUE.light, 3))
         point = [{"n": last[0], "v": last[1], "t": words.number(last[1])}]
@@ -98,7 +101,7 @@ def progress(found: Progress, month: str, before: str) -> str:
         + (f"; {before} berakhir pada {words.number(found.before[-1][1])}" if found.before else "")
         + "."
     )
-    return to_svg(alt.layer(*layers), 220, alternative)
+    return to_svg(layers, 220, alternative)
 
 
 def channels(found: list[Channel]) -> str:
@@ -118,9 +121,7 @@ def channels(found: list[Channel]) -> str:
                     }
                 )
         compared = "" if channel.before is None else f"  {words.change(channel.latest, channel.before)}"
-        labels.append(
-            {"y": base - 22, "t": channel.name, "n": f"{words.number(channel.latest)}{compared}"}
-        )
+        labels.append({"y": base - 22, "t": channel.name, "n": f"{words.number(channel.latest)}{compared}"})
     first, last = found[0].days[0][0], found[0].days[-1][0]
     span = [first.isoformat(), (last + timedelta(days=1)).isoformat()]
     x = alt.X(
@@ -131,15 +132,21 @@ def channels(found: list[Channel]) -> str:
     height = len(found) * ROW_HEIGHT
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False), axis=None)
     strips = alt.Chart(rows(bars)).mark_rect(color=PALE.light).encode(x, alt.X2("e:T"), y, alt.Y2("y2:Q"))
-    names = alt.Chart(rows(labels)).mark_text(**text(INK, align="left", baseline="middle")).encode(
-        x=alt.value(0), y=y, text="t:N"
+    names = (
+        alt.Chart(rows(labels))
+        .mark_text(**text(INK, align="left", baseline="middle"))
+        .encode(x=alt.value(0), y=y, text="t:N")
     )
-    sums = alt.Chart(rows(labels)).mark_text(**text(INK, align="right", baseline="middle", fontWeight="bold")).encode(
-        x=alt.value("width"), y=y, text="n:N"
+    sums = (
+        alt.Chart(rows(labels))
+        .mark_text(**text(INK, align="right", baseline="middle", fontWeight="bold"))
+        .encode(x=alt.value("width"), y=y, text="n:N")
     )
     said = "; ".join(f"{channel.name} {words.number(channel.latest)}" for channel in found)
-    alternative = f"Pendaftaran per kanal dan hari, {words.day(first)} sampai {words.day(last)}. 28 hari terakhir: {said}."
-    return to_svg(alt.layer(strips, names, sums), height + 28, alternative)
+    alternative = (
+        f"Pendaftaran per kanal dan hari, {words.day(first)} sampai {words.day(last)}. 28 hari terakhir: {said}."
+    )
+    return to_svg([strips, names, sums], height + 28, alternative)
 
 
 def reporting(points: list[tuple[date, int, int]]) -> str:
@@ -153,7 +160,7 @@ def reporting(points: list[tuple[date, int, int]]) -> str:
         }
         for day, expected, reported in points
     ]
-    highest = max([row["lacking"] for row in data] + [4])
+    highest = max(4, *(expected - reported for _, expected, reported in points))
     span = [points[0][0].isoformat(), (points[-1][0] + timedelta(days=1)).isoformat()]
     x = alt.X("s:T", scale=alt.Scale(type="utc", domain=span, nice=False), axis=days(points[0][0], points[-1][0]))
     y = alt.Y(
@@ -172,11 +179,11 @@ def reporting(points: list[tuple[date, int, int]]) -> str:
         f" Terbanyak {words.number(worst[1] - worst[2])} pada {words.day(worst[0])};"
         f" hari terakhir {words.number(points[-1][1] - points[-1][2])} dari {words.number(points[-1][1])}."
     )
-    return to_svg(alt.layer(bars), 120, alternative)
+    return to_svg([bars], 120, alternative)
 
 
 def _line(
-    points: list[tuple[int, float]] | list[tuple[int, int]],
+    points: Sequence[tuple[int, float]],
     x: alt.X,
     y: alt.Y,
     colour: str,
@@ -189,9 +196,9 @@ def _line(
         (_, low), (n, high) = points
         points = [(cut, low + (high - low) * cut / n), (n, high)]
     data = [{"n": n, "v": amount} for n, amount in points]
-    drawn = {"strokeDash": dash} if dash else {}
-    mark = alt.Chart(rows(data))
-    return mark.mark_line(color=colour, strokeWidth=width, **drawn).encode(x, y)
+    drawn: dict[str, Any] = {"strokeDash": dash} if dash else {}
+    chart: alt.Chart = alt.Chart(rows(data)).mark_line(color=colour, strokeWidth=width, **drawn).encode(x, y)
+    return chart
 
 
 def _end_labels(ends: list[tuple[int, float, str, str]], x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -210,5 +217,3 @@ def _end_labels(ends: list[tuple[int, float, str, str]], x: alt.X, y: alt.Y) -> 
         drawn = text(align="right", dx=-2, dy=-8) | {"color": colour}
         layers += haloed(alt.Chart(rows(label)), style=drawn, x=x, y=y, text="t:N")
     return layers
-
-

@@ -23,9 +23,10 @@ def branch(scope: Scope, view: View, office: View, nation: View) -> Page:
         parts.month_section(view, head),
         Section("Di samping kanwil dan nasional", [beside, retention_figure(view)]),
         Section(
-            "Kegiatan dan radio",
-            [parts.funnel_figure(view), parts.costs_figure(view, nation), _spots(view), parts.channels_figure(view), _activities(view)],
+            "Dari mana peserta datang",
+            [parts.funnel_figure(view), parts.channels_figure(view), parts.costs_figure(view, nation)],
         ),
+        Section("Kegiatan dan radio", [_spots(view), _activities(view)]),
         _quality(view),
     ]
     office_name = f" · Kanwil {scope.kanwil_name}" if scope.kanwil_name else ""
@@ -72,7 +73,7 @@ def _activities(view: View) -> Table | Figure:
         return Figure(title, None, "Belum ada kegiatan dalam 90 hari terakhir.")
     rows = [
         (
-            words.day(row["started_on"]),
+            words.short_day(row["started_on"]),
             parts.TYPES.get(row["type"], row["type"]),
             row["activity_code"],
             words.number(row["contacts"]),
@@ -85,7 +86,7 @@ def _activities(view: View) -> Table | Figure:
     ]
     heads = ("Mulai", "Jenis", "Kode", "Kontak", "Daftar", "Akuisisi", "Biaya", "Per akuisisi")
     note = "Akuisisi: yang dikreditkan kepada kegiatan, sampai 30 hari sesudahnya."
-    return Table(title, heads, rows, note, numbers=(3, 4, 5, 6, 7), strong=7)
+    return Table(title, heads, rows, note, numbers=(3, 4, 5, 6, 7), strong=7, width="two")
 
 
 def _quality(view: View) -> Section:
@@ -95,13 +96,24 @@ def _quality(view: View) -> Section:
         title = f"{words.percent(rates.on_time, 0)} kiriman tepat waktu atau kosong dalam 28 hari"
         legend = tuple((name, colour.light) for name, colour in grids.STATUSES.values())
         figures.append(
-            Figure(title, grids.calendar(found, quality.first_day(view), view.as_of), "Per hari dan jenis data.", legend)
+            Figure(
+                title, grids.calendar(found, quality.first_day(view), view.as_of), "Per hari dan jenis data.", legend
+            )
         )
     title = f"{words.percent(rates.valid_nik)} NIK sah, {words.percent(rates.contactable)} dapat dihubungi"
-    figures.append(parts.reasons_figure(title, quality.reasons(view), "Baris dikarantina menurut sebab, 28 hari terakhir."))
+    figures.append(
+        parts.reasons_figure(title, quality.reasons(view), "Baris dikarantina menurut sebab, 28 hari terakhir.")
+    )
+    figures.append(_rows(view))
     held = quality.night(view).held
     if held:
         [(count, since)] = held.values()
         said = f"{words.number(count)} kiriman ditahan gerbang audit sejak {words.day(since)} dan belum dihitung."
         figures.append(Notes("Yang ditunggu", [("Ditahan", said)]))
     return Section("Mutu data", figures)
+
+
+def _rows(view: View) -> Table:
+    rows = [(parts.FEEDS[feed], *(words.number(amount) for amount in amounts)) for feed, *amounts in quality.rows(view)]
+    heads = ("Data", "Dikirim", "Diterima", "Dikarantina", "Peringatan")
+    return Table("Baris dalam 28 hari", heads, rows, numbers=(1, 2, 3, 4), width="one")

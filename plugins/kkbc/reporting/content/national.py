@@ -24,8 +24,14 @@ def national(view: View) -> Page:
         tiles=parts.tiles(head, view),
         sections=[
             parts.month_section(view, head),
-            Section("Dari mana peserta datang", [parts.funnel_figure(view), parts.channels_figure(view), parts.costs_figure(view)]),
-            Section("Di mana mereka, dan apakah mereka bertahan", [_map(view), *_leaders(view, head), retention_figure(view)]),
+            Section(
+                "Dari mana peserta datang",
+                [parts.funnel_figure(view), parts.channels_figure(view), parts.costs_figure(view)],
+            ),
+            Section(
+                "Di mana mereka, dan apakah mereka bertahan",
+                [_map(view), *_leaders(view, head), retention_figure(view)],
+            ),
             night_section(view),
         ],
         publication=view.snapshot.publication,
@@ -51,7 +57,8 @@ def night_section(view: View) -> Section:
     lists = []
     if found.absent:
         said = (
-            f"{branch_id} {names.get(branch_id, '')} ({', '.join(missing)})" for branch_id, missing in found.absent.items()
+            f"{branch_id} {names.get(branch_id, '')} ({', '.join(missing)})"
+            for branch_id, missing in found.absent.items()
         )
         lists.append((f"Belum ada atau ditolak ({len(found.absent)} cabang)", words.listing(said, NAMED)))
     if found.held:
@@ -60,7 +67,9 @@ def night_section(view: View) -> Section:
             for branch_id, (count, since) in found.held.items()
         )
         lists.append((f"Ditahan gerbang audit ({len(found.held)} cabang)", words.listing(said, NAMED)))
-    title = f"{words.number(found.quarantined)} baris dikarantina malam ini, {words.percent(share, 2)} dari yang dikirim"
+    title = (
+        f"{words.number(found.quarantined)} baris dikarantina malam ini, {words.percent(share, 2)} dari yang dikirim"
+    )
     points = series.reporting(view)
     lacking = points[-1][1] - points[-1][2] if points else 0
     figures: list[Figure | parts.Table | Notes] = [
@@ -69,7 +78,9 @@ def night_section(view: View) -> Section:
     if points:
         figures.append(
             Figure(
-                f"{words.number(lacking)} cabang tidak melapor malam ini" if lacking else "Semua cabang melapor malam ini",
+                f"{words.number(lacking)} cabang tidak melapor malam ini"
+                if lacking
+                else "Semua cabang melapor malam ini",
                 trends.reporting(points),
                 "Cabang tanpa kiriman yang diterima, per hari, 28 hari terakhir.",
             )
@@ -91,8 +102,8 @@ def _map(view: View) -> Figure:
     names = {code: tile[2] for code, tile in grids.TILES.items()}
     title = f"Cakupan pekerja informal: {names[best]} tertinggi, {names[low]} terendah"
     note = (
-        f"Persen pekerja informal yang terlindungi, {words.day(found.day)}. Pekerja informal: {found.source} {found.year}."
-        f" Provinsi menurut kantor pendaftaran. {split}"
+        f"Persen pekerja informal yang terlindungi, {words.day(found.day)}."
+        f" Pekerja informal: {found.source} {found.year}. Provinsi menurut kantor pendaftaran. {split}"
     )
     return Figure(title, grids.province_map(found), note)
 
@@ -102,11 +113,11 @@ def _leaders(view: View, head: Headline) -> list[Figure]:
     best, worst = peers.leaders(found)
     if not best:
         return [Figure("Cabang terdepan dan tertinggal", None, "Belum ada cabang dengan target bulan ini.")]
-    shown = [[(f"{branch.branch_id} {branch.name}", branch.attainment or 0) for branch in group] for group in (best, worst)]
-    said = "; ".join(f"{name} {words.percent(share)}" for group in shown for name, share in group)
+    first, last = ([(f"{b.branch_id} {b.name}", b.attainment or 0.0) for b in group] for group in (best, worst))
+    said = "; ".join(f"{name} {words.percent(share)}" for name, share in (*first, *last))
     title = f"Cabang terdepan: {best[0].name}, {words.percent(best[0].attainment, 0)} target"
     note = (
         "Capaian target peserta baru sampai hari ini: lima tertinggi (biru) dan lima terendah (jingga)."
         f" Garis tegak: {words.percent(head.elapsed, 0)} bulan yang sudah berlalu."
     )
-    return [Figure(title, bars.ranking(*shown, head.elapsed, f"Cabang menurut capaian target: {said}."), note)]
+    return [Figure(title, bars.ranking(first, last, head.elapsed, f"Cabang menurut capaian target: {said}."), note)]

@@ -1,6 +1,7 @@
 """What pages are made of, and the parts that more than one kind of report has."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -53,14 +54,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as wide as the page. numbers: places of the columns that hold numbers; strong: place of a bold one."""
+    """A table. numbers: places of the columns that hold numbers; strong: place of a bold one; width: in columns of the
+    page.
+    """
 
     title: str
     heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     note: str = ""
     numbers: tuple[int, ...] = ()
     strong: int | None = None
+    width: Literal["one", "two", "all"] = "all"
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,6 @@ class Page:
     sections: list[Section]
     publication: dict[str, object]
     missing: str = ""
-    definitions: list[tuple[str, str]] = field(default_factory=list)
 
 
 def sentence(head: Headline, month: date) -> str:
@@ -104,10 +107,8 @@ def sentence(head: Headline, month: date) -> str:
         told += f", {words.change(head.today['aktif'], head.last_month['aktif'])} dari sebulan lalu"
     told += "."
     if head.new.projected is not None:
-        reach = "melampaui target" if head.new.projected >= 1 else "belum mencapai target"
-        told += (
-            f" Akuisisi {words.MONTHS[month.month - 1]} diproyeksikan {reach}: {words.percent(head.new.projected)}."
-        )
+        reach = "melampaui target" if head.new.projected >= 1 else "di bawah target"
+        told += f" Akuisisi {words.MONTHS[month.month - 1]} menuju {words.percent(head.new.projected)}: {reach}."
     return told
 
 
@@ -117,7 +118,7 @@ def tiles(head: Headline, view: View) -> list[Tile]:
     before = words.MONTHS[months_before(view.month, 1).month - 1]
     today = head.today or {}
     compared = [
-        f"{_arrow(today.get('aktif'), other and other['aktif'])} dari {name}"
+        f"{_arrow(today.get('aktif'), other['aktif'])} dari {name}"
         for other, name in ((head.last_month, "sebulan lalu"), (head.last_year, "setahun lalu"))
         if other
     ]
@@ -139,7 +140,10 @@ def tiles(head: Headline, view: View) -> list[Tile]:
 def month_section(view: View, head: Headline) -> Section:
     """How many are protected, and how the month goes against its targets."""
     month, before = words.month(view.month), words.MONTHS[months_before(view.month, 1).month - 1]
-    return Section(f"{month} menuju target", [protected_figure(view, head), progress_figure(view, head, before), targets_figure(head)])
+    return Section(
+        f"{month} menuju target",
+        [protected_figure(view, head), progress_figure(view, head, before), targets_figure(head)],
+    )
 
 
 def protected_figure(view: View, head: Headline) -> Figure:
@@ -200,7 +204,9 @@ def targets_figure(head: Headline) -> Figure:
     top = max([1.15, *(max(bar.value, bar.tail or 0) for bar in found)])
     reached = sum((target.projected or 0) >= 1 for target in known.values())
     title = f"{words.number(reached)} dari {len(known)} target diproyeksikan tercapai"
-    note = f"Garis tegak: target. Warna muda: proyeksi akhir bulan. {words.percent(head.elapsed, 0)} bulan sudah berlalu."
+    note = (
+        f"Garis tegak: target. Warna muda: proyeksi akhir bulan. {words.percent(head.elapsed, 0)} bulan sudah berlalu."
+    )
     return Figure(title, bars.bars(found, f"Pencapaian target: {said}.", highest=top), note)
 
 
@@ -213,11 +219,23 @@ def funnel_figure(view: View) -> Figure:
     per_registration = found.acquisitions / found.registrations if found.registrations else None
     rows = [
         Bar("Kontak kegiatan", found.contacts, words.number(found.contacts)),
-        Bar("Pendaftaran", found.registrations, f"{words.number(found.registrations)}  ({words.percent(per_contact, 0)} dari kontak)"),
-        Bar("Bayar pertama", found.acquisitions, f"{words.number(found.acquisitions)}  ({words.percent(per_registration, 0)} dari daftar)"),
+        Bar(
+            "Pendaftaran",
+            found.registrations,
+            f"{words.number(found.registrations)}  ({words.percent(per_contact, 0)} dari kontak)",
+        ),
+        Bar(
+            "Bayar pertama",
+            found.acquisitions,
+            f"{words.number(found.acquisitions)}  ({words.percent(per_registration, 0)} dari daftar)",
+        ),
     ]
-    title = f"{words.percent(per_registration, 0)} pendaftaran menjadi bayar pertama" if per_registration is not None else "Dari kontak sampai bayar"
-    note = "Bulan berjalan. Pembayar bulan ini dapat terdaftar lebih awal, dan pendaftar tidak selalu berasal dari kegiatan."
+    title = (
+        f"{words.percent(per_registration, 0)} pendaftaran menjadi bayar pertama"
+        if per_registration is not None
+        else "Dari kontak sampai bayar"
+    )
+    note = "Bulan berjalan. Pembayar dapat mendaftar bulan lalu, dan pendaftar tidak selalu berasal dari kegiatan."
     said = "; ".join(f"{row.name} {row.label}" for row in rows)
     return Figure(title, bars.bars(rows, f"Corong bulan berjalan: {said}."), note)
 
@@ -228,8 +246,12 @@ def channels_figure(view: View) -> Figure:
     if not found:
         return Figure("Pendaftaran per kanal", None, "Belum ada pendaftaran dalam delapan minggu terakhir.")
     whole = sum(channel.latest for channel in found)
-    title = f"{found[0].name} terbesar: {words.percent(found[0].latest / whole, 0)} pendaftaran" if whole else "Pendaftaran per kanal"
-    note = "Angka: 28 hari terakhir dan perubahannya dari 28 hari sebelumnya. Batang per hari, tinggi menurut kanalnya sendiri."
+    title = (
+        f"{found[0].name} terbesar: {words.percent(found[0].latest / whole, 0)} pendaftaran"
+        if whole
+        else "Pendaftaran per kanal"
+    )
+    note = "28 hari terakhir, dibanding 28 hari sebelumnya. Batang per hari, tinggi menurut kanalnya sendiri."
     return Figure(title, trends.channels(found), note)
 
 
@@ -268,10 +290,11 @@ def reasons_figure(title: str, found: list[tuple[str, int]], note: str) -> Figur
 def night_table(found: quality.Night) -> Table:
     """Slices of the night by feed and status."""
     rows = [
-        (FEEDS.get(feed, feed), *(words.number(counts[status]) for status in STATUSES))
-        for feed, counts in found.slices.items()
+        (label, *(words.number(counts[status]) for counts in found.slices.values()))
+        for status, label in STATUSES.items()
     ]
-    return Table("Kiriman malam ini", ("Data", *STATUSES.values()), rows, numbers=(1, 2, 3, 4, 5))
+    feeds = (FEEDS.get(feed, feed) for feed in found.slices)
+    return Table("Kiriman malam ini", ("", *feeds), rows, numbers=(1, 2, 3), width="one")
 
 
 def comparison(columns: dict[str, Standing], title: str) -> Table:
@@ -294,7 +317,7 @@ def comparison(columns: dict[str, Standing], title: str) -> Table:
         )
     ]
     places = tuple(range(1, len(columns) + 1))
-    return Table(title, ("Ukuran", *columns), rows, numbers=places, strong=1)
+    return Table(title, ("Ukuran", *columns), rows, numbers=places, strong=1, width="two")
 
 
 def _flow(label: str, head: Headline, name: str, before: str, more: tuple[str, ...] = ()) -> Tile:

@@ -27,7 +27,9 @@ def regional(scope: Scope, view: View, nation: View) -> Page:
                 "Dari mana peserta datang",
                 [parts.funnel_figure(view), parts.channels_figure(view), parts.costs_figure(view, nation)],
             ),
-            Section("Di samping nasional", [parts.comparison(columns, "Kanwil di samping nasional"), retention_figure(view)]),
+            Section(
+                "Di samping nasional", [parts.comparison(columns, "Kanwil di samping nasional"), retention_figure(view)]
+            ),
             night_section(view),
         ],
         publication=view.snapshot.publication,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import polars as pl
 
@@ -59,7 +60,7 @@ def all_activities(view: View) -> Activities:
     return _summed("", view.frame("activities"))
 
 
-def latest_activities(view: View, limit: int = 10) -> list[dict[str, object]]:
+def latest_activities(view: View, limit: int = 10) -> list[dict[str, Any]]:
     """The latest activities, one a row."""
     frame = view.frame("activities").sort("started_on", "activity_code", descending=[True, False])
     return frame.head(limit).to_dicts()
@@ -81,5 +82,6 @@ def lift(view: View) -> float | None:
 def _summed(kind: str, rows: pl.DataFrame) -> Activities:
     costed = rows.filter(pl.col("cost").is_not_null())
     cost, paid = int(costed["cost"].sum()), int(costed["acquisitions"].sum())
-    sums = [int(rows[name].sum() or 0) for name in ("contacts", "registrations", "acquisitions")]
-    return Activities(kind, len(rows), *sums, cost if len(costed) else None, cost / paid if paid else None)
+    contacts, came, acquired = (int(rows[name].sum() or 0) for name in ("contacts", "registrations", "acquisitions"))
+    known = (cost, cost / paid if paid else None) if len(costed) else (None, None)
+    return Activities(kind, len(rows), contacts, came, acquired, *known)

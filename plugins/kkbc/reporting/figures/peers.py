@@ -115,5 +115,5 @@ def _branch(row: dict[str, Any]) -> Branch:
     )
 
 
-def _ratio(part: int, whole: int) -> float | None:
+def _ratio(part: Any, whole: Any) -> float | None:
     return part / whole if whole else None

@@ -7,7 +7,7 @@ import polars as pl
 
 from kkbc.reporting.figures.view import View
 
-# The provinces that were split off in 2022, and the ones that the survey, and so the mart, counts them in (KPI rule 16).
+# The provinces that were split off in 2022, and those that survey and mart count them in (KPI rule 16).
 PARENTS = {"93": "91", "94": "91", "95": "91", "96": "92"}
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -82,6 +83,14 @@ def rates(view: View) -> Rates:
     )
 
 
+def rows(view: View) -> list[tuple[str, int, int, int, int]]:
+    """Rows sent, accepted and quarantined, and warnings, of the last 28 days by feed."""
+    counted = ("rows_sent", "rows_accepted", "rows_quarantined", "warnings")
+    summed = view.frame("quality").group_by("feed").agg(pl.col(counted).sum())
+    by_feed = {row[0]: row for row in summed.select("feed", *counted).iter_rows()}
+    return [by_feed[feed] for feed in FEEDS if feed in by_feed]
+
+
 def last_whole_day(view: View) -> date | None:
     """Until when the days of a branch are whole."""
     found = view.frame("standing")["last_good_date"]
@@ -103,5 +112,5 @@ def _weighted(frame: pl.DataFrame, rate: str, weight: str) -> float | None:
     return _ratio((known[rate] * known[weight]).sum(), known[weight].sum())
 
 
-def _ratio(part: float | None, whole: float | None) -> float | None:
+def _ratio(part: Any, whole: Any) -> float | None:
     return None if part is None or not whole else float(part) / float(whole)

@@ -65,9 +65,7 @@ def channels(view: View) -> list[Channel]:
     split = as_of - timedelta(days=28)
     found = []
     for (code,), rows in frame.group_by("channel_code"):
-        by_day: dict[date, int] = dict(
-            rows.group_by("business_date").agg(pl.col("registrations").sum()).iter_rows()
-        )
+        by_day: dict[date, int] = dict(rows.group_by("business_date").agg(pl.col("registrations").sum()).iter_rows())
         if not any(by_day.values()):
             continue
         whole = len(calendar) == WINDOWS["channel_days"]

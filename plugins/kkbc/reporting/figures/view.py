@@ -54,9 +54,7 @@ class View:
         """One row a day, the counts of all branches together; of the nation as `kpi_national_daily` has them."""
         if self.branch_ids is None:
             return self.frame("national").sort("business_date")
-        return (
-            self.frame("daily").group_by("business_date").agg(pl.col(pl.Int64).sum()).sort("business_date")
-        )
+        return self.frame("daily").group_by("business_date").agg(pl.col(pl.Int64).sum()).sort("business_date")
 
 
 def scope_of_branch(snapshot: Snapshot, branch_id: str) -> Scope:
