@@ -81,7 +81,8 @@ up: env ## start the embedded PostgreSQL and Airflow of this home
 down: ## stop everything of this home
 	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
 
-pictures: env ## take the README's screenshot of the branch board; this home must be up (needs chromium)
+pictures: env ## take the docs' screenshots: reports of an invented campaign, and the branch board of this home, which must be up (needs chromium)
+	@PYTHONPATH=. python docs/images/reports.py
 	@python docs/images/branch_board.py
 
 docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages

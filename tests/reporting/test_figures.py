@@ -1,4 +1,4 @@
-"""Every figure of a report against a query of its own over the published marts, written from the definitions of KPIs."""
+"""Every figure of a report against a query of its own over the published marts, written from the KPIs' definitions."""
 
 from datetime import date
 from typing import Any, LiteralString

@@ -283,7 +283,7 @@ def _report() -> Iterator[Finding]:
         with connect("auditor") as conn:
             row = conn.execute("select as_of from ops.publication_live").fetchone()
     except (UserError, psycopg.Error):
-        yield Finding("report", "warn", "cannot be looked at without the warehouse")
+        yield Finding("report", "warn", "cannot be looked at without the warehouse", START)
         return
     if row is None:
         yield Finding("report", "ok", "nothing is published yet")

@@ -35,7 +35,7 @@ FAINT = Colour("#dfe4ea", "#36414d")
 GREY = Colour("#a9b3be", "#667280")
 BLUE = Colour("#0a69a8", "#5fb2ec")
 PALE = Colour("#9cc7e6", "#2d5f86")
-ORANGE = Colour("#c4560b", "#ff9d52")
+ORANGE = Colour("#b84f08", "#ff9d52")
 AMBER = Colour("#e9b872", "#8a5a1c")
 PAPER = Colour("#fefefe", "#171e26")
 # From little to much; on the last two, texts are PAPER.
