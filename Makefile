@@ -94,7 +94,8 @@ bi: env $(VENV)-bi/.ready ## start Superset with the dashboards beside this home
 down: ## stop everything of this home
 	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
 
-pictures: env ## take the screenshots of the branch board and the dashboards; this home and `make bi` must be up (needs chromium)
+pictures: env ## take the docs' screenshots: reports of an invented campaign, branch board and dashboards of this home, for which `make bi` must be up (needs chromium)
+	@PYTHONPATH=. python docs/images/reports.py
 	@python docs/images/branch_board.py
 	@python docs/images/dashboards.py
 

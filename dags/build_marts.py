@@ -27,6 +27,7 @@ several announcements that came meanwhile are one build, for the newest of them.
 | `build_models` | one `dbt build` over what passed, into a schema that no reader sees |
 | `audit_marts` | checks what was built: keys, bounds, reconciliation with the slices |
 | `publish` | only when both audits pass: all marts switch in one transaction |
+| `write_report` | writes the night's report; without one the night is published all the same |
 | `close_build` | notes a failed build as failed, so that the next one covers its slices again |
 | `notify` | tells the operators what came of the night, once a night, and sends its figures where metrics are on |
 
@@ -38,6 +39,8 @@ several announcements that came meanwhile are one build, for the newest of them.
   says why; `kkbc gate release` lets one in (docs/runbooks/a-branch-is-held.md).
 * **A `build_*` is red.** `ops.dbt_result` names model and message; nothing was published.
 * **`publish` is red.** The transaction was rolled back, so readers see the last night. Clear it to try again.
+* **There is no report.** `write_report` is green whatever happened; its log says why there is none, and `kkbc report`
+  writes one (docs/runbooks/the-nights-report.md).
 * **Nobody was told.** `notify` is green whatever its channels say; its log and `ops.notification` name the one that
   failed (docs/runbooks/notifications.md).
 * **The figures are wrong, yet all is green.** Roll back to the publication before, then look for the cause.
@@ -100,6 +103,12 @@ def build_marts():
         return nights.publish(build_id)
 
     @task
+    def write_report(build_id: int) -> list:
+        from kkbc import nights
+
+        return nights.write_report(build_id)
+
+    @task
     def close_build(build_id: int, ti=None, run_id=None) -> None:
         from kkbc import nights
 
@@ -116,8 +125,9 @@ def build_marts():
     seeds, models = (build_layer.override(task_id=f"build_{name}")(build_id, name) for name in ("seeds", "models"))
     marts = audit_marts(build_id)
     # A slice that is held is not built over. A teardown runs however the build ends, and does not hide its failure.
-    closed, notified = (end.as_teardown(setups=opened) for end in (close_build(build_id), notify(opened["run_id"])))
-    chain([seeds, audit_slices(build_id)], models, marts, publish(build_id), closed, notified)
+    ends = (write_report(build_id), close_build(build_id), notify(opened["run_id"]))
+    reported, closed, notified = (end.as_teardown(setups=opened) for end in ends)
+    chain([seeds, audit_slices(build_id)], models, marts, publish(build_id), [reported, closed], notified)
 
 
 build_marts()

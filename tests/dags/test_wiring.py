@@ -117,6 +117,17 @@ def test_operators_are_told_however_a_build_ends_and_that_hides_no_failure(dags:
     assert not dags["build_marts"].get_task("close_build").get_flat_relative_ids(upstream=True) & {"notify"}
 
 
+def test_the_report_is_written_after_the_publication_and_its_failure_is_no_failure_of_the_night(
+    dags: dict[str, DAG],
+) -> None:
+    report = dags["build_marts"].get_task("write_report")
+    assert report.upstream_task_ids >= {"publish"}
+    assert report.is_teardown
+    assert not report.on_failure_fail_dagrun
+    # The message names the report.
+    assert "write_report" in dags["build_marts"].get_task("notify").upstream_task_ids
+
+
 def test_the_deadline_is_watched_every_morning_and_waits_for_a_warehouse_that_is_away(
     dags: dict[str, DAG],
 ) -> None:

@@ -60,7 +60,7 @@ def test_no_service_is_privileged_and_those_of_the_project_run_as_nobody_special
 # What is no secret and has a default.
 PLAIN = {
     *("KKBC_BIND", "KKBC_VERSION", "KKBC_NOTIFY", "KKBC_SITE_URL", "KKBC_METRICS", "KKBC_BACKUP_TO"),
-    *("KKBC_LANDING_ENCRYPTION", "KKBC_LANDING_KEY_CONNECTION"),
+    *("KKBC_LANDING_ENCRYPTION", "KKBC_LANDING_KEY_CONNECTION", "KKBC_REPORT_PAGES", "KKBC_ATTACH_REPORT"),
 }
 
 

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from kkbc.core.settings import get_settings
+from kkbc.exchange import code_texts as words
 from kkbc.exchange.slices import RejectionReason, RowCode
-from kkbc.rights import words
 from kkbc.rights.persons import persons
 from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import faults

@@ -28,6 +28,7 @@ from kkbc.cli import (
     publication,
     quarantine,
     reader,
+    report,
     rights,
     warehouse,
 )
@@ -49,7 +50,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for module in (
-    *(night, publication, reader, branch, quarantine, gate, operations, access, rights, erase),
+    *(night, publication, report, reader, branch, quarantine, gate, operations, access, rights, erase),
     *(keys, landing, warehouse, backup, documents, dashboards, new, doctor),
 ):
     module.register(app)

@@ -69,6 +69,7 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Restores an earlier publication whole, in one transaction. The next night publishes its own state again."""
+    from kkbc.nights.report import write_quietly
     from kkbc.publishing import roll_back
     from kkbc.publishing.inspect import differences
     from kkbc.warehouse import connect
@@ -77,6 +78,7 @@ def rollback(
         done = roll_back(
             conn, to=to, why=why, who=who(), wait=lambda: say("a build or publication is under way: waiting for it")
         )
+    write_quietly()
     listed, totals = differences(done.publication_id)
     if json:
         print_json(_plain({**asdict(done), "as_of": listed.as_of, "totals": totals}))

@@ -25,6 +25,7 @@ PARTS = (
     "landing",
     "lineage",
     "pg",
+    "reports",
     "requests",
     "run",
     "socket",

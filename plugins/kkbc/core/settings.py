@@ -74,6 +74,13 @@ class Settings(BaseSettings):
     """Channels of the nightly message, with commas between: log, smtp:CONNECTION, webhook:CONNECTION; empty: none."""
     site_url: str = ""
     """Address under which readers reach Airflow, for links in messages; empty: that of this home's own stack."""
+    report_pages: Literal["off", "national", "regional", "branches"] = "national"
+    """Which reports a publication writes: none, the nation's, those of the regional offices too, those of all branches
+    too. `kkbc report` writes any other."""
+    reports_kept: PositiveInt = 35
+    """Nights whose reports and figures are kept, the newest ones."""
+    attach_report: bool = False
+    """Whether the nightly message has the nation's report attached where it goes by SMTP."""
     metrics: str = "off"
     """Where figures of nights and of Airflow go: off, statsd://HOST:PORT, or the http(s) URL of an OTLP collector."""
     lineage: str = "file"

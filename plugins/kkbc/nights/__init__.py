@@ -1,8 +1,8 @@
 """One night, step by step. The DAGs and the command line call the same functions, in the same order.
 
 open_run, pull_branch for every branch, close_pull; then open_build, build_layer "seeds", audit_slices, build_layer
-"models", audit_marts, publish. Each is given the name of its run or the number of its build and no more: what was asked
-stands in ops.run, what came of it in the other tables, so that any step can be repeated, in any process.
+"models", audit_marts, publish, write_report. Each is given the name of its run or the number of its build and no more:
+what was asked stands in ops.run, what came of it in the other tables, so that any step can be repeated, in any process.
 
 This is the door. What stands behind it is imported when it is first used, for it brings dbt and the like.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kkbc.nights.build import open_build as open_build
     from kkbc.nights.build import publish as publish
     from kkbc.nights.plain import run_night as run_night
+    from kkbc.nights.report import write_report as write_report
     from kkbc.nights.request import RunRequest as RunRequest
     from kkbc.nights.run import Run as Run
     from kkbc.nights.run import close_pull as close_pull
@@ -41,6 +42,7 @@ _PLACES = {
     "publish": "build",
     "pull_branch": "branch",
     "run_night": "plain",
+    "write_report": "report",
 }
 
 

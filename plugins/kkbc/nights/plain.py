@@ -13,6 +13,7 @@ from kkbc.nights.branch import pull_branch
 from kkbc.nights.build import audit_marts, audit_slices, build_layer, fail_build, one_build, open_build, publish
 from kkbc.nights.notify import notify_operators
 from kkbc.nights.prepare import prepare
+from kkbc.nights.report import write_report
 from kkbc.nights.request import RunRequest
 from kkbc.nights.run import Run, close_pull, open_run
 from kkbc.nights.setup import check_setup
@@ -126,4 +127,5 @@ def _build_and_publish(run_id: str, progress: Progress) -> dict[str, Any]:
     except Exception as error:
         fail_build(build_id, error_text(error))
         raise
+    write_report(build_id)
     return published

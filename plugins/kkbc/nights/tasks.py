@@ -15,6 +15,7 @@ from kkbc.core import clock
 from kkbc.core.errors import UserError
 from kkbc.nights import backfill, build, groups, run
 from kkbc.nights.notify import notify_operators
+from kkbc.nights.report import write_quietly
 from kkbc.nights.request import RunRequest
 from kkbc.slices import AuditNote, quarantine
 from kkbc.slices.quarantine import Selection
@@ -108,6 +109,7 @@ def roll_back(params: Params, dag_run: Any) -> dict[str, Any]:
             request=f"airflow {dag_run.run_id}",
             wait=lambda: print("a build is under way: waiting for it"),
         )
+    write_quietly()
     return {"publication_id": done.publication_id, "restores": done.restores, "tables": done.tables}
 
 

@@ -19,6 +19,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.files import write_private
 from kkbc.core.settings import get_settings
 from kkbc.core.spool import private_folder
+from kkbc.exchange.code_texts import in_words
 from kkbc.exchange.contracts import load_contract
 from kkbc.rights import words
 from kkbc.rights.holdings import COUNTED, Holdings, Row, closed, holdings, quarantined_in_force, records
@@ -99,7 +100,7 @@ def as_html(content: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"shown": _shown, "words": words.in_words, "label": _label}
+    environment.filters |= {"shown": _shown, "words": in_words, "label": _label}
     page = environment.get_template("subject_report.html.j2")
     return page.render(**content, states=words.STATES, kinds=words.KINDS, closed=words.CLOSED)
 

@@ -27,6 +27,7 @@ from kkbc.exchange.offices import check_offices
 from kkbc.exchange.registry import load_registry
 from kkbc.gate.limits import load_limits
 from kkbc.intake.validation import check_contract
+from kkbc.reporting import page_of
 from kkbc.upkeep.maintenance.policy import load_policy
 from kkbc.warehouse import access, access_record, connect, kept, server
 from kkbc.warehouse.kept import landing_key_ids
@@ -272,6 +273,28 @@ def _access_record() -> Iterator[Finding]:
         yield Finding("access record", "ok", found)
 
 
+def _report() -> Iterator[Finding]:
+    """What is published has its report."""
+    settings = get_settings()
+    if settings.report_pages == "off":
+        yield Finding("report", "ok", "not wanted: report_pages is off")
+        return
+    try:
+        with connect("auditor") as conn:
+            row = conn.execute("select as_of from ops.publication_live").fetchone()
+    except (UserError, psycopg.Error):
+        yield Finding("report", "warn", "cannot be looked at without the warehouse", START)
+        return
+    if row is None:
+        yield Finding("report", "ok", "nothing is published yet")
+    elif page_of(row[0]) is None:
+        yield Finding(
+            "report", "warn", f"there is none of the night of {row[0]}", "`kkbc report` writes it, or says why"
+        )
+    else:
+        yield Finding("report", "ok", f"the night of {row[0]}: {page_of(row[0])}")
+
+
 _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "python": _python,
     "packages": _packages,
@@ -285,4 +308,5 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "warehouse": _warehouse,
     "readers": _readers,
     "access record": _access_record,
+    "report": _report,
 }

@@ -12,6 +12,7 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from kkbc.reporting.places import folder_of
 from kkbc.watching.board import app as board
 from kkbc.watching.board.night import STATES
 from tests.watching.board.conftest import DAY, Ops
@@ -90,7 +91,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 def test_every_route_but_health_is_known_here() -> None:
-    assert len(routes()) == 5
+    assert len(routes()) == 6
     assert all(isinstance(route, APIRoute) for route in board.make_app().routes)
 
 
@@ -105,6 +106,26 @@ def test_a_browser_is_sent_to_the_login_and_comes_back(anonymous: TestClient) ->
     answer = anonymous.get("/", params={"day": "2023-12-12"}, headers=HTML)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/api/v2/auth/login?next=%2F%3Fday%3D2023-12-12"
+
+
+def test_the_report_of_a_night_is_shown_as_it_was_written(reader: TestClient, ops: Ops) -> None:
+    ops.run("r", DAY)
+    ops.branch("KC001")
+    assert "Laporan malam ini" not in reader.get("/", params={"day": str(DAY)}).text
+    missing = reader.get("/reports/nasional", params={"day": str(DAY)}, headers=HTML)
+    assert missing.status_code == 404
+    assert "Laporan nasional malam 12-12-2023 belum ditulis" in missing.text
+    folder = folder_of(DAY)
+    folder.mkdir(parents=True)
+    for name in ("nasional", "KC001"):
+        (folder / f"{name}.html").write_text(f"<p>{name}</p>", encoding="utf-8")
+    assert f'href="/kkbc/reports/nasional?day={DAY}"' in reader.get("/", params={"day": str(DAY)}).text
+    assert f'href="/kkbc/reports/KC001?day={DAY}"' in reader.get("/branches/KC001", params={"day": str(DAY)}).text
+    shown = reader.get("/reports/KC001", params={"day": str(DAY)})
+    assert shown.text == "<p>KC001</p>"
+    assert shown.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    for name in ("..%2F..%2Fkeys%2Fpii", "figures.zip", "kc001"):
+        assert reader.get(f"/reports/{name}", params={"day": str(DAY)}).status_code in (404, 422)
 
 
 def test_health_says_one_word(anonymous: TestClient, ops: Ops) -> None:

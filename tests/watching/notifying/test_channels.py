@@ -11,8 +11,11 @@ import pytest
 from kkbc.core.connections import Connection
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
+from kkbc.reporting.places import folder_of
+from kkbc.watching.notifying import notify
 from kkbc.watching.notifying.channels import LogChannel, SmtpChannel, WebhookChannel, error_line, open_channel
 from kkbc.watching.notifying.message import Message
+from tests.watching.notifying.conftest import DAY, run
 from tests.watching.notifying.receivers import mail_server, make_certificate, web_hook
 
 MESSAGE = Message("kkbc-night-2023-12-11", "KKBC 11-12-2023: terbit – 2 ditahan", "Data per …\nBaris", {"branches": 5})
@@ -31,6 +34,30 @@ def test_mail_over_tls_with_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert mail["To"] == "ops@bpjs.example, dba@bpjs.example"
     assert str(make_header(decode_header(mail["Subject"]))) == MESSAGE.subject
     assert mail.get_payload(decode=True).decode().replace("\r\n", "\n").strip() == MESSAGE.body
+
+
+def test_a_report_goes_along_by_mail_where_it_is_wanted(
+    bad_night: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KKBC_NOTIFY", "smtp:mail")
+    folder_of(DAY).mkdir(parents=True)
+    page = "<!doctype html><p>Pekerja BPU terlindungi: 1.234 ▲</p>"
+    (folder_of(DAY) / "nasional.html").write_text(page, encoding="utf-8")
+    with mail_server() as server:
+        connection = Connection("mail", "127.0.0.1", server.port, extra={**EXTRA, "security": "none"})
+        monkeypatch.setattr("kkbc.watching.notifying.channels.get_connection", lambda _: connection)
+        for wanted in ("false", "true"):
+            monkeypatch.setenv("KKBC_ATTACH_REPORT", wanted)
+            get_settings.cache_clear()
+            run("update ops.notification set sent_at = null")
+            (notice,) = notify()
+            assert notice.outcome == "sent"
+        without, attached = server.mails
+    assert not without.is_multipart()
+    body, report = attached.get_payload()
+    assert "Data per 11-12-2023 TERBIT" in body.get_payload(decode=True).decode()
+    assert (report.get_content_type(), report.get_filename()) == ("text/html", "kkbc-night-2023-12-11.html")
+    assert report.get_payload(decode=True).decode() == page
 
 
 def test_a_login_is_never_sent_in_the_clear_unless_that_is_asked_for() -> None:

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from kkbc.core.settings import get_settings
+from kkbc.reporting.places import folder_of
 from kkbc.warehouse.access_record import note_access
 from kkbc.watching.notifying import notify
 from kkbc.watching.notifying.facts import without_persons
@@ -19,6 +20,8 @@ def message() -> tuple[str, str]:
 def test_a_bad_night_that_was_published(bad_night: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KKBC_SITE_URL", "https://airflow.example/")
     get_settings.cache_clear()
+    folder_of(DAY).mkdir(parents=True)
+    (folder_of(DAY) / "nasional.html").write_text("<p>")
     subject, body = message()
     assert subject == "KKBC 11-12-2023: terbit (1 kantor belum kirim, 1 slice ditahan, 1 slice ditolak)"
     lines = body.splitlines()
@@ -31,9 +34,19 @@ def test_a_bad_night_that_was_published(bad_night: str, monkeypatch: pytest.Monk
         "Ditolak (1): KC004 iuran: CHECKSUM",
         "Gagal dikunjungi (1): KC003: BranchUnavailable",
         "Karantina terbanyak (baris): NIK_FORMAT 2, NIK_DATE 1",
+        "Laporan: https://airflow.example/kkbc/reports/nasional?day=2023-12-11",
         "Papan cabang: https://airflow.example/kkbc/?day=2023-12-11",
         f"Hasil audit: {get_settings().home}/gx/1/data_docs/index.html",
     ]
+
+
+def test_a_report_that_could_not_be_written_is_said_and_one_that_is_not_wanted_is_not(
+    bad_night: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Laporan malam ini belum dapat ditulis: lihat `kkbc doctor`" in message()[1]
+    monkeypatch.setenv("KKBC_REPORT_PAGES", "off")
+    get_settings.cache_clear()
+    assert "Laporan" not in message()[1]
 
 
 def test_what_the_record_of_accesses_stands_at_goes_out_with_every_message(bad_night: str) -> None:

@@ -33,6 +33,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from kkbc.core import clock
 from kkbc.core.errors import UserError
+from kkbc.reporting import page_of
 from kkbc.warehouse.connection import explained
 from kkbc.watching.board import night
 from kkbc.watching.status import Health, health
@@ -56,7 +57,11 @@ HEALTH_SECONDS = 10.0
 Day = Annotated[date, Query(ge=date(1900, 1, 1), le=date(2100, 12, 31))]
 BranchId = Annotated[str, Path(pattern=r"^[A-Z0-9]{2,10}$")]
 AttemptId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+ReportName = Annotated[str, Path(pattern=r"^(nasional|KW[0-9]{2}|[A-Z]{2}[0-9]{3})$")]
 RunId = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.~:+-]{1,250}$")]
+
+# A report is one file with its style inside.
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'"
 
 UNREADABLE = "Alamat ini tidak dapat dibaca"
 
@@ -143,7 +148,8 @@ def show_board(
 ) -> HTMLResponse:
     """All branches of a night by regional office; of one `state` only when one is given."""
     found = night.branch_states(day)
-    return _page(request, "board.html", night=found, only=state, asked=asked, may_pull=_may_pull(user))
+    report = page_of(found.day) is not None
+    return _page(request, "board.html", night=found, only=state, asked=asked, may_pull=_may_pull(user), report=report)
 
 
 @_behind_login.get("/branches/{branch_id}", name="branch")
@@ -152,7 +158,18 @@ def show_branch(request: Request, user: GetUserDep, branch_id: BranchId, day: Da
     found = night.branch_night(branch_id, day)
     if found is None:
         raise HTTPException(404, "Kantor itu tidak ada dalam daftar")
-    return _page(request, "branch.html", found=found, night=found.night, may_pull=_may_pull(user))
+    report = page_of(day, branch_id) is not None
+    return _page(request, "branch.html", found=found, night=found.night, may_pull=_may_pull(user), report=report)
+
+
+@_behind_login.get("/reports/{name}", name="report")
+def show_report(name: ReportName, day: Day) -> HTMLResponse:
+    """The report of a night as it was written: of the nation, of an office, or of a branch."""
+    page = page_of(day, name)
+    if page is None:
+        raise HTTPException(404, f"Laporan {name} malam {_day(day)} belum ditulis")
+    headers = {**HEADERS, "Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-store"}
+    return HTMLResponse(page.read_text(encoding="utf-8"), headers=headers)
 
 
 @_behind_login.get("/visits/{attempt_id}/log", name="log")

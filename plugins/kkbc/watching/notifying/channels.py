@@ -52,6 +52,9 @@ class SmtpChannel:
         # The same for a message that is sent again because nobody knows whether it came: mail systems then show one.
         mail["Message-ID"] = f"<{message.key}@{connection.extra['from'].rpartition('@')[2]}>"
         mail.set_content(message.body)
+        if message.attachment is not None:
+            page = message.attachment
+            mail.add_attachment(page.read_bytes(), maintype="text", subtype="html", filename=f"{message.key}.html")
         with self._server() as server:
             if connection.login:
                 server.login(connection.login, connection.password)

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from kkbc.core import local_airflow
 from kkbc.core.settings import get_settings
+from kkbc.reporting import page_of
 from kkbc.watching.board.night import branch_states
 
 DictConnection = psycopg.Connection[dict[str, Any]]
@@ -29,7 +30,8 @@ class NightFacts:
     kept the night from being published. missing, late: branches by id with their name; incomplete: branches with the
     feeds that are missing. rejected: slices with the reason; revisions_rejected: slices of which an earlier revision
     stands, with the reason. held: slices of any day with the reason. failed: branches that could not be
-    visited, and how that ended. quarantined: rows by code, the most frequent first. board, data_docs: links.
+    visited, and how that ended. quarantined: rows by code, the most frequent first. board, data_docs, report: links;
+    report_missing: published, but the report could not be written.
     accesses, access_head: length and last hash of the record of accesses (ops.access): kept outside the warehouse, they
     show when it was rewritten.
     """
@@ -51,6 +53,8 @@ class NightFacts:
     quarantined: dict[str, int] = field(default_factory=dict)
     board: str | None = None
     data_docs: str | None = None
+    report: str | None = None
+    report_missing: bool = False
     accesses: int = 0
     access_head: str = ""
 
@@ -114,6 +118,8 @@ def _gather(conn: DictConnection, day: date) -> NightFacts:
         quarantined={row["code"]: row["rows"] for row in conn.execute(_QUARANTINED, values | {"top": TOP_CODES})},
         board=_board(day),
         data_docs=_data_docs(night["build_id"]) if night and night["build_id"] else None,
+        report=_report(day) if published else None,
+        report_missing=published and get_settings().report_pages != "off" and page_of(day) is None,
         accesses=record.get("entries", 0),
         access_head=record.get("hash", ""),
     )
@@ -147,12 +153,25 @@ def _kind(reason: str | None) -> str:
 
 
 def _board(day: date) -> str | None:
+    site = _site()
+    return f"{site}/kkbc/?day={day}" if site else None
+
+
+def _report(day: date) -> str | None:
+    """Where the report of a night is read: at the board's address, else the file; None when there is none."""
+    page, site = page_of(day), _site()
+    if page is None:
+        return None
+    return f"{site}/kkbc/reports/nasional?day={day}" if site else str(page)
+
+
+def _site() -> str:
+    """The address of Airflow; empty where it is not known. Other installations than this home's stack set it."""
     site = get_settings().site_url
     if not site:
-        # The stack of this home; other installations set the address.
         airflow = local_airflow.find(get_settings())
         site = airflow.url if airflow else ""
-    return f"{site.rstrip('/')}/kkbc/?day={day}" if site else None
+    return site.rstrip("/")
 
 
 def _data_docs(build_id: int) -> str:

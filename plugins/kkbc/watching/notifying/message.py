@@ -1,6 +1,7 @@
 """The message of a night, in Indonesian: what its readers have to know, in as few lines as that takes."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from kkbc.core.clock import JAKARTA
@@ -13,12 +14,16 @@ NAMED = 12
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent. `key` is the same for one night and kind, so that a receiver knows a message that came twice."""
+    """What is sent. `key` is the same for one night and kind, so that a receiver knows a message that came twice.
+
+    attachment: a file that goes along by mail.
+    """
 
     key: str
     subject: str
     body: str
     facts: dict[str, Any] = field(default_factory=dict)
+    attachment: Path | None = None
 
 
 def compose(facts: NightFacts, kind: Kind) -> Message:
@@ -32,7 +37,9 @@ def compose(facts: NightFacts, kind: Kind) -> Message:
     troubles = [f"{len(found)} {what}" for what, found in _troubles(facts) if found]
     subject = f"KKBC {day}: {titles[kind]}" + (f" ({', '.join(troubles)})" if troubles else "")
     lines = [_headline(facts, day), *_details(facts)]
-    places = [("Papan cabang", facts.board), ("Hasil audit", facts.data_docs)]
+    if facts.report_missing:
+        lines.append("Laporan malam ini belum dapat ditulis: lihat `kkbc doctor`, lalu `kkbc report`.")
+    places = [("Laporan", facts.report), ("Papan cabang", facts.board), ("Hasil audit", facts.data_docs)]
     lines += [f"{name}: {place}" for name, place in places if place]
     if facts.accesses:
         lines.append(f"Catatan akses data pribadi: {_number(facts.accesses)} entri, terakhir {facts.access_head}")

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
+from kkbc.reporting import page_of
 from kkbc.warehouse import connect
 from kkbc.watching.notifying.channels import error_line, open_channel
 from kkbc.watching.notifying.facts import night_facts
@@ -113,7 +114,8 @@ def _send(conn: psycopg.Connection, notification_id: int) -> Notice | None:
         day, kind, way, subject, body, facts = row
         error = None
         try:
-            open_channel(way).send(Message(f"kkbc-{kind}-{day}", subject, body, facts))
+            attachment = page_of(day) if facts.get("published") and get_settings().attach_report else None
+            open_channel(way).send(Message(f"kkbc-{kind}-{day}", subject, body, facts, attachment))
         except Exception as failure:  # of whatever library the channel is made of; the night goes on
             error = error_line(failure)
             log.warning("%s did not take the message of %s, it is tried again later: %s", way, day, error)

@@ -1,0 +1,28 @@
+"""Where the reports of a night lie. Light to import, for Airflow's web server shows them."""
+
+from datetime import date
+from pathlib import Path
+
+from kkbc.core import clock
+from kkbc.core.settings import get_settings
+
+FIGURES = "figures.zip"
+NATIONAL = "nasional"
+
+
+def folder_of(day: date) -> Path:
+    """The folder of a night's reports."""
+    return get_settings().home / "reports" / day.isoformat()
+
+
+def page_of(day: date, name: str = NATIONAL) -> Path | None:
+    """The page that was written for a night: nasional, or the id of an office or a branch. None when there is none."""
+    path = folder_of(day) / f"{name}.html"
+    return path if path.is_file() else None
+
+
+def kept_nights() -> list[date]:
+    """The nights whose figures are kept, in their order."""
+    root = get_settings().home / "reports"
+    days = (clock.day_of(path.parent.name) for path in root.glob(f"*/{FIGURES}"))
+    return sorted(day for day in days if day is not None)
