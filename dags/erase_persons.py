@@ -96,9 +96,7 @@ def erase_persons():
 
     erased, refused = erase(), refuse()
     count() >> approve >> erased >> refused
-    ended = EmptyOperator(
-        task_id="ended", trigger_rule=TriggerRule.NONE_FAILED, execution_timeout=timedelta(minutes=5)
-    )
+    ended = EmptyOperator(task_id="ended", trigger_rule=TriggerRule.NONE_FAILED, execution_timeout=timedelta(minutes=5))
     [erased, refused] >> ended
 
 
