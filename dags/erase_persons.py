@@ -96,7 +96,8 @@ def erase_persons():
 
     erased, refused = erase(), refuse()
     count() >> approve >> erased >> refused
-    [erased, refused] >> EmptyOperator(task_id="ended", trigger_rule=TriggerRule.NONE_FAILED)
+    ended = EmptyOperator(task_id="ended", trigger_rule=TriggerRule.NONE_FAILED, execution_timeout=timedelta(minutes=5))
+    [erased, refused] >> ended
 
 
 erase_persons()

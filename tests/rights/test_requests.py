@@ -6,7 +6,7 @@ import pytest
 
 from kkbc.core import tokens
 from kkbc.core.errors import UserError
-from kkbc.rights import Wanted, approve_later, requests, resume, tasks
+from kkbc.rights import Wanted, approve_later, erase, requests, resume, tasks
 from kkbc.warehouse import connect
 
 from .scene import nik
@@ -77,3 +77,21 @@ def test_an_unknown_request_is_said_to_be_so(warehouse: str, home: Path) -> None
     for call in (lambda: resume("req-9"), lambda: tasks.count({"request": "req-9"})):
         with pytest.raises(UserError, match="request req-9 is not known"):
             call()
+
+
+def test_what_was_found_is_cleaned_when_it_is_asked_for_again(warehouse: str, home: Path) -> None:
+    """A log that was written after the files were cleaned, too."""
+    tokens.ensure_key(home)
+    with connect() as conn:
+        conn.execute("create table ops.left_over as select %s as note", [nik(1)])
+    done = erase(WANTED, why="requested", who="a tester", request="req-8")
+    assert [found["place"] for found in done.findings] == ["warehouse: ops.left_over.note"]
+    assert outcomes() == [("req-8", "running")]
+    log = home / "run" / "later.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(nik(2))
+    with connect() as conn:
+        conn.execute("drop table ops.left_over")
+    assert erase(WANTED, why="requested", who="a tester", request="req-8").findings == ()
+    assert outcomes() == [("req-8", "done")]
+    assert not log.exists()
