@@ -30,10 +30,12 @@ def changed(kkbc: Kkbc, *arguments: str, stdin: str) -> Any:
 
 def test_a_person_is_restricted_once_and_released(office: Office, kkbc: Kkbc) -> None:
     first, second = (person.token for person in persons([NIK, OTHER]))
-    assert changed(kkbc, stdin=NIK) == {"persons": 1, "changed": 1, "restricted": True}
-    assert changed(kkbc, stdin=f"{NIK}\n{OTHER}") == {"persons": 2, "changed": 1, "restricted": True}
+    office.sends({"nik": NIK})
+    told = {"persons": 1, "changed": 1, "restricted": True, "unknown_lines": []}
+    assert changed(kkbc, stdin=NIK) == told
+    assert changed(kkbc, stdin=f"{NIK}\n{OTHER}") == {**told, "persons": 2, "unknown_lines": [2]}
     assert sorted(restricted()) == sorted([first, second])
-    assert changed(kkbc, "--release", stdin=NIK) == {"persons": 1, "changed": 1, "restricted": False}
+    assert changed(kkbc, "--release", stdin=NIK) == {**told, "restricted": False}
     assert changed(kkbc, "--release", stdin=NIK)["changed"] == 0
     assert restricted() == [second]
     assert changed(kkbc, stdin=NIK)["changed"] == 1
