@@ -14,6 +14,11 @@ from kkbc import publishing
 from kkbc.core.errors import UserError
 from kkbc.marts import runner
 from kkbc.marts.semantic import Answer, Metrics
+from kkbc.reporting.figures.headline import headline
+from kkbc.reporting.figures.view import NATION, View, scope_of_branch, scope_of_office
+from kkbc.reporting.page import as_html
+from kkbc.reporting.reading import read_published
+from kkbc.reporting.writing import compose
 from kkbc.upkeep.dashboards import load_bundle
 from kkbc.warehouse import connect
 from tests.dbt_project import properties
@@ -310,3 +315,21 @@ def test_exposures_are_what_is_built() -> None:
         for node in exposure["depends_on"]
     ]
     assert {*exported, *beside} == {f"ref('{model.name}')" for model in publishing.published_models()}
+
+
+def test_reports_are_drawn_of_real_marts_whatever_a_branch_is(marts: dict[str, list[Row]]) -> None:
+    """KC999 is in no reference table, KC030 opened late, KC003 closed: each has its page, with its own figures."""
+    snapshot = read_published()
+    today = {row["branch_id"]: row for row in marts["kpi_branch_daily"] if row["business_date"] == AS_OF}
+    (nation,) = (row for row in marts["kpi_national_daily"] if row["business_date"] == AS_OF)
+    found = headline(View(snapshot))
+    assert found.today == {state: nation[state] for state in ("aktif", "menunggak", "non_aktif", "belum_aktif")}
+    assert found.new.attainment == approximately(nation["attainment_mtd"])
+    assert (found.expected, found.reported) == (nation["branches_expected"], nation["branches_reported"])
+    assert f"{nation['aktif']} pekerja BPU terlindungi" in as_html(compose(snapshot, NATION))
+    for branch in ("KC001", "KC003", "KC030", "KC999"):
+        page = as_html(compose(snapshot, scope_of_branch(snapshot, branch)))
+        assert f"{today[branch]['aktif']} pekerja BPU terlindungi" in page
+        assert not any(other in page for other in {*today} - {branch})
+    for office in snapshot.offices:
+        assert "Cabang berdampingan" in as_html(compose(snapshot, scope_of_office(snapshot, office)))

@@ -36,6 +36,11 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters: dict[str, Any] = {"weekday": words.weekday, "svg": Markup, "kind": lambda part: type(part).__name__}
+    filters: dict[str, Any] = {
+        "weekday": words.weekday,
+        "svg": Markup,
+        "breakable": lambda text: text.replace(words.HARD, " "),
+        "kind": lambda part: type(part).__name__,
+    }
     environment.filters |= filters
     return environment.get_template("page.html.j2")
