@@ -92,7 +92,7 @@ def DB_CONNECTION_MUTATOR(
     reader = re.sub(r"([\s\\])", r"\\\1", username or "")
     arguments = {
         **params.get("connect_args", {}),
-        "options": f"-c app.bi_user={reader}",
+        "options": f"-c app.bi_user={reader} {_PLANS}",
         "application_name": "superset",
     }
     return make_url(os.environ["KKBC_BI_WAREHOUSE_URL"]), {**params, "connect_args": arguments, "poolclass": NullPool}
