@@ -69,7 +69,8 @@ def _unreachable(url: str, error: httpx.HTTPError) -> UserError:
 
 def _said(response: httpx.Response) -> str:
     try:
-        message = response.json()["message"]
-    except (ValueError, KeyError, TypeError):
+        answer = response.json()
+        message = answer["message"] if "message" in answer else answer["errors"][0]["message"]
+    except (ValueError, LookupError, TypeError):
         message = response.reason_phrase
     return " ".join(str(message).split())[:300]
