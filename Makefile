@@ -84,7 +84,7 @@ down: ## stop everything of this home
 pictures: env ## take the README's screenshot of the branch board; this home must be up (needs chromium)
 	@python docs/images/branch_board.py
 
-docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
+docs: env ## write the docs site: these docs, dictionary, lineage of columns, audit results, as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
 # Three workers on two cores: many tests wait for a server, a child process or a lock.
