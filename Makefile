@@ -99,7 +99,7 @@ pictures: env ## take the docs' screenshots: reports of an invented campaign, br
 	@python docs/images/branch_board.py
 	@python docs/images/dashboards.py
 
-docs: env ## write data dictionary, reconciliation with public counts and dbt's site as static pages
+docs: env ## write the docs site: these docs, dictionary, lineage of columns, audit results, as static pages
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
 # Three workers on two cores: many tests wait for a server, a child process or a lock.

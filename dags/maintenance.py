@@ -39,7 +39,7 @@ One task a part, one at a time; the policy is config/maintenance.yml. The same b
 | `logs` | logs of tasks, of dbt and of the home's processes |
 | `airflow` | Airflow's own runs and audit log, where its database can be reached |
 | `analyze` | the planner's statistics |
-| `documents` | the data dictionary, the reconciliation and dbt's site as of today |
+| `documents` | the docs site: dictionary, lineage, audit results, reconciliation as of today |
 
 ### Triage
 * **A part is red.** The others are done all the same: no part needs another. Its log says what is in the way: a full

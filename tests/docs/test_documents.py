@@ -1,6 +1,8 @@
 """`kkbc docs`: pages that ask nothing of any network, a dictionary of every column, and shares as the mart has them."""
 
+import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import date
@@ -26,7 +28,11 @@ from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
 
 FIRST, AS_OF = date(2024, 1, 1), date(2024, 2, 3)
-PAGES = ["kamus-data.html", "rekonsiliasi.html", "dbt.html", "index.html"]
+PAGES = ["index.html", "kamus-data.html", "data-dictionary.html", "lineage/index.html", "rekonsiliasi.html", "dbt.html"]
+CHROMIUM = shutil.which("chromium")
+DATA_DOCS = """<html><head><title>Suite</title><link rel="stylesheet" href="https://cdn.example/b.css"/>
+<script src="https://cdn.example/jquery.js"></script></head><body><p>expect_x</p><img src="https://cdn.example/l.png"/>
+<script>document.write("x")</script></body></html>"""
 # Participants whose offices lie in Jakarta, Aceh, and a province that was split off Papua.
 OFFICES = {"31": 5, "11": 2, "95": 3}
 
@@ -59,44 +65,142 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             assert row is not None
         with connect("publisher") as conn:
             publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
-        result = CliRunner().invoke(app, ["docs"])
+        for build in ("9", "10"):
+            audited = get_settings().home / "gx" / build / "data_docs" / "validations" / f"suite_{build}" / "run"
+            audited.mkdir(parents=True)
+            (audited / "1.html").write_text(DATA_DOCS, encoding="utf-8")
         folder = get_settings().home / "docs"
+        folder.mkdir(mode=0o700)
+        (folder / ".contents.json").write_text('["of-before.html"]')
+        for kept in ("of-before.html", "mine.html"):
+            (folder / kept).write_text("")
+        os.umask(0o077)  # as the program's entry point does
+        result = CliRunner().invoke(app, ["docs"])
         assert result.exit_code == 0, result.output
         assert result.stdout.split() == [str(folder / page) for page in PAGES]
-        assert {stat.S_IMODE((folder / page).stat().st_mode) for page in PAGES} == {0o600}
+        assert not (folder / "of-before.html").exists()
+        (folder / "mine.html").unlink()
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         yield folder
     get_settings.cache_clear()
 
 
 class Asked(HTMLParser):
-    """What a browser would fetch for a page: sources of every element, and addresses in style."""
+    """What a browser would fetch for a page (sources of every element), where it leads to, and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.addresses: list[str] = []
         self.policies: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attributes}
         self.addresses += [given[name] for name in ("src", "srcset", "data", "poster", "action") if name in given]
-        if tag == "link" and given.get("rel") != "canonical":
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        if tag == "link" and given.get("rel") not in ("canonical", "prev", "next"):
             self.addresses.append(given.get("href", ""))
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
         if given.get("http-equiv") == "Content-Security-Policy":
             self.policies.append(given["content"])
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_loads_nothing(site: Path, name: str) -> None:
-    text = (site / name).read_text(encoding="utf-8")
-    asked = Asked(text)
-    assert [address for address in asked.addresses if not address.startswith("data:")] == []
-    assert re.findall(r"(?:@import|url\()\s*[\"']?(?!data:|#)[^\s\"')]*//[^\s\"')]+", text) == []
-    # And what a script might still ask for, the browser refuses.
-    assert len(asked.policies) == 1
-    assert asked.policies[0].startswith("default-src 'none'; ")
-    assert "http" not in asked.policies[0]
+@pytest.fixture(scope="module")
+def parsed(site: Path) -> dict[Path, Asked]:
+    """Every page of the site."""
+    return {path: Asked(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path, parsed: dict[Path, Asked]) -> None:
+    assert {*PAGES, "runbooks/roll-back.html", "decisions/0042-tickets-of-gateways.html", "bi.html"} <= {
+        path.relative_to(site).as_posix() for path in parsed
+    }
+    for path, page in parsed.items():
+        for address in page.addresses:
+            assert address.startswith("data:") or (path.parent / address.partition("?")[0]).is_file(), (path, address)
+        text = path.read_text(encoding="utf-8")
+        assert re.findall(r"(?:@import|url\()\s*[\"']?(?!data:|#)[^\s\"')]*//[^\s\"')]+", text) == [], path
+        # And what a script might still ask for, the browser refuses.
+        assert len(page.policies) == 1, path
+        assert page.policies[0].startswith("default-src 'none'; "), path
+        assert "http" not in page.policies[0]
+
+
+def test_links_hold(site: Path, parsed: dict[Path, Asked]) -> None:
+    """Of every page but dbt's, whose script makes its own; anchors too."""
+    checked = 0
+    for path, page in parsed.items():
+        if path.name == "dbt.html":
+            continue
+        for link in page.links:
+            if re.match(r"[a-z]+:|//", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (path.parent / name).resolve() if name else path
+            assert target.is_file(), (path, link)
+            if anchor and target in parsed:
+                assert anchor in parsed[target].anchors or anchor == "__skip", (path, link)
+            checked += 1
+    assert checked > 5000
+
+
+def test_every_column_of_every_mart_has_a_lineage_with_a_diagram(site: Path) -> None:
+    for name, model in PUBLISHED.items():
+        text = (site / "lineage" / f"{name}.html").read_text(encoding="utf-8")
+        for column in model["columns"]:
+            anchor = f"{name}-{column['name']}"
+            row = re.findall(rf'<td><a href="#{anchor}">.*?</tr>', text, flags=re.S)
+            assert len(row) == 1, anchor
+            made_of = re.findall(r"<td>(.*?)</td>", row[0], flags=re.S)[1 + 1]
+            assert "<code>" in made_of, anchor
+            drawn = text.partition(f' id="{anchor}">')[2].partition("<h3")[0]
+            assert f'aria-label="Columns that {name}.{column["name"]} is made of"' in drawn, anchor
+
+
+def test_lineage_of_a_figure_reaches_what_the_branches_send(site: Path) -> None:
+    """By hand, from the definitions: acquisitions are first coverage starts, costs those of the activity alone."""
+    text = (site / "lineage" / "kpi_branch_daily.html").read_text(encoding="utf-8")
+    (row,) = re.findall(r'<td><a href="#kpi_branch_daily-acquisitions">.*?</tr>', text, flags=re.S)
+    assert "contributions.coverage_start" in row
+    (row,) = re.findall(r'<td><a href="#kpi_branch_daily-contributions_idr">.*?</tr>', text, flags=re.S)
+    assert "contributions.total_amount" in row
+    text = (site / "lineage" / "kpi_activity.html").read_text(encoding="utf-8")
+    (row,) = re.findall(r'<td><a href="#kpi_activity-cost">.*?</tr>', text, flags=re.S)
+    assert re.findall(r"sources.html#[\w-]+", row) == ["sources.html#activities-cost"]
+
+
+def test_data_docs_of_the_last_audit_are_there_without_their_scripts(site: Path) -> None:
+    assert 'href="data-docs/validations/suite_10/run/1.html"' in (site / "data-docs.html").read_text(encoding="utf-8")
+    text = (site / "data-docs" / "validations" / "suite_10" / "run" / "1.html").read_text(encoding="utf-8")
+    assert "expect_x" in text
+    assert "cdn.example" not in text
+    assert "<script" not in text
+    assert not (site / "data-docs" / "validations" / "suite_9").exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_a_browser_searches_the_folder_and_asks_no_other_host(site: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+        page.goto(f"file://{site}/lineage/kpi_radio_lift.html")
+        page.goto(f"file://{site}/data-docs/validations/suite_10/run/1.html")
+        page.goto(f"file://{site}/index.html")
+        page.keyboard.press("/")
+        page.keyboard.type("akuisisi")
+        page.locator(".md-search-result__item a[href*='kamus-data.html']").first.wait_for()
+        browser.close()
+    assert [address for address in asked if not address.startswith((f"file://{site}/", "data:", "about:"))] == []
 
 
 def test_site_of_dbt_is_whole_and_without_its_tracker(site: Path) -> None:
@@ -127,7 +231,7 @@ def test_dictionary_lists_every_column_with_its_label(site: Path) -> None:
 def test_dictionary_is_indonesian(site: Path) -> None:
     """No English description is left, and what a mart says of itself and its columns in Indonesian is on the page."""
     text = (site / "kamus-data.html").read_text(encoding="utf-8")
-    assert 'lang="en"' not in text.partition("<body>")[2]
+    assert '<span lang="en">' not in text
     for name, model in PUBLISHED.items():
         section = text.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
         assert f"<p>{escape(model['config']['meta']['description_id'])}</p>" in section, name
@@ -166,6 +270,17 @@ def test_before_the_first_month_end_the_latest_day_counts(site: Path) -> None:
     assert (daily.day, daily.is_month_end) == (AS_OF, False)
     assert daily.aktif == {"31": 5, "11": 2, "91": 3}
     assert {code: n for code, n in monthly.aktif.items() if n} == daily.aktif
+
+
+def test_english_dictionary_has_every_column(site: Path) -> None:
+    text = (site / "data-dictionary.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'<h2 id="(\w+)">', text)) == set(PUBLISHED)
+    for name, model in PUBLISHED.items():
+        section = text.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
+        for column in model["columns"]:
+            meaning = str(column["description"]).partition("; null ")[0].rstrip(".")
+            assert f"<tr><td><code>{column['name']}</code></td>" in section
+            assert f"<td>{escape(meaning)}.</td>" in section, (name, column["name"])
 
 
 def test_displacement() -> None:

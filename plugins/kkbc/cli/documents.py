@@ -27,7 +27,7 @@ def docs(
         typer.Option("--out", help="Folder to write to; made if it is not there. Default: docs of the home."),
     ] = None,
 ) -> None:
-    """Writes the documents of the warehouse: dbt's site, the data dictionary, the reconciliation with public counts."""
+    """Writes the docs site: docs, data dictionary, lineage, audit results, dbt's site, and the reconciliation."""
     from kkbc.upkeep.documents import write_documents
 
     for page in write_documents(out_dir):

@@ -1,5 +1,7 @@
 """Artifacts: what dbt makes of its project besides tables, for readers of metrics and documents."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,16 @@ def parse(conn: psycopg.Connection) -> Path:
     return _folder()
 
 
-def generate_docs(conn: psycopg.Connection) -> Path:
+def generate_docs(conn: psycopg.Connection, variables: Mapping[str, Any]) -> Path:
     """Makes dbt's own documents; returns the folder with manifest.json, catalog.json and static_index.html.
 
-    `conn` is the warehouse that the catalog describes. Raises UserError when dbt cannot.
+    `conn` is the warehouse that the catalog describes; `variables` are the days of a build, which the SQL is compiled
+    with as if all of it were built anew, for that is the SQL whose columns come from other tables. Raises UserError
+    when dbt cannot.
     """
-    # Not compiled: that would need the days of a build, and the models' SQL is there as it was written.
-    _invoke(conn, ["docs", "generate", "--static", "--no-compile"], manifest=_invoke(conn, ["parse"]))
+    manifest = _invoke(conn, ["parse"])
+    _invoke(conn, ["compile", "--full-refresh", "--vars", json.dumps(dict(variables))], manifest=manifest)
+    _invoke(conn, ["docs", "generate", "--static", "--no-compile"], manifest=manifest)
     return _folder()
 
 

@@ -4,9 +4,10 @@ import re
 from html import escape
 from typing import Any
 
-from kkbc.upkeep.documents.pages import page, paragraphs, table
+from kkbc.upkeep.documents.pages import paragraphs, table
 
 HEADS = ["Nama", "Label", "Arti", "Satuan", "Kapan kosong"]
+ENGLISH_HEADS = ["Name", "Label", "Meaning", "Type", "When empty"]
 SCHEMAS = {
     "bi": "skema bi, untuk dasbor",
     "bi_detail": "skema bi_detail, untuk analis",
@@ -22,15 +23,30 @@ _KINDS = {
 
 
 def dictionary_page(manifest: dict[str, Any]) -> str:
-    """The page, of dbt's manifest. Where an Indonesian text is missing, the English one stands, marked as such."""
-    models = [node for node in manifest["nodes"].values() if "publish" in node.get("meta", {})]
+    """The page in Indonesian, of dbt's manifest. A text that is missing in it stands in English, marked."""
     intro = paragraphs(
         "Setiap tabel yang diterbitkan dan setiap kolomnya. Token peserta menggantikan NIK; NIK, nama, dan kontak tidak"
         " ada dalam tabel mana pun.",
         "Label ialah nama untuk dasbor. Hari ialah hari kalender Asia/Jakarta, kecuali disebut lain.",
     )
-    ordered = sorted(models, key=lambda model: (model["name"].startswith(("dim_", "fct_")), model["name"]))
-    return page("Kamus data", "\n".join([intro, *(_section(model, manifest["docs"]) for model in ordered)]))
+    sections = (_section(model, manifest["docs"]) for model in _published(manifest))
+    return "\n\n".join(["# Kamus data", intro, *sections]) + "\n"
+
+
+def english_page(manifest: dict[str, Any]) -> str:
+    """The page in English."""
+    intro = paragraphs(
+        "Every published table with every column. The participant token stands for the NIK; no table has NIKs, names or"
+        " contacts.",
+        "The label is the Indonesian name for dashboards."
+        " Days are calendar days in Asia/Jakarta where nothing else is said.",
+    )
+    return "\n\n".join(["# Data dictionary", intro, *map(_english_section, _published(manifest))]) + "\n"
+
+
+def _published(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    models = [node for node in manifest["nodes"].values() if "publish" in node.get("meta", {})]
+    return sorted(models, key=lambda model: (model["name"].startswith(("dim_", "fct_")), model["name"]))
 
 
 def indonesian(column: dict[str, Any], docs: dict[str, Any]) -> str | None:
@@ -52,19 +68,47 @@ def _section(model: dict[str, Any], docs: dict[str, Any]) -> str:
     where = "; ".join(SCHEMAS[schema] for schema in meta["publish"])
     columns = model["columns"].values()
     return (
-        f'<h2 id="{name}">{escape(meta["label_id"])} <code>{name}</code></h2>\n<p>{description}</p>\n'
-        f"<p>{where}. Satu baris per <code>{', '.join(key)}</code>.</p>\n"
+        f"{_heading(meta['label_id'], name)}\n\n<p>{description}</p>\n"
+        f"<p>{where}. Satu baris per <code>{', '.join(key)}</code>. {_made_of(name, 'Asal kolom')}.</p>\n\n"
         + table(HEADS, [_row(column, key, docs) for column in columns])
     )
+
+
+def _english_section(model: dict[str, Any]) -> str:
+    name, key = model["name"], model["meta"]["primary_key"]
+    rows = []
+    for column in model["columns"].values():
+        meaning, _, empty = column["description"].partition("; null ")
+        when = "never" if _filled(column, key) else escape(empty or "see meaning")
+        cells = [escape(text) for text in (column["meta"]["label_id"], meaning.rstrip(".") + ".", column["data_type"])]
+        rows.append([f"<code>{escape(column['name'])}</code>", *cells, when])
+    description = escape(model["description"].partition("```")[0].strip())
+    schemas = " and ".join(f"<code>{schema}</code>" for schema in model["meta"]["publish"])
+    return (
+        f"{_heading(model['meta']['label_id'], name)}\n\n<p>{description}</p>\n"
+        f"<p>Schema {schemas}. One row per <code>{', '.join(key)}</code>. {_made_of(name, 'Lineage')}.</p>\n\n"
+        + table(ENGLISH_HEADS, rows)
+    )
+
+
+def _heading(label: str, name: str) -> str:
+    return f"## {label} `{name}` {{#{name}}}"
+
+
+def _made_of(name: str, text: str) -> str:
+    return f'<a href="lineage/{name}.html">{text}</a>'
+
+
+def _filled(column: dict[str, Any], key: list[str]) -> bool:
+    kinds = {constraint["type"] for constraint in column["constraints"]}
+    return column["name"] in key or bool(kinds & {"not_null", "primary_key"})
 
 
 def _row(column: dict[str, Any], key: list[str], docs: dict[str, Any]) -> list[str]:
     name, description = column["name"], indonesian(column, docs)
     english, _, rest = column["description"].partition("; null ")
     meaning, _, empty = (description or "").rstrip(".").partition("; kosong ")
-    filled = name in key or any(
-        constraint["type"] in ("not_null", "primary_key") for constraint in column["constraints"]
-    )
+    filled = _filled(column, key)
     return [
         f"<code>{escape(name)}</code>",
         escape(column["meta"]["label_id"]),

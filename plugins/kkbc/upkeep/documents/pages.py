@@ -44,12 +44,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n</table>"
 
 
-def link_list(links: dict[str, str]) -> str:
-    """A list of links, by address and text."""
-    items = "\n".join(f'<li><a href="{escape(to)}">{escape(text)}</a></li>' for to, text in links.items())
-    return f"<ul>\n{items}\n</ul>"
-
-
 def paragraphs(*texts: str) -> str:
     """Paragraphs of text."""
     return "\n".join(f"<p>{escape(text)}</p>" for text in texts)
