@@ -17,7 +17,6 @@ LONGEST_FIRST = ("e2e", "play", "dbt_project", "upkeep", "faults")
 SLOW = (
     *("e2e", "play", "dbt_project", "faults", "gate", "docs", "marts", "upkeep/scaffold", "intake/sources"),
     *("publishing/test_changes.py", "publishing/test_concurrency.py", "slices/quarantine/test_running.py"),
-    "rights/test_nights.py",
 )
 
 # What `make test-long` runs, and `make test` leaves out: whole nights, kills at every step, a new mart built.
@@ -32,6 +31,7 @@ RIGHTS = (
         "e2e/test_backup.py",
         "e2e/test_rights.py",
         "e2e/test_encrypted_night.py",
+        "rights/test_nights.py",
     ),
 )
 

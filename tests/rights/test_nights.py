@@ -22,13 +22,9 @@ from .scene import rows, unbalanced
 
 ALL = ("erase", "restrict", "rotate", "retry", "read again", "erase", "release", "roll back")
 # Seed, nights, what happens between them, and what happens behind the last one, when the marts were rebuilt aside.
-# The longer ones run by `make test-rights`.
 HISTORIES = (
     pytest.param(1, 2, ("erase", "restrict", "rotate", "read again"), (), id="1-2"),
-    *(
-        pytest.param(seed, 4, ALL * 2, ("rotate", "erase"), id=f"{seed}-4", marks=pytest.mark.rights)
-        for seed in (2, 3, 4)
-    ),
+    *(pytest.param(seed, 4, ALL * 2, ("rotate", "erase"), id=f"{seed}-4") for seed in (2, 3, 4)),
 )
 
 
