@@ -119,7 +119,7 @@ def test_the_proof_tells_what_was_done_and_names_nobody(place: Scene) -> None:
     # The last line is of a person of whom nothing came.
     assert f"lines {len(ERASED) + 1}:" in place.figures["printed"]
     assert rows("select count(*) from vault.suppressed") == [(len(ERASED) + 1,)]
-    assert rows("select action, cardinality(subjects) from ops.access order by access_id limit 1") == [
+    assert rows("select action, cardinality(subjects) from ops.access where action = 'erase'") == [
         ("erase", len(ERASED) + 1)
     ]
 

@@ -156,13 +156,24 @@ def test_of_somebody_unknown_nothing_is_held_and_the_request_is_noted(office: Of
     assert "nothing is held of this person" in done.stdout
 
 
+def files_of_tables() -> set[int]:
+    """The files in which PostgreSQL keeps who was seen and restricted."""
+    with connect() as conn:
+        rows = conn.execute("select pg_relation_filenode(c) from unnest('{vault.seen,vault.restricted}'::regclass[]) c")
+        return {number for (number,) in rows}
+
+
 def test_of_somebody_who_was_erased_it_says_so(office: Office, kkbc: Kkbc) -> None:
     office.sends({"nik": NIK})
     content, page = report(kkbc, NIK)
     assert content["erasure"] is None
     assert "telah dihapus" not in page
+    kkbc("restrict", *WHY, stdin=NIK)
+    before = files_of_tables()
     done = kkbc("erase", *WHY, "--request", "req-1", stdin=NIK)
     assert done.exit_code == 0, done
+    # Rows that name the token are in old pages otherwise.
+    assert not before & files_of_tables()
     content, page = report(kkbc, NIK)
     assert (content["held"], content["rows"]) == (False, [])
     with connect() as conn:
