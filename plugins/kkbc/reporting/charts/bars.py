@@ -1,6 +1,7 @@
 """Charts of bars with their numbers beside them: targets, the funnel, branches by attainment, costs, spots, codes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -42,21 +43,7 @@ def bars(found: list[Bar], alternative: str, *, highest: float | None = None, ax
     across = alt.Scale(domain=[0, top], nice=False, clamp=True)
     down = alt.Scale(domain=[len(found) * ROW, 0], nice=False)
     x, y = alt.X("v:Q", scale=across, axis=None), alt.Y("y:Q", scale=down, axis=None)
-    data = [
-        {
-            "v": max(bar.value, 0),
-            "y": place * ROW + BAR_BELOW - 5,
-            "y2": place * ROW + BAR_BELOW + 6,
-            "text_y": place * ROW + NAME_ABOVE - 3,
-            "name": bar.name,
-            "label": bar.label,
-            "c": bar.colour.light,
-            "tail": bar.tail,
-            "mark": bar.mark,
-            "zero": 0,
-        }
-        for place, bar in enumerate(found)
-    ]
+    data = [_row(place, bar) for place, bar in enumerate(found)]
     texts = alt.Y("text_y:Q", scale=down, axis=None)
     chart = alt.Chart(rows(data))
     colour = alt.Color("c:N", scale=None)
@@ -91,6 +78,21 @@ def bars(found: list[Bar], alternative: str, *, highest: float | None = None, ax
         )
     )
     return to_svg(layers, len(found) * ROW + 4, alternative)
+
+
+def _row(place: int, bar: Bar) -> dict[str, Any]:
+    return {
+        "v": max(bar.value, 0),
+        "y": place * ROW + BAR_BELOW - 5,
+        "y2": place * ROW + BAR_BELOW + 6,
+        "text_y": place * ROW + NAME_ABOVE - 3,
+        "name": bar.name,
+        "label": bar.label,
+        "c": bar.colour.light,
+        "tail": bar.tail,
+        "mark": bar.mark,
+        "zero": 0,
+    }
 
 
 def ranking(best: list[tuple[str, float]], worst: list[tuple[str, float]], pace: float, alternative: str) -> str:

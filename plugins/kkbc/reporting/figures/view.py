@@ -84,7 +84,9 @@ def view_of(snapshot: Snapshot, scope: Scope) -> View:
 
 
 def view_of_office(snapshot: Snapshot, scope: Scope) -> View:
-    """The rows of all branches of the regional office of a scope."""
+    """The rows of all branches of the regional office of a scope; none for a branch that is in none."""
+    if scope.kanwil_id is None:
+        return View(snapshot, frozenset())
     own = snapshot.frames["branches"].filter(pl.col("kanwil_id") == scope.kanwil_id)
     return View(snapshot, frozenset(own["branch_id"]))
 
