@@ -4,6 +4,7 @@ KKBC_BI_TEST_HOME names a home that is kept, and used again if it was played: th
 """
 
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -35,7 +36,7 @@ VISITED = (
 )
 READERS = {"pusat": None, "kanwil_jawa_barat": "KW06", "cabang_044": ["KC044"]}
 NOBODY = "bukan_pembaca"
-PASSWORD = "satu-dua-tiga-empat"
+PASSWORD = secrets.token_urlsafe(12)
 
 
 @dataclass(frozen=True)
