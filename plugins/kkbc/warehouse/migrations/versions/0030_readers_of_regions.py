@@ -1,7 +1,7 @@
 """Readers of regional offices and of all branches, and gateways that prove for whom they ask.
 
 Revision ID: 0030
-Revises: 0028
+Revises: 0029
 """
 
 from pathlib import Path
