@@ -114,6 +114,8 @@ def _quality(view: View) -> Section:
 
 
 def _rows(view: View) -> Table:
-    rows = [(parts.FEEDS[feed], *(words.number(amount) for amount in amounts)) for feed, *amounts in quality.rows(view)]
-    heads = ("Data", "Dikirim", "Diterima", "Dikarantina", "Peringatan")
-    return Table("Baris dalam 28 hari", heads, rows, numbers=(1, 2, 3, 4), width="one")
+    counted = {feed: amounts for feed, *amounts in quality.rows(view)}
+    names = ("Dikirim", "Diterima", "Dikarantina", "Peringatan")
+    rows = [(name, *(words.number(amounts[n]) for amounts in counted.values())) for n, name in enumerate(names)]
+    heads = ("", *(parts.FEEDS[feed] for feed in counted))
+    return Table("Baris dalam 28 hari", heads, rows, numbers=tuple(range(1, len(heads))), width="one")
