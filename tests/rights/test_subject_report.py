@@ -185,6 +185,11 @@ def test_of_somebody_who_was_erased_it_says_so(office: Office, kkbc: Kkbc) -> No
     assert "Orang ini telah dihapus atas permintaan (Pasal 8) pada" in page
     assert "nothing is held of this person; the person was erased" in kkbc("subject-report", *WHY, stdin=NIK).stdout
     assert report(kkbc, OTHER)[0]["erasure"] is None
+    # What stands for the person would be stored again.
+    refused = kkbc("restrict", *WHY, stdin=f"{OTHER}\n{NIK}")
+    assert "number 2 was erased" in str(refused.exception)
+    with connect() as conn:
+        assert conn.execute("select count(*) from vault.restricted").fetchone() == (1,)
 
 
 def test_the_files_are_for_their_owner_alone(office: Office, kkbc: Kkbc, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from kkbc.core.errors import UserError
 from kkbc.rights.persons import Person
 from kkbc.rights.wanted import Wanted, unknown_lines
 from kkbc.slices import AuditNote
+from kkbc.slices.suppressing import erasure_of
 from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import note_access
 
@@ -32,7 +34,18 @@ from vault.restricted order by restriction_id
 
 
 def restrict(persons: list[Person], note: AuditNote) -> int:
-    """Holds the persons out of the marts from the next build on; returns how many were not held out already."""
+    """Holds the persons out of the marts from the next build on; returns how many were not held out already.
+
+    Raises UserError when one of them was erased: a restriction would store what stands for the person again.
+    """
+    with connect("loader") as conn:
+        erased = [place for place, person in enumerate(persons, 1) if erasure_of(conn, person.nik)]
+    if erased:
+        places = ", ".join(map(str, erased))
+        raise UserError(
+            f"of the persons named, number {places} was erased, and is kept out of everything",
+            "leave out who was erased; nobody is restricted yet",
+        )
     return _change("restrict", _RESTRICT, persons, note)
 
 
