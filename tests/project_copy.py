@@ -13,7 +13,7 @@ import psycopg
 
 from kkbc.core.settings import PROJECT_ROOT
 
-FOLDERS = ("config", "contracts", "dbt_project", "expectations", ".ci/sqlfluff")
+FOLDERS = ("config", "contracts", "docs", "dbt_project", "expectations", ".ci/sqlfluff")
 FILES = (".gitignore", ".sqlfluff")
 
 
