@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kkbc.reporting.places import latest_page as latest_page
     from kkbc.reporting.places import page_of as page_of
     from kkbc.reporting.writing import write_pages as write_pages
     from kkbc.reporting.writing import write_report as write_report
 
-_PLACES = {"page_of": "places", "write_pages": "writing", "write_report": "writing"}
+_PLACES = {"latest_page": "places", "page_of": "places", "write_pages": "writing", "write_report": "writing"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,14 @@ def page_of(day: date, name: str = NATIONAL) -> Path | None:
     return path if path.is_file() else None
 
 
+def latest_page() -> Path | None:
+    """The national page of the latest publication, whose figures were kept last. None when there is none."""
+    kept = (get_settings().home / "reports").glob(f"*/{FIGURES}")
+    latest = max(kept, key=lambda path: path.stat().st_mtime, default=None)
+    page = latest and latest.with_name(f"{NATIONAL}.html")
+    return page if page and page.is_file() else None
+
+
 def kept_nights() -> list[date]:
     """The nights whose figures are kept, in their order."""
     root = get_settings().home / "reports"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from shutil import which
 from typing import Annotated
 
@@ -72,6 +71,7 @@ def _night(business_date: date) -> Iterator[night_progress]:
 def _where_to_look() -> None:
     from kkbc.core import local_airflow
     from kkbc.core.settings import get_settings
+    from kkbc.reporting import latest_page
     from kkbc.warehouse import server
 
     settings = get_settings()
@@ -80,7 +80,7 @@ def _where_to_look() -> None:
         return
     where = local_airflow.password_file(settings)
     out.print(f"\nAirflow:  {airflow.url}  user {local_airflow.ADMIN}, password in {where}", soft_wrap=True)
-    report = _report()
+    report = latest_page()
     if report is not None:
         out.print(f"Report:   {report}", soft_wrap=True)
     psql = which("psql") or server.BINARIES / "psql"
@@ -89,13 +89,3 @@ def _where_to_look() -> None:
         f" {psql} -h 127.0.0.1 -p {postgres.port} -U bi -d kkbc  (tables in schema bi)",
         soft_wrap=True,
     )
-
-
-def _report() -> Path | None:
-    """The report of the night that is published, where one was written."""
-    from kkbc.reporting import page_of
-    from kkbc.warehouse import connect
-
-    with connect("auditor") as conn:
-        row = conn.execute("select as_of from ops.publication_live").fetchone()
-    return page_of(row[0]) if row else None

@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -115,11 +116,19 @@ def test_where_to_look_names_the_place_of_the_password_and_not_the_password(
     running = Server(home / "pg", 1, 5432, home / "socket")
     airflow = configuration.configure(get_settings(), running, 8080)
     monkeypatch.setattr(server, "find", lambda home: running)
+    pages = [home / "reports" / day / "nasional.html" for day in ("2026-12-15", "2026-12-14")]
+    for written, page in enumerate(pages):
+        page.parent.mkdir(parents=True)
+        page.touch()
+        (page.parent / "figures.zip").touch()
+        os.utime(page.parent / "figures.zip", (written, written))
     _where_to_look()
     shown = capsys.readouterr().out
     path = home / "keys" / "airflow-admin.password"
     assert str(path) in shown
     assert airflow.password not in shown
+    # A rollback publishes an earlier night last.
+    assert [str(page) in shown for page in pages] == [False, True]
     assert path.read_text().strip() == airflow.password
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -125,7 +125,7 @@ def spots(found: list[Spot]) -> str:
             labelExpr=f"{names}[datum.value]",
             labelAngle=-90 if len(shown) > 7 else 0,
             # Below the number of a bar that goes down.
-            labelPadding=18 if any(row["dy"] > 0 for row in data) else 2,
+            labelPadding=18 if any(spot.lift < 1 for spot in shown) else 2,
             ticks=False,
             domain=False,
         ),
