@@ -49,8 +49,8 @@ def as_in_containers(home: Path, configuration: Mapping[str, str]) -> Iterator[t
                 "PGHOST": str(running.socket_dir),
                 "PGPORT": str(running.port),
                 "POSTGRES_USER": server.SUPERUSER,
-                **{f"{name}_DB_PASSWORD": "x" for name in ("KKBC", "AIRFLOW")},
-                "KKBC_BOARD_PASSWORD": "x",
+                **{f"{name}_DB_PASSWORD": "x" for name in ("KKBC", "KKBC_BI", "AIRFLOW")},
+                **{f"KKBC_{name}_PASSWORD": "x" for name in ("BOARD", "BI_GATEWAY")},
             },
         )
         yield running, make_conninfo(running.conninfo("kkbc"), user="kkbc")
