@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pendulum
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
+from kkbc.core.airflow_approval import Approval
 from kkbc.core.errors import UserError
 
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -35,14 +35,6 @@ reads their NIKs from a file or standard input and puts them aside in the home; 
   something was found afterwards, docs/runbooks/erase-a-person.md says what to do for each place.
 * **`erase` waits.** It waits for visits, builds and publications; loads and builds wait for it in turn.
 """
-
-
-class Approval(ApprovalOperator):
-    """Tells who answered, also when the answer is no: what Airflow's own returns is lost when it skips what follows."""
-
-    def execute_complete(self, context, event):
-        context["ti"].xcom_push(key="answered_by", value=dict(event.get("responded_by_user") or {}))
-        return super().execute_complete(context, event)
 
 
 @dag(

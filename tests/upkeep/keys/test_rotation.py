@@ -164,11 +164,14 @@ def test_persons_whom_the_vault_no_longer_has_stop_it_or_are_cut(installation: H
 
 
 def test_a_restriction_of_somebody_the_vault_does_not_have_is_not_lost_unasked(installation: Home) -> None:
-    change(
-        "insert into vault.restricted (participant_token, restricted_by, why) values"
-        " (repeat('01', 16), 'sari', 'x'), (repeat('012', 10) || '01', 'sari', 'y')",
-        "update vault.restricted set released_at = now(), released_by = 'sari', release_why = 'z' where why = 'y'",
-    )
+    with connect() as conn:
+        conn.execute(
+            "insert into vault.restricted (participant_token, restricted_by, why) values"
+            " (repeat('01', 16), 'sari', 'x'), (repeat('012', 10) || '01', 'sari', 'y')"
+        )
+        conn.execute(
+            "update vault.restricted set released_at = now(), released_by = 'sari', release_why = 'z' where why = 'y'"
+        )
     assert foresee().unknown == 1
     with pytest.raises(UserError, match="1 tokens are of persons whom the vault no longer has"):
         rotate(**WHO)
