@@ -282,7 +282,7 @@ def test_those_who_were_erased_after_the_backup_are_erased_again(
     monkeypatch.setattr(suppression, "apply_suppression", erase)
     elsewhere()
     result = restored(site, keys_from=site.keys / kept)
-    assert asked == ["t2", "t3"]
+    assert sorted(asked) == ["t2", "t3"]  # their ids are random
     assert (result.erased, result.to_erase) == (2, 0)
 
 
