@@ -135,9 +135,10 @@ def test_regional_offices_and_all_are_given_by_name(warehouse: str) -> None:
     assert "sees KC001, all" in kkbc("reader", "grant", "budi", "ALL", "KC001")
     places = [(row["level"], row["branch_id"], row["kanwil_id"]) for row in kkbc("reader", "list", "--json")]
     assert places == [("branch", "KC001", None), ("nation", None, None), ("region", None, "KW04")]
+    assert "saw them before" in kkbc("reader", "grant", "budi", "kc001")
     assert "KW04" in kkbc("reader", "revoke", "budi", "DKI Jakarta")
     assert "no longer sees all" in kkbc("reader", "revoke", "budi", "all")
-    with pytest.raises(UserError, match=r"'Jakarta' is no branch and no regional office .*KW04 DKI Jakarta"):
+    with pytest.raises(UserError, match=r"'Jakarta' is no branch and no regional office.*KW04 DKI Jakarta"):
         kkbc("reader", "grant", "budi", "Jakarta")
 
 

@@ -194,6 +194,7 @@ def test_a_gateway_without_a_ticket_that_holds_sees_nothing(logins: None, wareho
     assert seen(warehouse, GATEWAY, options="-c app.bi_user=andi@cabang") == []
     assert through(later, key) == ["KC002"]
     assert through(later - 61, key) == []
+    assert through(later + 2 * 24 * 3600, key) == []
     assert through(later, secrets.token_hex(32)) == []
     assert through(later, key, of=CABANG) == []
     # Neither part of what is signed can lend the other a digit.

@@ -62,9 +62,9 @@ def name_of(scope: Scope) -> str:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a file whole. Raises UserError when it cannot be written."""
+    """Writes a file whole, for its owner alone. Raises UserError when it cannot be written."""
     try:
-        with replacing(path) as made:
+        with replacing(path, private=True) as made:
             made.write_bytes(content)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}", "free space or choose --out") from error

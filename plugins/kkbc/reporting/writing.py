@@ -30,6 +30,8 @@ def write_report(
     snapshot = _snapshot(night)
     scope = _scope(snapshot, branch_id, kanwil_id)
     html = as_html(compose(snapshot, scope)).encode()
+    if out is not None and out.is_dir():
+        raise UserError(f"{out} is a folder", f"name a file, such as {out / f'{keeping.name_of(scope)}.html'}")
     path = out or folder_of(snapshot.as_of) / f"{keeping.name_of(scope)}.html"
     try:
         make_folder(path.absolute().parent)

@@ -152,6 +152,8 @@ def _scope(place: str, *, known: bool = True) -> str:
     for kanwil_id, name in offices.items():
         if place.casefold() in (kanwil_id.casefold(), name.casefold()):
             return kanwil_id
+    if re.fullmatch(r"kc\d{3}|hq", place, re.IGNORECASE):
+        place = place.upper()
     if not known:
         return place
     if not re.fullmatch(r"KC\d{3}|HQ", place):

@@ -6,6 +6,8 @@ from rich.markup import escape
 from kkbc.cli.console import out, say
 from kkbc.cli.dashboards import bi, show_users
 
+MOST_SHOWN = 8
+
 
 def register(_: typer.Typer) -> None:
     """Adds them to `kkbc bi`."""
@@ -18,16 +20,18 @@ def register(_: typer.Typer) -> None:
 def up() -> None:
     """Starts Superset beside PostgreSQL of this home, with the dashboards and users that there are to be."""
     from kkbc.core.settings import get_settings
+    from kkbc.upkeep.bi_logins import mapping
     from kkbc_play.stack import superset
 
     started = superset.up(say)
     superset.make_sample_readers(say)
     show_users(started.url, started.password)
     keys = get_settings().keys
-    out.print(
-        f"Superset: {started.url}  user admin, password: admin_password in {keys / 'superset.json'}", soft_wrap=True
-    )
-    out.print(f"Readers:  `kkbc reader list`, passwords in {keys / 'superset-users.json'}", soft_wrap=True)
+    where = f"password: admin_password in {keys / 'superset.json'}"
+    out.print(f"Superset: {started.url}  user admin, who sees no rows, {where}", soft_wrap=True)
+    readers = sorted({mapped.reader for mapped in mapping()})
+    shown = ", ".join(readers[:MOST_SHOWN]) + (", ..." if len(readers) > MOST_SHOWN else "")
+    out.print(f"Readers:  {escape(shown)}, passwords in {keys / 'superset-users.json'}", soft_wrap=True)
 
 
 def down() -> None:

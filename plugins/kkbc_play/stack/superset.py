@@ -68,8 +68,14 @@ def up(say: Say = lambda _: None) -> Superset:
     make_home(settings.home)
     with FileLock(settings.home / ".superset.lock"):
         running = find(settings)
+        was_up = server.find(settings.home) is not None
         postgres = server.start(settings.home)
-        _check_published(postgres)
+        try:
+            _check_published(postgres)
+        except UserError:
+            if not was_up:
+                server.stop(settings.home)
+            raise
         kept = _secrets(settings)
         write_private(_key_file(settings), bi_logins.gateway_key() + "\n")
         port = running.port if running else _port(settings)
@@ -128,6 +134,7 @@ def import_bundle(say: Say = lambda _: None, *, bundle: Bundle | None = None) ->
     postgres = server.find(settings.home)
     if postgres is None:
         raise UserError(f"no PostgreSQL runs in {settings.home}", "`kkbc bi up` starts it, and Superset with it")
+    _check_published(postgres)
     bundle = bundle or load_bundle()
     kept = _secrets(settings)
     _make_databases(postgres, kept)
@@ -238,9 +245,7 @@ def _prepare(
     last = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1:]
     if done.returncode:
         said = last[0] if last else "it ended without a word"
-        raise UserError(
-            f"Superset could not be prepared: {said}", "is the disk full? `kkbc bi check` checks the bundle"
-        )
+        raise UserError(f"Superset could not be prepared: {said}", "is the disk full? `make lint` checks the bundle")
     return dict(json.loads(last[0]))
 
 

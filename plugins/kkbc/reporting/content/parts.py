@@ -123,11 +123,15 @@ def tiles(head: Headline, view: View) -> list[Tile]:
         if other
     ]
     lacking = head.expected - head.reported
+    is_whole = head.since == view.month
+    when = month if is_whole else f"sejak {words.short_day(head.since)}"
+    # A part of the month is not what its targets are set against.
+    new, idr = (_of_target(target) if is_whole else () for target in (head.new, head.idr))
     return [
         Tile("Pekerja BPU terlindungi", words.number(today.get("aktif")), (*compared, *_unpaid(today))),
-        _flow(f"Pendaftaran {month}", head, "registrations", before),
-        _flow(f"Akuisisi {month}", head, "acquisitions", before, _of_target(head.new)),
-        _flow(f"Iuran {month}", head, "contributions_idr", before, _of_target(head.idr)),
+        _flow(f"Pendaftaran {when}", head, "registrations", before),
+        _flow(f"Akuisisi {when}", head, "acquisitions", before, new),
+        _flow(f"Iuran {when}", head, "contributions_idr", before, idr),
         Tile(
             "Cabang melapor",
             f"{words.number(head.reported)} dari {words.number(head.expected)}",
@@ -181,6 +185,8 @@ def progress_figure(view: View, head: Headline, before: str) -> Figure:
     if not found.now:
         return Figure(title, None, "Belum ada akuisisi bulan ini.")
     note = "Dijumlahkan per tanggal. Proyeksi = realisasi ÷ hari berjalan × hari sebulan."
+    if head.since != view.month:
+        note += f" Garis mulai {words.short_day(head.since)}; realisasi dan proyeksi menghitung sejak tanggal 1."
     return Figure(title, trends.progress(found, month, before), note)
 
 
@@ -206,6 +212,7 @@ def targets_figure(head: Headline) -> Figure:
     title = f"{words.number(reached)} dari {len(known)} target diproyeksikan tercapai"
     note = (
         f"Garis tegak: target. Warna muda: proyeksi akhir bulan. {words.percent(head.elapsed, 0)} bulan sudah berlalu."
+        " Cabang tanpa target tidak dihitung."
     )
     return Figure(title, bars.bars(found, f"Pencapaian target: {said}.", highest=top), note)
 
@@ -222,7 +229,7 @@ def funnel_figure(view: View) -> Figure:
         Bar(
             "Pendaftaran",
             found.registrations,
-            f"{words.number(found.registrations)}  ({words.percent(per_contact, 0)} dari kontak)",
+            f"{words.number(found.registrations)}  ({_share(per_contact)} dari kontak)",
         ),
         Bar(
             "Bayar pertama",
@@ -235,7 +242,10 @@ def funnel_figure(view: View) -> Figure:
         if per_registration is not None
         else "Dari kontak sampai bayar"
     )
-    note = "Bulan berjalan. Pembayar dapat mendaftar bulan lalu, dan pendaftar tidak selalu berasal dari kegiatan."
+    note = (
+        "Bulan berjalan; kontak termasuk pendengar radio."
+        " Pembayar dapat mendaftar bulan lalu, dan pendaftar tidak selalu berasal dari kegiatan."
+    )
     said = "; ".join(f"{row.name} {row.label}" for row in rows)
     return Figure(title, bars.bars(rows, f"Corong bulan berjalan: {said}."), note)
 
@@ -327,6 +337,11 @@ def _flow(label: str, head: Headline, name: str, before: str, more: tuple[str, .
         (f"{_arrow(amount, head.month_before[name])} dari tanggal yang sama {before}",) if head.month_before else ()
     )
     return Tile(label, value, (*more, *compared))
+
+
+def _share(share: float | None) -> str:
+    """A share in whole percents, one that is below in tenths."""
+    return words.percent(share, 0 if share is None or share >= 0.01 else 1)
 
 
 def _of_target(target: Target) -> tuple[str, ...]:

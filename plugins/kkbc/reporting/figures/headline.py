@@ -35,6 +35,7 @@ class Headline:
     """today, last_month, last_year: participants by status, None for a day that the marts do not have.
 
     month, month_before: sums of the month to date, and of the same days of the month before (None: not all are there).
+    since: the first day of the month that the marts have; targets count from the month's own first day (KPI rule 11).
     expected, reported: branches on as_of. elapsed: share of the month that is over.
     """
 
@@ -43,6 +44,7 @@ class Headline:
     last_year: dict[str, int] | None
     month: dict[str, int]
     month_before: dict[str, int] | None
+    since: date
     expected: int
     reported: int
     elapsed: float
@@ -56,12 +58,14 @@ def headline(view: View) -> Headline:
     days = view.days()
     as_of = view.as_of
     reported = days.filter(pl.col("business_date") == as_of)
+    first = days.filter(pl.col("business_date") >= view.month)["business_date"].min()
     return Headline(
         today=_status(days, as_of),
         last_month=_status(days, months_before(as_of, 1)),
         last_year=_status(days, months_before(as_of, 12)),
         month=_sums(days, view.month, as_of) or dict.fromkeys(FLOWS, 0),
         month_before=_whole_sums(days, months_before(view.month, 1), months_before(as_of, 1)),
+        since=first if isinstance(first, date) else view.month,
         expected=int(reported["branches_expected"].sum()),
         reported=int(reported["branches_reported"].sum()),
         elapsed=as_of.day / last_day(as_of).day,

@@ -66,11 +66,14 @@ def scope_of_branch(snapshot: Snapshot, branch_id: str) -> Scope:
     return Scope("branch", branch_id, row["branch_name"], row["kanwil_id"], row["kanwil_name"])
 
 
-def scope_of_office(snapshot: Snapshot, kanwil_id: str) -> Scope:
-    """A regional office that has branches. Raises UserError for another one."""
+def scope_of_office(snapshot: Snapshot, office: str) -> Scope:
+    """A regional office that has branches, by its id or name. Raises UserError for another one."""
     offices = snapshot.offices
+    named = {name.casefold(): kanwil_id for kanwil_id, name in offices.items()}
+    kanwil_id = named.get(office.casefold(), office.upper())
     if kanwil_id not in offices:
-        raise UserError(f"there is no regional office {kanwil_id!r}", f"there are: {', '.join(offices)}")
+        there = ", ".join(f"{kanwil_id} {name}" for kanwil_id, name in offices.items())
+        raise UserError(f"there is no regional office {office!r}", f"there are: {there}")
     return Scope("regional", kanwil_id, offices[kanwil_id], kanwil_id, offices[kanwil_id])
 
 
