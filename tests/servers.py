@@ -269,6 +269,9 @@ def s3_server() -> Iterator[S3Server]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server.start()
+    # Another block may be open, as that of a fixture of the session: it goes on checking after this one.
+    checked = settings.INITIAL_NO_AUTH_ACTION_COUNT
+    settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
     try:
         port = server.get_host_and_port()[1]
         anybody = {"region_name": REGION, "aws_access_key_id": "x", "aws_secret_access_key": "x"}
@@ -282,7 +285,7 @@ def s3_server() -> Iterator[S3Server]:
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
         yield S3Server(port, made["AccessKeyId"], made["SecretAccessKey"])
     finally:
-        settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
+        settings.INITIAL_NO_AUTH_ACTION_COUNT = checked
         server.stop()
 
 

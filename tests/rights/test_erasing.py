@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             status, printed = kkbc(*command.split(), "--file", str(made.persons_file(ERASED[:2])), *WHY)
             assert status == 0, printed
         assert rows("select count(*) from vault.seen") != rows("select 0")
-        assert rows("select count(*) from vault.restricted") == [(2,)]
+        assert rows("select count(*) from vault.restricted") == [(3,)]
         made.figures["raw"] = rows("select count(*), count(distinct participant_token) from raw.registrations")
         file = made.persons_file((*ERASED, PEOPLE + 1))
         status, printed = kkbc("erase", "--file", str(file), "--request", "req-1", *WHY)

@@ -329,8 +329,11 @@ def test_an_erasure_waits_for_a_person_and_does_what_they_say(running: Path, tmp
     """Rejected, nothing changes but that it is on record; approved, the person is gone, from Airflow's records too."""
     theirs, other = 7, 8
     both = (theirs, other)
-    deliver(tmp_path, {"pendaftaran": [registration(n) for n in both], "iuran": [contribution(n) for n in both]})
-    nights.open_run(RunRequest(FIRST, tmp_path, first_business_date=FIRST), mode="plain", run_id="erasure")
+    # A day of which the other tests of this home have delivered nothing.
+    day = FIRST + timedelta(days=20)
+    feeds = {"pendaftaran": [registration(n) for n in both], "iuran": [contribution(n) for n in both]}
+    deliver(tmp_path, feeds, day=day)
+    nights.open_run(RunRequest(day, tmp_path, first_business_date=FIRST), mode="plain", run_id="erasure")
     nights.pull_branch("erasure", "KC001")
     airflow = local_airflow.find(get_settings())
     assert airflow is not None
