@@ -41,14 +41,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with scene(tmp_path_factory.mktemp("erasing")) as made:
         made.night(DAYS[0])
         restrict_and_look(made)
-        made.night(DAYS[1])
-        made.figures = {"bi": figures(), "bi_detail": figures("bi_detail")}
         # What was looked at or restricted before is of those who leave, too.
         for command in ("subject-report", "restrict", "restrict --release"):
             status, printed = kkbc(*command.split(), "--file", str(made.persons_file(ERASED[:2])), *WHY)
             assert status == 0, printed
         assert rows("select count(*) from vault.seen") != rows("select 0")
         assert rows("select count(*) from vault.restricted") == [(3,)]
+        made.night(DAYS[1])
+        made.figures = {"bi": figures(), "bi_detail": figures("bi_detail")}
         made.figures["raw"] = rows("select count(*), count(distinct participant_token) from raw.registrations")
         file = made.persons_file((*ERASED, PEOPLE + 1))
         status, printed = kkbc("erase", "--file", str(file), "--request", "req-1", *WHY)
