@@ -6,7 +6,7 @@ import pendulum
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
-from kkbc.core.airflow_approval import Approval
+from kkbc.core.airflow_approval import ANSWERED_BY, Approval
 from kkbc.core.errors import UserError
 
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -77,14 +77,14 @@ def erase_persons():
     def erase(params=None, ti=None) -> dict:
         from kkbc.rights import tasks
 
-        return tasks.erase(params, ti.xcom_pull(task_ids="approve", key="answered_by"))
+        return tasks.erase(params, ti.xcom_pull(task_ids="approve", key=ANSWERED_BY))
 
     # Behind a task that is skipped when the answer is no, and not otherwise.
     @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_SKIPPED)
     def refuse(params=None, ti=None) -> None:
         from kkbc.rights import tasks
 
-        tasks.refuse(params, ti.xcom_pull(task_ids="approve", key="answered_by"))
+        tasks.refuse(params, ti.xcom_pull(task_ids="approve", key=ANSWERED_BY))
 
     erased, refused = erase(), refuse()
     count() >> approve >> erased >> refused

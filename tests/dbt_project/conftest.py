@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kkbc import publishing
 from kkbc.core.settings import get_settings
 from kkbc.marts.runner import build
 from kkbc.warehouse import connect, server
@@ -81,6 +82,17 @@ def write_and_build(world: World, first: date, as_of: date) -> None:
         world.write(conn)
     for layer in ("seeds", "models"):
         build(layer, as_of=as_of, first_business_date=first)
+
+
+def publish_built(first: date, as_of: date) -> None:
+    """Publishes what was built, as a build of its own."""
+    with connect("transformer") as conn:
+        row = conn.execute(
+            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [as_of, first]
+        ).fetchone()
+        assert row is not None
+    with connect("publisher") as conn:
+        publishing.publish_marts(conn, build_id=row[0], as_of=as_of)
 
 
 def read_mart(table: str) -> Mart:

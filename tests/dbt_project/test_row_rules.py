@@ -10,12 +10,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from kkbc import publishing
 from kkbc.core.bi_tickets import connection_options
 from kkbc.core.settings import get_settings
 from kkbc.marts.runner import DBT_PROJECT
 from kkbc.upkeep import bi_logins
 from kkbc.warehouse import connect
+from tests.dbt_project.conftest import publish_built
 from tests.dbt_project.raw import World
 from tests.dbt_project.test_all_marts import AS_OF, FIRST
 
@@ -32,13 +32,7 @@ def branches_of(kanwil_id: str) -> set[str]:
 @pytest.fixture(scope="module")
 def tables(chance_world: World) -> Iterator[dict[str, tuple[list[str], Rows]]]:
     """Columns and rows of every table that is published in bi, read past all policies; logins to read them by."""
-    with connect("transformer") as conn:
-        row = conn.execute(
-            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
-        ).fetchone()
-        assert row is not None
-    with connect("publisher") as conn:
-        publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
+    publish_built(FIRST, AS_OF)
     with connect() as owner:
         owner.execute(f"create role {LOGIN} login in role branch_bi")  # type: ignore[arg-type]
         owner.execute(f"create role {GATEWAY} login in role branch_bi, bi_gateway")  # type: ignore[arg-type]

@@ -20,9 +20,8 @@ from kkbc.reporting.page import as_html
 from kkbc.reporting.reading import read_published
 from kkbc.reporting.writing import compose
 from kkbc.upkeep.dashboards import load_bundle
-from kkbc.warehouse import connect
 from tests.dbt_project import properties
-from tests.dbt_project.conftest import read_mart
+from tests.dbt_project.conftest import publish_built, read_mart
 from tests.dbt_project.properties import KPIS, MODELS
 from tests.dbt_project.raw import World
 from tests.dbt_project.test_all_marts import AS_OF, FIRST
@@ -84,13 +83,7 @@ GROUPED_BY = {
 @pytest.fixture(scope="module")
 def marts(chance_world: World) -> dict[str, list[Row]]:
     """Every published KPI mart of a world of chance, as its table holds it."""
-    with connect("transformer") as conn:
-        row = conn.execute(
-            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
-        ).fetchone()
-        assert row is not None
-    with connect("publisher") as conn:
-        publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
+    publish_built(FIRST, AS_OF)
     found = {mart: list(read_mart(mart).values()) for mart in [*GRAINS, "dim_branch"]}
     for activity in found["kpi_activity"]:
         activity["activity"] = f"{activity['branch_id']} {activity['activity_code']}"

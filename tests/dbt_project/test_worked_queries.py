@@ -13,11 +13,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from kkbc import publishing
 from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.marts.semantic import Metrics
 from kkbc.warehouse import connect
-from tests.dbt_project.conftest import read_mart
+from tests.dbt_project.conftest import publish_built, read_mart
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import plus_months, seed
 from tests.dbt_project.test_all_marts import AS_OF, FIRST
@@ -31,13 +30,7 @@ MONTH = AS_OF.replace(day=1)
 @pytest.fixture(scope="module")
 def answers(chance_world: World) -> dict[int, list[Row]]:
     """What role bi gets for each query, over a published world of chance."""
-    with connect("transformer") as conn:
-        row = conn.execute(
-            "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
-        ).fetchone()
-        assert row is not None
-    with connect("publisher") as conn:
-        publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
+    publish_built(FIRST, AS_OF)
     found = {}
     with connect("bi") as conn:
         for number, query in QUERIES.items():

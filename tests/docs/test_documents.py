@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kkbc import publishing
 from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
@@ -23,6 +22,7 @@ from kkbc.upkeep.documents.pages import TRACKER
 from kkbc.upkeep.documents.reconciliation import displacement, read_mart
 from kkbc.warehouse import connect, server
 from tests.databases import database
+from tests.dbt_project.conftest import publish_built
 from tests.dbt_project.properties import PUBLISHED, indonesian
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
@@ -58,13 +58,7 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             world.write(conn)
         for layer in runner.LAYERS:
             runner.build(layer, as_of=AS_OF, first_business_date=FIRST)
-        with connect("transformer") as conn:
-            row = conn.execute(
-                "insert into ops.build (as_of, first_business_date) values (%s, %s) returning build_id", [AS_OF, FIRST]
-            ).fetchone()
-            assert row is not None
-        with connect("publisher") as conn:
-            publishing.publish_marts(conn, build_id=row[0], as_of=AS_OF)
+        publish_built(FIRST, AS_OF)
         for build in ("9", "10"):
             audited = get_settings().home / "gx" / build / "data_docs" / "validations" / f"suite_{build}" / "run"
             audited.mkdir(parents=True)

@@ -62,18 +62,19 @@ BEFORE = (10, 30)
 @pytest.fixture(scope="module")
 def persons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file that names some people, of whom one had rows in quarantine and one came twice."""
-    path = tmp_path_factory.mktemp("request") / "niks.txt"
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{nik(number)}\n" for number in ERASED))
-    return path
+    return naming(ERASED, tmp_path_factory.mktemp("request"))
 
 
 @pytest.fixture(scope="module")
 def persons_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file that names people who are erased first, one of those of the other file among them."""
-    path = tmp_path_factory.mktemp("earlier_request") / "niks.txt"
+    return naming(BEFORE, tmp_path_factory.mktemp("earlier_request"))
+
+
+def naming(numbers: tuple[int, ...], folder: Path) -> Path:
+    path = folder / "niks.txt"
     path.touch(mode=0o600)
-    path.write_text("".join(f"{nik(number)}\n" for number in BEFORE))
+    path.write_text("".join(f"{nik(number)}\n" for number in numbers))
     return path
 
 

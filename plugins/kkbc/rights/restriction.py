@@ -6,13 +6,13 @@ read who is restricted (`ops.restricted_participant`), by token and nothing else
 
 from typing import Any
 
+import polars as pl
 from psycopg.rows import dict_row
 
 from kkbc.core.errors import UserError
 from kkbc.rights.persons import Person
 from kkbc.rights.wanted import Wanted, unknown_lines
-from kkbc.slices import AuditNote
-from kkbc.slices.suppressing import erasure_of
+from kkbc.slices import AuditNote, load_suppression
 from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import note_access
 
@@ -39,8 +39,9 @@ def restrict(persons: list[Person], note: AuditNote) -> int:
     Raises UserError when one of them was erased: a restriction would store what stands for the person again.
     """
     with connect("loader") as conn:
-        erased = [place for place, person in enumerate(persons, 1) if erasure_of(conn, person.nik)]
-    if erased:
+        listed = load_suppression(conn)
+    gone = listed.suppressed(pl.Series([person.nik for person in persons], dtype=pl.String))
+    if erased := [place for place, is_gone in enumerate(gone, 1) if is_gone]:
         places = ", ".join(map(str, erased))
         raise UserError(
             f"of the persons named, number {places} was erased, and is kept out of everything",

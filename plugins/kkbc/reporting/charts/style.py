@@ -15,6 +15,8 @@ from typing import Any
 
 import altair as alt
 
+from kkbc.reporting import words
+
 WIDTH = 340
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 SIZE = 12
@@ -50,18 +52,17 @@ NOTHING = Colour("#f3f4f6", "#222a33")
 COLOURS = (INK, MUTED, FAINT, GREY, BLUE, PALE, ORANGE, AMBER, PAPER, *STEPS, NOTHING)
 
 NUMBERS = {"decimal": ",", "thousands": ".", "grouping": [3], "currency": ["Rp", ""]}
+# The week of charts begins on Sunday.
+_WEEK = [words.DAYS[-1], *words.DAYS[:-1]]
 DATES = {
     "dateTime": "%A, %e %B %Y %H.%M",
     "date": "%d/%m/%Y",
     "time": "%H.%M",
     "periods": ["AM", "PM"],
-    "days": ["Minggu", "Senin", "Selasa", "Rabu", "Kamis", "Jumat", "Sabtu"],
-    "shortDays": ["Min", "Sen", "Sel", "Rab", "Kam", "Jum", "Sab"],
-    "months": [
-        *("Januari", "Februari", "Maret", "April", "Mei", "Juni"),
-        *("Juli", "Agustus", "September", "Oktober", "November", "Desember"),
-    ],
-    "shortMonths": ["Jan", "Feb", "Mar", "Apr", "Mei", "Jun", "Jul", "Agt", "Sep", "Okt", "Nov", "Des"],
+    "days": _WEEK,
+    "shortDays": [day[:3] for day in _WEEK],
+    "months": list(words.MONTHS),
+    "shortMonths": list(words.SHORT_MONTHS),
 }
 # 1.500 as 1.500, but 1.500.000 as 1,5 juta, which an axis has room for.
 SHORT_NUMBERS = (
