@@ -51,6 +51,8 @@ FILTERS = (
     *("is_indirect_reference", "is_likely_id_string", "is_not_alphanumeric_string", "is_potential_uuid"),
     *("is_prefixed_with_dollar_sign", "is_sequential_string", "is_templated_secret"),
 )
+# Parts of a connection that are secret; who a server is and where, and a login's name, are in docs and logs too.
+SECRET_PART = re.compile(r"password|secret|token|(?<!host_)(?<!access_)key", re.IGNORECASE)
 MIN_LITERAL = 12
 """Shorter values of a key file are not searched for, they would be found in any text."""
 
@@ -90,11 +92,30 @@ def known_secrets() -> dict[bytes, str]:
     places = [path for home in homes() for path in home.glob("keys/*") if path.is_file()]
     for path in (*places, ROOT / "docker" / "production.env"):
         if path.is_file():
-            for word in re.findall(rb"[\w\-=+/]{%d,}" % MIN_LITERAL, path.read_bytes()):
-                value = word.partition(b"=")[2] if path.suffix == ".env" else word
+            content = path.read_text(encoding="utf-8", errors="replace")
+            if path.suffix == ".json":
+                content = "\n".join(_values(json.loads(content)))
+            for word in re.findall(rf"[\w\-=+/]{{{MIN_LITERAL},}}", content):
+                value = word.partition("=")[2] if path.suffix == ".env" else word
                 if len(value) >= MIN_LITERAL:
-                    found[value] = path.name
+                    found[value.encode()] = path.name
     return found
+
+
+def _values(content: Any) -> Iterator[str]:
+    """The texts of a key file in JSON, without their names; of a connection of Airflow those that are secret."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        parts = _secret_parts(content) if "conn_type" in content else content.values()
+        for part in parts:
+            yield from _values(part)
+
+
+def _secret_parts(connection: dict[str, Any]) -> Iterator[Any]:
+    extra = connection.get("extra")
+    parts = {**connection, **(extra if isinstance(extra, dict) else {})}
+    return (part for name, part in parts.items() if SECRET_PART.search(name))
 
 
 def texts() -> list[str]:

@@ -91,6 +91,24 @@ def test_a_secret_of_the_home_is_found_wherever_it_is_written(project: Path, sec
     assert f"{log}: holds a secret that is kept in {keeper}" in lines
 
 
+def test_of_a_connection_what_is_secret_is_searched_for(project: Path) -> None:
+    """Names and addresses are in code and docs, and in those of a home that was played."""
+    secret = f"{RANDOM[:24]}abc"
+    extra = {"endpoint_url": "https://store.example", "host_key": "h" * 30, "aws_secret_access_key": f"{secret}d"}
+    connection = {"conn_type": "aws", "host": "store.example", "login": "l" * 20, "password": secret, "extra": extra}
+    keys = project / ".local" / "keys"
+    (keys / "connections.json").write_text(json.dumps({"sim_s3_kc017_of_a_branch": connection}))
+    (keys / "superset.json").write_text(json.dumps({"gateway_password": f"{secret}e"}))
+    log = project / ".local" / "airflow" / "logs" / "task.log"
+    log.write_text(
+        f"sim_s3_kc017_of_a_branch endpoint_url gateway_password https://store.example {'l' * 20} {'h' * 30}\n"
+    )
+    assert search(project)[0] == 0
+    for value, keeper in ((secret, "connections"), (f"{secret}d", "connections"), (f"{secret}e", "superset")):
+        log.write_text(f"{value}\n")
+        assert f"{log}: holds a secret that is kept in {keeper}.json" in search(project)[1]
+
+
 def test_what_was_reviewed_passes_until_it_changes_or_goes(project: Path) -> None:
     found = project / "config" / "branches.yml"
     found.write_text("password: rahasia99sekali\n")
