@@ -209,7 +209,7 @@ def test_readers_may_read_and_nothing_else(dashboards: superset.Superset) -> Non
 
 
 def test_nobody_is_served_without_signing_in(dashboards: superset.Superset, bodies: dict[str, Any]) -> None:
-    with httpx.Client(base_url=dashboards.url) as client:
+    with httpx.Client(base_url=dashboards.url, timeout=60) as client:
         assert client.get("/api/v1/dashboard/").json().get("result", []) == []
         assert client.post("/api/v1/chart/data", json=bodies["pendaftaran"]).status_code in (401, 403)
         assert client.get("/superset/dashboard/kampanye-nasional/").status_code in (302, 401, 403)

@@ -12,6 +12,8 @@ from kkbc.exchange.registry import load_registry
 from kkbc_play.stack import down, up
 
 # Four branches are enough to see how things hang together, and a night of them takes seconds.
+# Its first answer can take long where many tests share the processor.
+ANSWERS_IN = 60
 REGISTRY = "branches:\n" + "".join(
     f"  - {{branch_id: {name}}}\n" for name in ("HQ", "KC001", "KC002", "KC030", "KC061")
 )

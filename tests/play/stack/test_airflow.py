@@ -34,7 +34,7 @@ from kkbc_play.stack.lifecycle import DAGS
 from kkbc_play.stack.nights import builds_caused, run_in_airflow
 from tests.canary import FORMATS, MANIFESTS, STEMS, grep, in_tables, plant
 from tests.deliveries import deliver
-from tests.play.stack.conftest import REGISTRY, at
+from tests.play.stack.conftest import ANSWERS_IN, REGISTRY, at
 from tests.play.traces import traces
 from tests.rights.scene import contribution, email, name, nik, phone, registration
 
@@ -68,8 +68,8 @@ def test_up_again_changes_nothing() -> None:
 def test_nobody_gets_in_without_the_password() -> None:
     airflow = local_airflow.find(get_settings())
     assert airflow is not None
-    assert httpx.get(f"{airflow.url}/api/v2/dags").status_code == 401
-    wrong = httpx.post(f"{airflow.url}/auth/token", json={"username": "admin", "password": "admin"})
+    assert httpx.get(f"{airflow.url}/api/v2/dags", timeout=ANSWERS_IN).status_code == 401
+    wrong = httpx.post(f"{airflow.url}/auth/token", json={"username": "admin", "password": "admin"}, timeout=ANSWERS_IN)
     assert wrong.status_code == 401
 
 
@@ -292,7 +292,7 @@ def test_persons_are_in_landing_and_vault_alone(running: Path, tmp_path: Path, g
 
 def browser_of(airflow: local_airflow.Airflow) -> httpx.Client:
     """The admin, logged in."""
-    browser = httpx.Client(base_url=airflow.url)
+    browser = httpx.Client(base_url=airflow.url, timeout=ANSWERS_IN)
     login = browser.post("/auth/token", json={"username": local_airflow.ADMIN, "password": airflow.password})
     browser.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
     return browser

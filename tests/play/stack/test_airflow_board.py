@@ -20,7 +20,7 @@ from kkbc.exchange.registry import load_registry
 from kkbc.warehouse import connect
 from kkbc_play.simulator import Scale, World
 from kkbc_play.stack.api import Api
-from tests.play.stack.conftest import REGISTRY, at
+from tests.play.stack.conftest import ANSWERS_IN, REGISTRY, at
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -117,10 +117,12 @@ def ended(api: Api, run_id: str) -> str:
 
 def test_nobody_sees_the_board_without_a_login(airflow: Airflow) -> None:
     for path in ("", "branches/KC001?day=2023-12-18", "visits/1/log", "static/board.css"):
-        assert httpx.get(f"{airflow.url}/kkbc/{path}").status_code == 401, path
-    asked = httpx.post(f"{airflow.url}/kkbc/branches/KC001/pull?day=2023-12-18", headers={"origin": airflow.url})
+        assert httpx.get(f"{airflow.url}/kkbc/{path}", timeout=ANSWERS_IN).status_code == 401, path
+    asked = httpx.post(
+        f"{airflow.url}/kkbc/branches/KC001/pull?day=2023-12-18", headers={"origin": airflow.url}, timeout=ANSWERS_IN
+    )
     assert asked.status_code == 401
-    health = httpx.get(f"{airflow.url}/kkbc/health")
+    health = httpx.get(f"{airflow.url}/kkbc/health", timeout=ANSWERS_IN)
     assert health.status_code == 200
     assert set(health.json()) == {"status"}
 
