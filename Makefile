@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run bi test test-fast test-long test-rights test-bi lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-reference
+.PHONY: help env lock run bi test test-fast test-long test-rights test-bi lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -179,6 +179,9 @@ bench-backfill: env ## rows a second of reading landing again, for several numbe
 
 bench-rotation: env ## time a change of the key of the tokens on a history of 0.74 million contributions
 	@python bench/rotation.py
+
+bench-rights: env ## time backup, erasure with its search, change of the key and restore after two national nights
+	@python bench/rights.py
 
 bench-reference: env ## time default nights beside a plain reference pipeline, and compare the marts cell by cell (SCALE=national)
 	@python bench/reference/compare.py $(if $(SCALE),--scale $(SCALE))

@@ -10,15 +10,18 @@ import io
 import json
 import lzma
 import re
+import threading
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, quote_plus
 
+import hyperscan
 import polars as pl
 
 from kkbc.core.errors import UserError
@@ -31,14 +34,13 @@ BLOCK = 8 * 2**20
 # UTF-16), blanks, hyphens and marks without width of Unicode in UTF-8, and blanks as HTML, JSON, Python, COPY and
 # percent signs write them.
 _SEPARATORS = b" \t\r\n\v\f._-/()+',;|\xa0"
-_SPELLED = re.compile(
+_SPELLED = (
     rb"\xc2[\xa0\xad]|\xe2\x80[\x80-\x95\xa8\xa9\xaf]|\xe2\x81[\x9f\xa0]|\xe3\x80\x80|\xef\xbb\xbf"
     rb"|&(?:[nN][bB][sS][pP]|#(?:160|32|13|10|9|[xX](?:[aA]0|20|0?[9aAdD])));|<[bB][rR] ?/?>"
     rb"|\\+(?:[nrtvf]|x(?:[aA][0dD]|20|0[9a-dA-D])|u00(?:[aA][0dD]|20|0[9a-dA-D]))"
     rb"|\\+u(?:20(?:0[0-9a-fA-F]|1[0-5]|2[89fF]|5[fF]|60)|3000|[fF][eE][fF][fF])"
     rb"|%(?:[cC]2%[aA]0|20|0[9a-dA-D])"
 )
-_FIRST_SPELLED = re.compile(rb"[\xc2\xe2\xe3\xef&<\\%]")  # with what these begin; most texts have none of them
 _NUMBER_PREFIXES = ("62", "0")
 _HIDDEN = "***"
 _OVERLAP = 256
@@ -67,24 +69,25 @@ class Needles:
                 f"value {short[0]} has fewer than {SHORTEST} characters",
                 "give longer ones: a short one is found by chance",
             )
-        self._plain: dict[bytes, int] = {}
-        self._squeezed: dict[bytes, int] = {}
+        plain: dict[bytes, int] = {}
+        squeezed: dict[bytes, int] = {}
         for number, value in enumerate(values, start=1):
             for form in _forms(value.strip()):
-                self._plain.setdefault(form.lower(), number)
+                plain.setdefault(form.lower(), number)
             for text in _cases(_core(value.strip())):
                 for encoded in _encoded(text):
-                    squeezed = _squeezed(encoded)
-                    if len(squeezed) >= SHORTEST:
-                        self._squeezed.setdefault(squeezed.lower(), number)
-        self.overlap = max(map(len, self._plain)) + 256
+                    form = _squeezed(encoded)
+                    if len(form) >= SHORTEST:
+                        squeezed.setdefault(form.lower(), number)
+        self._plain, self._squeezed = _Forms(plain), _Forms(squeezed)
+        self.overlap = max(map(len, plain)) + 256
 
     def count(self, block: bytes) -> Counter[int]:
         """How often each value, by number, stands in `block`; at least once, where it stands there at all."""
         # Of what is spelled with a backslash, \t may be a tab, or the beginning of a name in a path of Windows.
-        found = _matches(block, self._plain)
+        found = self._plain.count(block)
         for squeezed in {_squeezed(block), block.translate(None, _SEPARATORS)}:
-            found |= _matches(squeezed, self._squeezed)
+            found |= self._squeezed.count(squeezed)
         return found
 
     def found_in(self, texts: pl.Series) -> pl.Series:
@@ -101,7 +104,7 @@ class Needles:
         found = nowhere
         for written, forms in ways:
             characters = pl.Series([text.decode("latin-1") for text in written], dtype=pl.String)
-            names = [form.decode("latin-1") for form in forms]
+            names = [form.decode("latin-1") for form in forms.numbers]
             found |= characters.str.contains_any(names, ascii_case_insensitive=True)
         return found
 
@@ -125,24 +128,59 @@ def bytes_of(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
+class _Scanner:
+    """Patterns that are looked for in bytes all at once. Compiled when first needed, and for one thread at a time."""
+
+    def __init__(self, patterns: Sequence[bytes], flags: int) -> None:
+        self._patterns, self._flags, self._lock = patterns, flags, threading.Lock()
+
+    @cached_property
+    def _compiled(self) -> Any:
+        made = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        numbers = range(len(self._patterns))
+        made.compile(expressions=self._patterns, ids=list(numbers), flags=[self._flags for _ in numbers])
+        return made
+
+    def scan(self, block: bytes, found: Callable[[int, int, int], None]) -> None:
+        """Calls `found` with the number of a pattern, begin (where the flags ask for it) and end of each match."""
+        if not self._patterns or not block:
+            return
+        with self._lock:
+            self._compiled.scan(block, match_event_handler=lambda number, begin, end, *_: found(number, begin, end))
+
+
+class _Forms:
+    """Some forms, in ASCII's lower case, each with the number of the value that it is one of."""
+
+    def __init__(self, numbers: Mapping[bytes, int]) -> None:
+        self.numbers = numbers
+        self._values = list(numbers.values())
+        literals = ["".join(f"\\x{byte:02x}" for byte in form).encode() for form in numbers]
+        self._scanner = _Scanner(literals, hyperscan.HS_FLAG_CASELESS)
+
+    def count(self, block: bytes) -> Counter[int]:
+        """How often a form of each value, by number, stands in `block`, in any case; also where two overlap."""
+        found: Counter[int] = Counter()
+        self._scanner.scan(block, lambda form, _, __: found.update((self._values[form],)))
+        return found
+
+
+_SPELLED_OUT = _Scanner([_SPELLED], hyperscan.HS_FLAG_SOM_LEFTMOST)
+
+
 def _squeezed(text: bytes) -> bytes:
     """Bytes without separators; of UTF-16 and UTF-32 without zero bytes too: Latin letters are those of UTF-8."""
     text = text.translate(None, b"\0")
-    if _FIRST_SPELLED.search(text):
-        text = _SPELLED.sub(b"", text)
-    return text.translate(None, _SEPARATORS)
+    parts, end = [], 0
 
+    def leave_out(_: int, begin: int, to: int) -> None:
+        nonlocal end
+        if begin >= end:
+            parts.append(text[end:begin])
+        end = max(end, to)
 
-def _matches(block: bytes, forms: dict[bytes, int]) -> Counter[int]:
-    # Bytes as characters of their own number, for the search is one of text.
-    text = pl.Series([block.decode("latin-1")])
-    names = [form.decode("latin-1") for form in forms]
-    found = text.str.extract_many(names, ascii_case_insensitive=True, overlapping=True)[0]
-    return Counter(forms[_ascii_lower(match)] for match in found)
-
-
-def _ascii_lower(text: str) -> bytes:
-    return text.encode("latin-1").lower()
+    _SPELLED_OUT.scan(text, leave_out)
+    return b"".join([*parts, text[end:]]).translate(None, _SEPARATORS)
 
 
 def same_text(value: str) -> str:

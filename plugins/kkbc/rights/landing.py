@@ -34,8 +34,6 @@ _FOLDER = re.compile(
 
 Found = TypeVar("Found")
 Progress = Callable[[int, int], None]
-_PACKED = re.compile(r"\.(xlsx?|jsonl|gz|zip)$", re.IGNORECASE)
-_SHORT, _TOGETHER = 2**20, 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -139,41 +137,13 @@ class LandedFiles:
         progress(len(uris), len(uris))
 
     def _holding(self, uris: Iterable[str], persons: Persons) -> Iterator[str]:
-        """Those of the folders in whose landed file something of the persons stands.
-
-        Short files are searched many at a time: nearly all have nothing, and to begin a search takes longer than to
-        read one. What is packed or may be escaped is looked at by itself.
-        """
-        gathered: list[str] = []
-        content = bytearray()
+        """Those of the folders in whose landed file something of the persons stands."""
         for uri in uris:
-            try:
-                with self._landing.open(uri) as landed:
-                    if landed.bytes > _SHORT or _PACKED.search(landed.name):
-                        if holds_any(landed.readable, landed.name, persons):
-                            yield uri
-                        continue
-                    text = landed.readable.read_bytes()
-            except NotLanded:  # of a visit that was killed before its file was there
-                continue
-            if text.startswith(b"PK"):
-                if self._holds(uri, persons):
-                    yield uri
-                continue
-            gathered.append(uri)
-            content += text + b"\n"
-            if len(content) >= _TOGETHER:
-                yield from self._each(gathered, bytes(content), persons)
-                gathered, content = [], bytearray()
-        yield from self._each(gathered, bytes(content), persons)
-
-    def _each(self, uris: list[str], content: bytes, persons: Persons) -> Iterator[str]:
-        if persons.needles.count(content):
-            yield from (uri for uri in uris if self._holds(uri, persons))
-
-    def _holds(self, uri: str, persons: Persons) -> bool:
-        with self._landing.open(uri) as landed:
-            return holds_any(landed.readable, landed.name, persons)
+            holds = False
+            with suppress(NotLanded), self._landing.open(uri) as landed:  # of a visit that was killed before it
+                holds = holds_any(landed.readable, landed.name, persons)
+            if holds:
+                yield uri
 
     def _folder(self, uri: str) -> Folder | None:
         """What is known of a folder: its record is found by its name, wherever landing lay when it was written."""

@@ -17,14 +17,12 @@ from psycopg import sql
 
 from kkbc.core import encryption, local_airflow
 from kkbc.core.errors import UserError
-from kkbc.core.needles import BLOCK, Needles, blocks, bytes_of, in_file
+from kkbc.core.needles import BLOCK, Needles, bytes_of, in_file
 from kkbc.core.settings import get_settings
 from kkbc.intake.landing import Landing
 from kkbc.warehouse import connect
 
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast")
-
-_SMALL = 2**20
 
 Progress = Callable[[int, int], None]
 
@@ -124,35 +122,9 @@ def in_home_file(path: Path, needles: Needles) -> Counter[int]:
 
 
 def holding(paths: Iterable[Path], needles: Needles) -> Iterator[tuple[Path, Counter[int]]]:
-    """Each file, with what is found in it and in its path. Raises UserError for one that cannot be read.
-
-    Small files are searched many at a time, and one by one only where something is found in them: to begin a search
-    takes longer than to read them.
-    """
-    gathered: list[Path] = []
-    content = bytearray()
+    """Each file, with what is found in it and in its path. Raises UserError for one that cannot be read."""
     for path in paths:
-        try:
-            small = path.stat().st_size <= _SMALL
-            with _clear(path, needles) as readable:
-                parts = list(blocks(readable)) if small else []
-        except OSError:  # told of when it is searched by itself
-            small = False
-        if not small:
-            yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles)
-            continue
-        gathered.append(path)
-        content += b"\n".join([bytes_of(str(path)), *parts, b""])
-        if len(content) >= BLOCK:
-            yield from _each(gathered, bytes(content), needles)
-            gathered, content = [], bytearray()
-    yield from _each(gathered, bytes(content), needles)
-
-
-def _each(paths: list[Path], content: bytes, needles: Needles) -> Iterator[tuple[Path, Counter[int]]]:
-    somewhere = bool(needles.count(content))
-    for path in paths:
-        yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles) if somewhere else Counter()
+        yield path, needles.count(bytes_of(str(path))) + in_home_file(path, needles)
 
 
 @contextmanager

@@ -19,11 +19,14 @@ from kkbc.core.settings import get_settings
 from kkbc.nights.prepare import prepare
 from kkbc.upkeep import backup
 from kkbc.upkeep.backup import Store, restoring, suppression, warehouse
+from kkbc.upkeep.keys import rotate
 from kkbc.warehouse import connect
 from tests.faults.stage import files
 from tests.upkeep.backup.conftest import Site
 
 Elsewhere = Callable[..., Path]
+# Versions of the keys of the tokens that are not cut.
+VERSIONS = "select distinct left(participant_token, 2) from vault.registrations"
 
 
 @pytest.fixture
@@ -317,6 +320,36 @@ def test_a_person_who_was_erased_after_the_backup_does_not_come_back_with_it(sit
         assert conn.execute("select nik from vault.registrations").fetchall() == [(stays,)]
         codes = conn.execute("select line, 'ERASED' = any(errors) from ops.quarantine where revision = 3 order by 1")
         assert codes.fetchall() == [(2, True), (4, True)]
+
+
+def test_a_backup_from_before_a_change_of_the_key_needs_the_keys_of_then(
+    site: Site, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    """With the keys of today nothing is restored; with those of then all of it is, but for persons erased since."""
+    gone, stays = "1171011203909001", "1171011203909002"
+    site.send("A", "B", "C", revision=2, niks=(gone, stays, gone))
+    then = backup.backup(str(site.store), keys_to=site.keys).manifest.name
+    assert rotate(why="a test", who="a tester") is not None
+    rights.erase(rights.Wanted((gone,), (1,)), why="a request", who="a tester")
+    now = backup.backup(str(site.store), keys_to=site.keys).manifest.name
+
+    home = elsewhere()
+    with pytest.raises(UserError, match="is not the one that this backup"):
+        backup.restore(str(site.store), then, keys_from=site.keys / now)
+    assert not home.exists()
+    assert warehouse.is_empty()
+
+    result = backup.restore(str(site.store), then, keys_from=site.keys / then)
+    assert (result.erased, result.to_erase) == (1, 0)
+    for query, left in (("select nik from vault.registrations", stays), (VERSIONS, "01")):
+        with connect() as conn:
+            assert conn.execute(query).fetchall() == [(left,)]  # type: ignore[arg-type]
+    assert rights.verify(rights.Wanted((gone,), (1,)), why="proof", who="a tester").places == []
+    assert rotate(why="a test", who="a tester") is not None
+    site.send("A", "B", "C", revision=3, niks=(gone, stays, gone))
+    for query, left in (("select nik from vault.registrations", stays), (VERSIONS, "02")):
+        with connect() as conn:
+            assert conn.execute(query).fetchall() == [(left,)]  # type: ignore[arg-type]
 
 
 def test_a_damaged_list_is_refused(site: Site, kept: str, elsewhere: Elsewhere) -> None:

@@ -4,7 +4,9 @@ import functools
 import hashlib
 import hmac
 import json
+import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,6 +30,7 @@ from tests.publishing.conftest import change, contents, publish, undo
 from .conftest import key_of, token, wrong_tokens
 
 WHO = {"why": "a test", "who": "a tester"}
+RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
 NOTE = AuditNote("a test", "a tester")
 
 
@@ -207,6 +210,16 @@ def test_other_keys_are_refused_too(installation: Home, file: str) -> None:
     path.write_text("ef" * 32)
     with pytest.raises(UserError, match=f"not the one that this warehouse was loaded with: restore .*{file}"):
         check()
+
+
+def test_a_lost_key_of_the_marks_is_replaced_as_the_runbook_says(installation: Home) -> None:
+    (installation.folder / "keys" / "marks.key").write_text("ef" * 32)
+    (statement,) = re.findall(r"`(delete from ops\.setting[^`]*)`", (RUNBOOKS / "a-key-is-lost.md").read_text())
+    with psycopg.connect(installation.database) as conn:
+        conn.execute(statement)
+    check()
+    pull(*installation.pull_arguments())
+    check()
 
 
 def test_slices_that_come_back_from_landing_have_the_tokens_of_today(installation: Home) -> None:
