@@ -4,13 +4,17 @@ import bz2
 import gzip
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kkbc.cli.application import main
+from kkbc.core import needles as needles_module
 from kkbc.core.needles import Needles
 from kkbc.rights import searching
 from kkbc.rights.searching import search
@@ -138,6 +142,56 @@ def test_numbers_are_found_in_groups_and_other_values_are_not_found() -> None:
         assert needles.count(text.encode()) == {1: 1}, text
     for text in ("0812-7777-77124", "Tester\u00a0Rahasia", "Tester x Rahasiaxyz", "\u00c3\u00a0" * 9):
         assert needles.count(text.encode()) == {}, text
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            b"Tester Rahasiaxyz",
+            b"TESTER",
+            b"rahasiaxyz",
+            b"081277777712",
+            b"3",
+            b"8127777",
+            b"T\0e\0s\0",
+            b"\\",
+            b"n",
+            b"u",
+        ),
+        *(
+            b" ",
+            b"\xc2",
+            b"\xa0",
+            b"\xe2\x80",
+            b"\x95",
+            b"&",
+            b"nbsp;",
+            b"#160;",
+            b"<br",
+            b" />",
+            b"%",
+            b"20",
+            b"c2%a0",
+            b"0d",
+        ),
+        *(b"00a0", b"x", b"2028", b"3000", b"FEFF", b"\xef\xbb", b"\xbf", b"\0", b"\xe3\x80\x80", b"_", b"\n", b"-"),
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(parts=st.lists(PIECES | st.binary(max_size=3), max_size=24))
+def test_what_is_found_is_what_a_plain_search_finds(parts: list[bytes]) -> None:
+    """Beside Python's own `re` and `in`: blanks left out from left to right, and each form looked for by itself."""
+    needles = Needles([NAME, PHONE])
+    block = b"".join(parts)
+    squeezed = re.sub(needles_module._SPELLED, b"", block.translate(None, b"\0"))
+    squeezed = squeezed.translate(None, needles_module._SEPARATORS)
+    assert needles_module._squeezed(block) == squeezed
+    forms, cores = needles._plain.numbers, needles._squeezed.numbers
+    texts = ((block, forms), (squeezed, cores), (block.translate(None, needles_module._SEPARATORS), cores))
+    expected = {number for text, ways in texts for form, number in ways.items() if form in text.lower()}
+    assert set(needles.count(block)) == expected
 
 
 # --- places ----------------------------------------------------------------------------------------------------------

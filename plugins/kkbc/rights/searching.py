@@ -201,18 +201,19 @@ def in_table(
         if table == _NAMES:
             found = found_in_query(conn, sql.SQL(_NAMES_QUERY), needles)
             return [Place(f"{database}: names of tables and columns", v, count) for v, count in sorted(found.items())]
-        if not found_in_query(conn, sql.SQL("select * from {}").format(name), needles, tally):
+        columns = [
+            column
+            for (column,) in conn.execute(
+                "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+                [name.as_string(conn)],
+            ).fetchall()
+        ]
+        if not _found_in_rows(conn, name, columns, needles, tally):
             return []
-        columns = conn.execute(
-            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
-            [name.as_string(conn)],
-        ).fetchall()
         return [
             Place(f"{database}: {needles.hidden(f'{label}.{column}', '.')}", value, count, table[0] == "vault")
-            for (column,) in columns
-            for value, count in sorted(
-                found_in_query(conn, sql.SQL("select {} from {}").format(sql.Identifier(column), name), needles).items()
-            )
+            for column in columns
+            for value, count in sorted(_found_in_rows(conn, name, [column], needles).items())
         ]
     except psycopg.errors.UndefinedTable:  # dropped meanwhile
         return []
@@ -220,6 +221,49 @@ def in_table(
         raise UserError(
             f"{database}: {needles.hidden(label, '.')} may not be read", "search as the owner of the database"
         ) from None  # the cause names the table
+
+
+def _found_in_rows(
+    conn: psycopg.Connection, table: sql.Identifier, columns: list[str], needles: Needles, tally: Tally | None = None
+) -> Counter[int]:
+    """What is found in columns of a table, as text.
+
+    The rows of many pages come as one text: row by row, most of the time would go into handing them over. Not where
+    values lie outside the pages: those of many pages could be more than a text holds.
+    """
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    row = conn.execute(_SIZE, [table.as_string(conn)]).fetchone()
+    pages, outside = row or (0, 0)
+    if not columns or outside:
+        return found_in_query(conn, sql.SQL("select {} from {}").format(names, table), needles, tally)
+    found: Counter[int] = Counter()
+    texts = sql.SQL("::text, ").join(map(sql.Identifier, columns))
+    query = sql.SQL(_PAGES).format(texts, table)
+    with conn.transaction(), conn.cursor(binary=True) as cursor:
+        # All of one moment, so that no row moves to a page that was read before.
+        cursor.execute("set transaction isolation level repeatable read")
+        for first in range(0, max(pages, 1), _PAGES_AT_ONCE):
+            last = first + _PAGES_AT_ONCE if first + _PAGES_AT_ONCE < pages else _LAST_PAGE
+            cursor.execute(query, [f"({first},0)", f"({last},0)"])
+            (text,) = cursor.fetchone() or (None,)
+            if text:
+                found += needles.count(text)
+                if tally is not None:
+                    tally.table_bytes += len(text)
+    return found
+
+
+_SIZE = """
+select pg_relation_size(oid) / current_setting('block_size')::int,
+    coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0)
+from pg_class where oid = %s::regclass
+"""
+_PAGES = """
+select convert_to(string_agg(concat_ws(e'\\t', variadic array[{}::text]), e'\\n'), 'UTF8')
+from {} where ctid >= %s::tid and ctid < %s::tid
+"""
+_PAGES_AT_ONCE = 256
+_LAST_PAGE = 2**32 - 2
 
 
 def found_in_query(
