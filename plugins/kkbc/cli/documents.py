@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kkbc.cli.console import out, print_json, say
+from kkbc.cli.console import out, place, print_json, say
 from kkbc.core.cell_text import text_of
 from kkbc.core.errors import UserError
 from kkbc.core.files import replacing
@@ -30,8 +30,10 @@ def docs(
     """Writes the docs site: docs, data dictionary, lineage, audit results, dbt's site, and the reconciliation."""
     from kkbc.upkeep.documents import write_documents
 
-    for page in write_documents(out_dir):
-        out.print(str(page), soft_wrap=True)
+    pages = write_documents(out_dir)
+    for page in pages:
+        out.print(place(page), markup=False, soft_wrap=True)
+    say(f"Open {place(pages[0])} in a browser: it leads to all the others, and its search finds every page.")
 
 
 def query(
