@@ -46,7 +46,8 @@ def query(
         typer.Option(help="Condition, e.g. \"{{ Dimension('branch__kanwil_id') }} = 'KW01'\"; repeatable."),
     ] = None,
     order: Annotated[
-        list[str] | None, typer.Option(help="Column to order by, a minus before it for descending; repeatable.")
+        list[str] | None,
+        typer.Option(help="Column to order by, a minus before it for descending; repeatable. Default: by time."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
     saved: Annotated[str | None, typer.Option(help="A saved query instead of metrics.")] = None,
@@ -66,7 +67,9 @@ def query(
         return
     if bool(metrics) == (saved is not None):
         raise UserError("name metrics, or a saved query", "`kkbc query --list` names both")
-    answer = layer.ask(metrics or [], by or [], where=where or [], order=order or [], limit=limit, saved=saved)
+    # Rows by time come in its order, where no other is asked for: the SQL alone would give them in any.
+    order = order or [name for name in by or [] if name.startswith("metric_time")]
+    answer = layer.ask(metrics or [], by or [], where=where or [], order=order, limit=limit, saved=saved)
     if sql:
         say(answer.sql)
     if csv_file is not None:
