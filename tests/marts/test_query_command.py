@@ -1,4 +1,4 @@
-"""`kkbc query`: what it asks the semantic layer for. The answers themselves are tested over marts, in tests/dbt_project."""
+"""`kkbc query`: what it asks of the semantic layer, whose answers are tested in tests/dbt_project."""
 
 from typing import Any
 
@@ -23,7 +23,8 @@ def test_rows_come_by_time_unless_another_order_is_asked_for(
     asked: list[Any] = []
 
     class Layer:
-        labels = {"aktif": "Peserta aktif"}
+        def __init__(self) -> None:
+            self.labels = {"aktif": "Peserta aktif"}
 
         def ask(self, metrics: list[str], by: list[str], **more: Any) -> semantic.Answer:
             asked.append(more["order"])

@@ -47,7 +47,7 @@ def query(
     ] = None,
     order: Annotated[
         list[str] | None,
-        typer.Option(help="Column to order by, a minus before it for descending; repeatable. Default: by time."),
+        typer.Option(help="Column to order by, descending with a minus before it; repeatable. Default: by time."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
     saved: Annotated[str | None, typer.Option(help="A saved query instead of metrics.")] = None,
