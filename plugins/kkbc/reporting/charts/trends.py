@@ -108,7 +108,9 @@ def progress(found: Progress, drawn: Sequence[Line]) -> str:
     point = alt.Chart(rows([{"n": n, "v": amount, "t": words.number(amount)}]))
     layers.append(point.mark_point(color=BLUE.light, filled=True, size=60).encode(x, y))
     early = n < found.days_in_month / 2
-    style = text(BLUE, align="left" if early else "right", dx=7 if early else -7, dy=-10, fontWeight="bold")
+    style = text(
+        BLUE, align="left" if early else "right", dx=7 if early else -7, dy=14 if early else -10, fontWeight="bold"
+    )
     layers += haloed(point, style=style, x=x, y=y, text="t:N")
     said = "; ".join(f"{line.name} {words.number(line.last)}" for line in drawn)
     return to_svg(layers, 200, f"Grafik garis akuisisi yang dijumlahkan per tanggal: {said}.")
