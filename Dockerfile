@@ -13,7 +13,7 @@ RUN uv pip install --no-cache --python /opt/venv/bin/python --no-deps --no-build
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 kkbc \
  && useradd --uid 10001 --gid kkbc --create-home kkbc \
- && install -d -o kkbc -g kkbc -m 0700 /var/lib/kkbc /var/lib/kkbc/landing /var/lib/kkbc/keys /var/lib/kkbc/reports /var/lib/kkbc/docs \
+ && install -d -o kkbc -g kkbc -m 0700 /var/lib/kkbc /var/lib/kkbc/landing /var/lib/kkbc/keys /var/lib/kkbc/reports /var/lib/kkbc/gx /var/lib/kkbc/docs \
  && install -d -o kkbc -g kkbc -m 0755 /var/lib/kkbc/bi \
  && install -d -o kkbc -g kkbc -m 0700 /var/backups/kkbc \
  && install -d -o kkbc -g kkbc -m 0750 /var/lib/airflow /var/lib/airflow/logs

@@ -4,10 +4,14 @@ import os
 import re
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from html import escape
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,8 +22,10 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.marts import runner
 from kkbc.upkeep.documents import write_documents
+from kkbc.upkeep.documents.mermaid import with_diagrams
 from kkbc.upkeep.documents.pages import TRACKER
 from kkbc.upkeep.documents.reconciliation import displacement, read_mart
+from kkbc.upkeep.documents.site import DOCS
 from kkbc.warehouse import connect, server
 from tests.databases import database
 from tests.dbt_project.conftest import publish_built
@@ -33,6 +39,14 @@ CHROMIUM = shutil.which("chromium")
 DATA_DOCS = """<html><head><title>Suite</title><link rel="stylesheet" href="https://cdn.example/b.css"/>
 <script src="https://cdn.example/jquery.js"></script></head><body><p>expect_x</p><img src="https://cdn.example/l.png"/>
 <script>document.write("x")</script></body></html>"""
+# Texts of a diagram in the colour of what is below them, or beyond its edge.
+UNREADABLE = """diagram => { const edge = diagram.querySelector('svg').getBoundingClientRect();
+    const fill = element => getComputedStyle(element).fill;
+    const below = [...diagram.querySelectorAll('rect')].map(fill);
+    return [...diagram.querySelectorAll('text')].filter(text => { const box = text.getBoundingClientRect();
+        return below.includes(fill(text)) || box.left < edge.left || box.right > edge.right; })
+        .map(text => text.textContent);
+}"""
 # Participants whose offices lie in Jakarta, Aceh, and a province that was split off Papua.
 OFFICES = {"31": 5, "11": 2, "95": 3}
 
@@ -72,6 +86,7 @@ def site(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         result = CliRunner().invoke(app, ["docs"])
         assert result.exit_code == 0, result.output
         assert result.stdout.split() == [str(folder / page) for page in PAGES]
+        assert f"Open {folder / 'index.html'} in a browser" in result.stderr
         assert not (folder / "of-before.html").exists()
         (folder / "mine.html").unlink()
         files = [path for path in folder.rglob("*") if path.is_file()]
@@ -175,6 +190,80 @@ def test_data_docs_of_the_last_audit_are_there_without_their_scripts(site: Path)
     assert "cdn.example" not in text
     assert "<script" not in text
     assert not (site / "data-docs" / "validations" / "suite_9").exists()
+
+
+def test_every_diagram_of_the_docs_is_drawn(site: Path) -> None:
+    drawn = 0
+    for source in DOCS.rglob("*.md"):
+        wanted = len(re.findall(r"^```mermaid$", source.read_text(encoding="utf-8"), flags=re.M))
+        name = source.relative_to(DOCS).with_suffix(".html").as_posix().replace("README", "index")
+        text = (site / name).read_text(encoding="utf-8")
+        assert text.count('<div class="diagram"') == wanted, name
+        assert "mermaid</code>" not in text, name
+        names = re.findall(r'\bid="(diagram-[^"]+)"', text)
+        assert len(set(names)) == len(names), "two diagrams of a page have no name in common"
+        drawn += wanted
+    assert drawn >= 3
+
+
+def test_a_block_that_is_no_mermaid_is_one_line() -> None:
+    with pytest.raises(
+        UserError, match=r"^docs/x\.md, diagram-2: not drawn, .+: correct the block of Mermaid$"
+    ) as error:
+        with_diagrams(
+            "```mermaid\nflowchart LR\n  A --> B\n```\n\n```mermaid\nflowchart LR\n  A --> [\n```\n", "docs/x.md"
+        )
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_a_browser_searches_the_served_site_and_sees_the_diagrams(site: Path) -> None:
+    """As `docs` of the compose file serves it; the search then runs in a worker, which a folder does not allow."""
+    from playwright.sync_api import sync_playwright
+
+    asked: list[str] = []
+    with served(site) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for colours in ("light", "dark"):
+            page = browser.new_page(color_scheme=colours)  # type: ignore[arg-type]
+            page.on("request", lambda request: asked.append(request.url))
+            page.on("console", lambda said: asked.append(f"{said.type}: {said.text}"))
+            page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+            for name, diagrams in (("architecture.html", 2), ("security.html", 1)):
+                page.goto(f"{address}/{name}")
+                for diagram in page.locator(".diagram").all():
+                    box = diagram.locator("svg").bounding_box()
+                    assert box is not None
+                    assert min(box["width"], box["height"]) > 100
+                    texts = diagram.locator("text").all_text_contents()
+                    assert len(texts) >= 8
+                    # What is written is told from what it is written on, and no text reaches beyond the drawing.
+                    assert diagram.evaluate(UNREADABLE) == []
+                assert page.locator(".diagram svg").count() == diagrams
+            page.goto(f"{address}/index.html")
+            page.keyboard.press("/")
+            page.keyboard.type("akuisisi")
+            page.locator(".md-search-result__item a[href*='kamus-data.html']").first.wait_for()
+            page.close()
+        browser.close()
+    assert [said for said in asked if not said.startswith((f"{address}/", "data:", "blob:"))] == []
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The folder behind a web server for the length of a block."""
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server_:
+        threading.Thread(target=server_.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server_.server_port}"
+        server_.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Writes no line for each request."""
+
+    def log_message(self, *_: object) -> None:
+        return
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -93,6 +93,49 @@ def test_mounted_files_exist() -> None:
     assert all((ROOT / source).exists() for source in sources if source.startswith("./"))
 
 
+def test_volumes_below_the_home_are_made_in_the_image_for_its_user() -> None:
+    """A new volume takes owner and mode of the folder in the image, and belongs to root where there is none."""
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    made = {
+        path
+        for line in re.findall(r"install -d (.*?)(?: \\)?$", image, re.M)
+        for path in line.split()
+        if path[0] == "/"
+    }
+    mounted = {
+        str(volume).split(":")[1]
+        for name in (*AIRFLOW, "docs")
+        for volume in SERVICES[name]["volumes"]
+        if not str(volume).startswith(("branches:", "./"))
+    }
+    assert mounted <= made
+
+
+def test_what_the_site_is_made_of_is_where_it_is_written_and_served() -> None:
+    """`kkbc docs` in a worker reads the audits of all workers, and writes the folder that the service `docs` serves."""
+    worker = {str(volume) for volume in SERVICES["airflow-worker"]["volumes"]}
+    assert {"documents:/var/lib/kkbc/docs", "audits:/var/lib/kkbc/gx"} <= worker
+    docs = SERVICES["docs"]
+    assert docs["volumes"] == ["documents:/var/lib/kkbc/docs:ro"]
+    assert docs["command"][docs["command"].index("--directory") + 1] == "/var/lib/kkbc/docs"
+    assert docs["ports"] == [f"${{KKBC_BIND:-127.0.0.1}}:{docs['command'][3]}:{docs['command'][3]}"]
+
+
+def test_superset_finds_what_the_migration_writes_for_it() -> None:
+    superset = SERVICES["superset"]["environment"]
+    wanted = {superset["KKBC_BI_GATEWAY_KEY_FILE"], superset["KKBC_BI_TICKETS"]}
+    start = (ROOT / "bi" / "superset" / "start.sh").read_text(encoding="utf-8")
+    wanted |= set(re.findall(r"/var/lib/kkbc/bi/\S+", start))
+    script = (ROOT / "docker" / "migrate.sh").read_text(encoding="utf-8")
+    copied = re.findall(r"^cp (\S+) (\S+)$", script, re.M)
+    assert all((ROOT / source).is_file() for source, _ in copied)
+    written = {f"{folder}{Path(source).name}" for source, folder in copied}
+    assert wanted <= written | set(re.findall(r"/var/lib/kkbc/bi/[\w.]+", script))
+    assert {name for name in superset if name.startswith("KKBC_BI")} == set(
+        re.findall(r"KKBC_BI\w+", (ROOT / "bi/superset/superset_config.py").read_text(encoding="utf-8") + start)
+    )
+
+
 def test_a_killed_workers_tasks_come_back_and_none_is_run_twice() -> None:
     """Redis waits longer than any task may take, and a task waits in the queue only when there is no worker."""
     shared = SERVICES["airflow-scheduler"]["environment"]

@@ -122,6 +122,9 @@ def test_a_rollback_by_hand(daily: None) -> None:
 
 def test_readers_by_hand(warehouse: str) -> None:
     assert "KC044" in kkbc("reader", "grant", "cabang_044", "KC044", "KC045")
+    told = CliRunner().invoke(app, ["reader", "grant", "cabang_044", "KC046"], catch_exceptions=False)
+    assert "`kkbc bi users` gives cabang_044 one" in " ".join(told.stderr.split())
+    kkbc("reader", "revoke", "cabang_044", "KC046")
     assert [row["branch_id"] for row in kkbc("reader", "list", "--json")] == ["KC044", "KC045"]
     kkbc("reader", "revoke", "cabang_044", "KC045")
     assert "KC045" not in kkbc("reader", "list")

@@ -1,6 +1,8 @@
 """A published campaign of six branches of two offices, for the length of a module: the tests only read it."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 import pytest
@@ -54,3 +56,16 @@ def published(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> It
 def snapshot(published: Campaign) -> Snapshot:
     """What a report reads of it."""
     return read_published()
+
+
+@contextmanager
+def reports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty folder of reports for the length of a block."""
+    shutil.rmtree(get_settings().home / "reports", ignore_errors=True)
+    try:
+        yield
+    finally:
+        monkeypatch.delenv("KKBC_REPORTS_KEPT", raising=False)
+        monkeypatch.delenv("KKBC_REPORT_PAGES", raising=False)
+        get_settings.cache_clear()
+        shutil.rmtree(get_settings().home / "reports", ignore_errors=True)

@@ -1,10 +1,7 @@
 """The pages: nothing from elsewhere, nothing of other branches, every chart in words, numbers as Indonesians write."""
 
 import re
-import shutil
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
@@ -12,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from kkbc.cli.application import app
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.nights import report as night_report
 from kkbc.reporting import keeping, page_of, words, write_pages, write_report, writing
 from kkbc.reporting.charts import grids, style
 from kkbc.reporting.charts.bars import Bar, bars
+from kkbc.reporting.content import national, parts
 from kkbc.reporting.figures.provinces import PARENTS, Provinces
 from kkbc.reporting.figures.view import NATION, View, scope_of_branch, scope_of_office
 from kkbc.reporting.page import as_html
 from kkbc.reporting.reading import Snapshot, read_published
 from kkbc.upkeep import bi_logins, doctor
 from kkbc.warehouse import connect
-from tests.reporting.conftest import AS_OF, BRANCHES, EMPTY, campaign
+from tests.reporting.conftest import AS_OF, BRANCHES, EMPTY, campaign, reports_of_its_own
 from tests.reporting.invented import CHANNELS, Campaign, publish
 
 
@@ -163,6 +159,8 @@ def test_the_night_of_the_first_day_is_a_page_without_comparisons(snapshot: Snap
         assert "Belum ada target untuk bulan ini." in text
         assert "Belum ada kohort yang berumur satu bulan." in text
         assert "Peserta terlindungi per provinsi" in text
+        assert "Garisnya dimulai pada hari kedua." in text
+        assert "Batang per hari menyusul setelah dua minggu." in text
         page = Parts(as_html(writing.compose(live, scope_of_branch(live, "KC001")))).text
         assert "Belum ada siaran radio" in page
         assert "Belum ada kegiatan dalam 90 hari terakhir." in page
@@ -170,45 +168,26 @@ def test_the_night_of_the_first_day_is_a_page_without_comparisons(snapshot: Snap
         publish(campaign())
 
 
+def test_a_chart_with_nothing_in_it_is_a_sentence(snapshot: Snapshot) -> None:
+    """Branches that did not report: a sentence when there were none, rows of few days, bars of many."""
+    everybody = snapshot.frames["national"].with_columns(branches_reported="branches_expected")
+    full = replace(snapshot, texts={**snapshot.texts, "national": everybody.write_csv().encode()})
+    figure = national._reporting(View(full))
+    assert figure.svg is None
+    assert figure.title == "Semua cabang melapor malam ini"
+    assert figure.note == "Tidak ada cabang tanpa kiriman dalam 28 hari terakhir."
+    missing = everybody.with_columns(branches_reported=everybody["branches_expected"] - 1)
+    for days, told in ((3, "Rabu, 17 Desember 2025 1 dari 5"), (28, "Terbanyak 1 pada")):
+        texts = {**snapshot.texts, "national": missing.sort("business_date").tail(days).write_csv().encode()}
+        figure = national._reporting(View(replace(snapshot, texts=texts)))
+        assert figure.title == "1 cabang tidak melapor malam ini"
+        assert told in (figure.svg or "")
+
+
 def test_texts_from_the_marts_are_text(snapshot: Snapshot) -> None:
     marked = snapshot.texts["branches"].replace(b"KC001,", b"KC001,<script>alert(1)</script>", 1)
     page = as_html(writing.compose(replace(snapshot, texts={**snapshot.texts, "branches": marked}), NATION))
     assert "<script" not in page
-
-
-def test_the_command_writes_where_it_is_told_and_prints_where(published: Campaign, tmp_path: Path) -> None:
-    target = tmp_path / "a" / "b.html"
-    done = kkbc("report", "--branch", "KC001", "--out", str(target))
-    assert (done.exit_code, done.stdout.strip()) == (0, str(target))
-    assert "KC001" in target.read_text(encoding="utf-8")
-    done = kkbc("report", "--night", AS_OF.isoformat(), "--regional", "KW06")
-    path = Path(done.stdout.strip())
-    assert path == get_settings().home / "reports" / AS_OF.isoformat() / "KW06.html"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--branch", "KC999"], "branch 'KC999' is not published"),
-        (["--regional", "KW99"], "there is no regional office 'KW99': there are: KW01 "),
-        (["--branch", "KC001", "--regional", "KW01"], "a report is of a branch or of a regional office"),
-        (["--night", "2025-12-19"], "the night of 2025-12-19 is not published: published is 2025-12-18"),
-        (["--night", "2025-12-01"], "no report of the night of 2025-12-01 is kept"),
-        (["--out", "/proc/x/report.html"], "folder /proc/x cannot be made"),
-    ],
-)
-def test_a_mistake_is_one_line(published: Campaign, arguments: list[str], said: str) -> None:
-    with pytest.raises(UserError) as error:
-        kkbc("report", *arguments)
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_marts_that_were_never_published_are_one_line(warehouse: str) -> None:
-    with pytest.raises(UserError, match="nothing is published in schema bi: run a night first"):
-        write_report()
-    assert not (get_settings().home / "reports").exists()
 
 
 def test_an_earlier_night_is_drawn_again_from_what_is_kept(
@@ -329,6 +308,35 @@ def test_new_provinces_show_the_figure_of_the_one_they_were_split_from() -> None
     assert svg.count(">–</text>") + svg.count(">–*</text>") == 38 - 7
 
 
+def test_provinces_that_are_alike_are_not_shown_as_the_best() -> None:
+    """Before anybody is covered no tile is dark; what stands out is who has more."""
+    svg = grids.province_map(Provinces(date(2025, 11, 30), {}, dict.fromkeys(["11", "12", "13"], 0.0)))
+    assert style.STEPS[0].light in svg
+    assert style.STEPS[-1].light not in svg
+    svg = grids.province_map(Provinces(date(2025, 11, 30), {}, {"11": 0.0, "12": 0.0, "13": 2.0}))
+    assert svg.count(style.STEPS[-1].light) == 1
+
+
+def test_participants_too_many_for_a_tile_are_in_thousands_everywhere() -> None:
+    few = grids.province_map(Provinces(date(2025, 11, 30), {"11": 9_999, "12": 950}, {}))
+    assert ">9.999</text>" in few
+    assert ">950</text>" in few
+    many = grids.province_map(Provinces(date(2025, 11, 30), {"11": 12_345, "12": 950}, {}))
+    assert ">12</text>" in many
+    assert ">1,0</text>" in many or ">0,9</text>" in many
+    assert "rb<" not in many
+    assert "Aceh 12.345" in many, "in words the whole number"
+
+
+def test_a_funnel_is_that_of_activities_and_says_what_it_leaves_out(snapshot: Snapshot) -> None:
+    figure = parts.funnel_figure(View(snapshot))
+    assert re.fullmatch(r"Dari 100 orang yang ditemui, \d+ mendaftar dan \d+ membayar", figure.title)
+    assert re.search(r"selain radio: .* Perkiraan pendengar radio \([\d.]+\) tidak dihitung\.$", figure.note)
+    silent = snapshot.texts | {"activities": snapshot.texts["activities"].split(b"\n", 1)[0] + b"\n"}
+    figure = parts.funnel_figure(View(replace(snapshot, texts=silent)))
+    assert (figure.svg, figure.note) == (None, "Belum ada kegiatan tatap muka dalam 90 hari terakhir.")
+
+
 def test_colours_have_a_pair_for_dark_pages(pages: dict[str, str]) -> None:
     known = {colour.light for colour in style.COLOURS}
     for html in pages.values():
@@ -355,29 +363,12 @@ def test_bars_of_nothing_and_of_one_are_drawn() -> None:
     assert "NaN" not in svg
 
 
-@contextmanager
-def reports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder of reports for the length of a block."""
-    shutil.rmtree(get_settings().home / "reports", ignore_errors=True)
-    try:
-        yield
-    finally:
-        monkeypatch.delenv("KKBC_REPORTS_KEPT", raising=False)
-        monkeypatch.delenv("KKBC_REPORT_PAGES", raising=False)
-        get_settings.cache_clear()
-        shutil.rmtree(get_settings().home / "reports", ignore_errors=True)
-
-
 def steps(run_id: str) -> list[tuple[str, str, bool]]:
     with connect("auditor") as conn:
         return conn.execute(
             "select step, outcome, coalesce(detail ? 'reason', false) from ops.step where run_id = %s order by step_id",
             [run_id],
         ).fetchall()
-
-
-def kkbc(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
 
 
 def contrast(one: str, other: str) -> float:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +34,11 @@ def bar(task: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
         moved = shown.add_task(task, total=None)
         yield lambda done, total: shown.update(moved, completed=done, total=total)
+
+
+def place(path: Path) -> str:
+    """Where a page is: an address that a terminal opens by a click where a person looks on, else the path."""
+    return path.absolute().as_uri() if out.is_terminal else str(path)
 
 
 def print_json(value: Any) -> None:

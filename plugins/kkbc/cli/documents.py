@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kkbc.cli.console import out, print_json, say
+from kkbc.cli.console import out, place, print_json, say
 from kkbc.core.cell_text import text_of
 from kkbc.core.errors import UserError
 from kkbc.core.files import replacing
@@ -30,8 +30,10 @@ def docs(
     """Writes the docs site: docs, data dictionary, lineage, audit results, dbt's site, and the reconciliation."""
     from kkbc.upkeep.documents import write_documents
 
-    for page in write_documents(out_dir):
-        out.print(str(page), soft_wrap=True)
+    pages = write_documents(out_dir)
+    for page in pages:
+        out.print(place(page), markup=False, soft_wrap=True)
+    say(f"Open {place(pages[0])} in a browser: it leads to all the others, and its search finds every page.")
 
 
 def query(
@@ -44,7 +46,8 @@ def query(
         typer.Option(help="Condition, e.g. \"{{ Dimension('branch__kanwil_id') }} = 'KW01'\"; repeatable."),
     ] = None,
     order: Annotated[
-        list[str] | None, typer.Option(help="Column to order by, a minus before it for descending; repeatable.")
+        list[str] | None,
+        typer.Option(help="Column to order by, descending with a minus before it; repeatable. Default: by time."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
     saved: Annotated[str | None, typer.Option(help="A saved query instead of metrics.")] = None,
@@ -64,7 +67,9 @@ def query(
         return
     if bool(metrics) == (saved is not None):
         raise UserError("name metrics, or a saved query", "`kkbc query --list` names both")
-    answer = layer.ask(metrics or [], by or [], where=where or [], order=order or [], limit=limit, saved=saved)
+    # Rows by time come in its order, where no other is asked for: the SQL alone would give them in any.
+    order = order or [name for name in by or [] if name.startswith("metric_time")]
+    answer = layer.ask(metrics or [], by or [], where=where or [], order=order, limit=limit, saved=saved)
     if sql:
         say(answer.sql)
     if csv_file is not None:

@@ -43,6 +43,7 @@ def grant_reader(
         say(f'the login sees all rows, whatever is granted here: revoke bi, analyst from "{name}"')
     elif standing == "no login":
         say("there is no login of that name: it holds for what a gateway gives in app.bi_user, with a ticket")
+    say(f"Superset's users are made from the same table: `kkbc bi users` gives {name} one, `make bi` does so too")
 
 
 @reader.command("revoke", epilog="Example: kkbc reader revoke cabang_044")

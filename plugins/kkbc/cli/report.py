@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kkbc.cli.console import out
+from kkbc.cli.console import out, place
 
 
 def register(app: typer.Typer) -> None:
@@ -30,4 +30,5 @@ def report(
     from kkbc.reporting import write_report
 
     day = night.date() if night else None
-    out.print(str(write_report(day, branch_id=branch, kanwil_id=regional, out=out_file)), soft_wrap=True)
+    page = write_report(day, branch_id=branch, kanwil_id=regional, out=out_file)
+    out.print(place(page), markup=False, soft_wrap=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from kkbc.reporting import words
 from kkbc.reporting.charts import style
-from kkbc.reporting.content.parts import Page
+from kkbc.reporting.content.elements import Page
 
 TEMPLATES = Path(__file__).parent / "templates"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -39,8 +39,14 @@ def _template() -> jinja2.Template:
     filters: dict[str, Any] = {
         "weekday": words.weekday,
         "svg": Markup,
-        "breakable": lambda text: text.replace(words.HARD, " "),
+        "amount": _amount,
         "kind": lambda part: type(part).__name__,
     }
     environment.filters |= filters
     return environment.get_template("page.html.j2")
+
+
+def _amount(text: str) -> Markup:
+    """A figure, its unit (miliar) smaller beside it."""
+    amount, _, unit = text.partition(words.HARD)
+    return Markup("{} <small>{}</small>").format(amount, unit) if unit else escape(text)

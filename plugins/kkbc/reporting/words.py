@@ -63,6 +63,11 @@ def day(value: date | None) -> str:
     return DASH if value is None else f"{value.day} {MONTHS[value.month - 1]} {value.year}"
 
 
+def since(first: date, last: date) -> str:
+    """16 Des sampai 18 Des; one day alone: 18 Des."""
+    return short_day(last) if first == last else f"{short_day(first)} sampai {short_day(last)}"
+
+
 def weekday(value: date) -> str:
     """Sabtu, 5 Desember 2026."""
     return f"{DAYS[value.weekday()]}, {day(value)}"

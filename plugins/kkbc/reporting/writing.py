@@ -9,8 +9,8 @@ from kkbc.core.errors import UserError
 from kkbc.core.files import make_folder
 from kkbc.reporting import keeping
 from kkbc.reporting.content.branch import branch
+from kkbc.reporting.content.elements import Page
 from kkbc.reporting.content.national import national
-from kkbc.reporting.content.parts import Page
 from kkbc.reporting.content.regional import regional
 from kkbc.reporting.figures.view import NATION, Scope, View, scope_of_branch, scope_of_office, view_of, view_of_office
 from kkbc.reporting.page import as_html

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kkbc.cli.console import out, say
+from kkbc.cli.console import out, place, say
 from kkbc.cli.night import night_progress, show_status
 
 
@@ -82,7 +82,7 @@ def _where_to_look() -> None:
     out.print(f"\nAirflow:  {airflow.url}  user {local_airflow.ADMIN}, password in {where}", soft_wrap=True)
     report = latest_page()
     if report is not None:
-        out.print(f"Report:   {report}", soft_wrap=True)
+        out.print(f"Report:   {place(report)}", markup=False, soft_wrap=True)
     psql = which("psql") or server.BINARIES / "psql"
     out.print(
         f"BI, SQL:  PGPASSWORD=$(cat {settings.keys / 'bi.password'})"

@@ -78,19 +78,20 @@ STATUSES: dict[str, tuple[str, Colour]] = {
 def province_map(found: Provinces) -> str:
     """The provinces as tiles, the darker the more; those split off in 2022 show the figure of the one before."""
     values: dict[str, float] = dict(found.coverage or found.aktif)
-    bounds = steps(list(values.values()))
+    bounds, least = steps(list(values.values())), min(values.values(), default=0.0)
     tiles = []
     for code, (column, row, name) in TILES.items():
         value = values.get(PARENTS.get(code, code))
-        step = None if value is None else sum(value >= bound for bound in bounds)
-        label = "–" if value is None else _tile_label(value, bool(found.coverage))
+        # The least is never dark, also where it is the most: before anybody is covered, or with one province alone.
+        step = None if value is None else 0 if value == least else sum(value >= bound for bound in bounds)
+        label = "–" if value is None else _tile_label(value, bool(found.coverage), in_thousands(found))
         tiles.append(_cell(column, row, step) | {"name": name, "t": label + ("*" if code in PARENTS else "")})
     across, down = _scales([0, COLUMNS], [ROWS, 0])
     x, y = alt.X("x:Q", scale=across, axis=None), alt.Y("y:Q", scale=down, axis=None)
     chart = alt.Chart(rows(tiles))
     centre = {"x": alt.X("cx:Q", scale=across, axis=None)}
     squares = chart.mark_rect().encode(x, alt.X2("x2:Q"), y, alt.Y2("y2:Q"), alt.Color("c:N", scale=None))
-    names = chart.mark_text(**_words(9.5)).encode(
+    names = chart.mark_text(**_words(9)).encode(
         **centre, y=alt.Y("name_y:Q", scale=down, axis=None), text="name:N", color=alt.Color("ink:N", scale=None)
     )
     numbers = chart.mark_text(**_words(10.5), fontWeight="bold").encode(
@@ -100,6 +101,11 @@ def province_map(found: Provinces) -> str:
     what = "Cakupan per provinsi, persen pekerja informal" if found.coverage else "Peserta aktif per provinsi"
     said = ", ".join(f"{_long_name(code)} {_said(value, found)}" for code, value in known)
     return to_svg([squares, names, numbers], 250, f"{what}, {words.day(found.day)}: {said}.")
+
+
+def in_thousands(found: Provinces) -> bool:
+    """Whether the tiles count in thousands: one of the numbers of participants is too long for a tile."""
+    return not found.coverage and max(found.aktif.values(), default=0) >= 10_000
 
 
 def steps(values: list[float]) -> list[float]:
@@ -215,10 +221,12 @@ def _words(size: float) -> dict[str, Any]:
     return {"font": "Arial, 'Liberation Sans', Helvetica, sans-serif", "fontSize": size, "baseline": "middle"}
 
 
-def _tile_label(value: float, percent: bool) -> str:
-    if percent:
-        return words.number(value, 1 if value < 10 else 0)
-    return words.number(value) if value < 10_000 else f"{words.number(value / 1000)}rb"
+def _tile_label(value: float, percent: bool, thousands: bool) -> str:
+    if thousands:
+        value /= 1000
+    elif not percent:
+        return words.number(value)
+    return words.number(value, 1 if value < 10 else 0)
 
 
 def _long_name(code: str) -> str:

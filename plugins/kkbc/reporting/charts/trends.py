@@ -1,6 +1,7 @@
 """Charts along days: protected participants, the month as it fills, channels, branches that reported."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,9 +12,9 @@ from kkbc.reporting.charts.style import (
     BLUE,
     GREY,
     INK,
-    MUTED,
     ORANGE,
     PALE,
+    Colour,
     amounts,
     days,
     haloed,
@@ -24,38 +25,41 @@ from kkbc.reporting.charts.style import (
 from kkbc.reporting.figures.series import Channel, Progress
 
 ROW_HEIGHT = 34
+# Days below which bars by day are too few to show a trend, and up to which a line has a dot for each day.
+FEWEST_DAYS = 14
+DOTTED = 10
 
 
-def protected(points: list[tuple[date, int]], marks: list[tuple[date, int, str]]) -> str:
-    """Participants covered by day. marks: days to compare with, and what stands beside them."""
+@dataclass(frozen=True)
+class Line:
+    """A line of the month: days of the month and amounts. dash: as SVG has it, empty for an unbroken line."""
+
+    name: str
+    points: Sequence[tuple[int, float]]
+    colour: Colour
+    width: float
+    dash: str = ""
+
+    @property
+    def last(self) -> float:
+        """The amount at its end."""
+        return self.points[-1][1]
+
+
+def protected(points: list[tuple[date, int]], marks: list[tuple[date, int]]) -> str:
+    """Participants covered by day. marks: days whose figure stands beside the line."""
     data = [{"d": day.isoformat(), "v": amount} for day, amount in points]
     first, last = points[0][0], points[-1][0]
-    x = alt.X(
-        "d:T",
-        scale=alt.Scale(type="utc", nice=False),
-        axis=days(first, last),
-    )
-    y = alt.Y("v:Q", scale=alt.Scale(zero=False, nice=True), axis=amounts())
-    line = alt.Chart(rows(data)).mark_line(color=BLUE.light, strokeWidth=2.5).encode(x, y)
-    found = [
-        {
-            "d": day.isoformat(),
-            "v": amount,
-            "t": label,
-            "side": "left" if (day - first).days < (last - first).days / 2 else "right",
-        }
-        for day, amount, label in marks
-    ]
-    layers: list[alt.Chart] = [
-        line,
-        alt.Chart(rows(found)).mark_point(color=BLUE.light, filled=True, size=55).encode(x, y),
-    ]
-    for side, align, dx in (("left", "left", -4), ("right", "right", 4)):
-        here = [mark for mark in found if mark["side"] == side]
-        if here:
-            drawn = text(INK, align=align, dx=dx, dy=-13, fontWeight="bold")
-            layers += haloed(alt.Chart(rows(here)), style=drawn, x=x, y=y, text="t:N")
-    said = ", ".join(f"{label} pada {words.day(day)}" for day, _, label in marks)
+    # Room below and above for the figures of the marks.
+    x = alt.X("d:T", scale=alt.Scale(type="utc", nice=False), axis=days(first, last))
+    y = alt.Y("v:Q", scale=alt.Scale(zero=False, nice=True, padding=24), axis=amounts())
+    line = alt.Chart(rows(data)).mark_line(color=BLUE.light, strokeWidth=2.5, point=_dots(len(points)))
+    layers: list[alt.Chart] = [line.encode(x, y)]
+    for day, amount in marks:
+        here = alt.Chart(rows([{"d": day.isoformat(), "v": amount, "t": words.number(amount)}]))
+        layers.append(here.mark_point(color=BLUE.light, filled=True, size=55).encode(x, y))
+        layers += haloed(here, style=text(INK, fontWeight="bold", **_beside(points, day)), x=x, y=y, text="t:N")
+    said = ", ".join(f"{words.number(amount)} pada {words.day(day)}" for day, amount in marks)
     alternative = (
         f"Grafik garis peserta terlindungi dari {words.day(first)} ({words.number(points[0][1])})"
         f" sampai {words.day(last)} ({words.number(points[-1][1])}). {said}."
@@ -63,45 +67,53 @@ def protected(points: list[tuple[date, int]], marks: list[tuple[date, int, str]]
     return to_svg(layers, 200, alternative)
 
 
-def progress(found: Progress, month: str, before: str) -> str:
-    """Acquisitions of the month added up, beside the month before, on their way to the target."""
+def _beside(points: list[tuple[date, int]], day: date) -> dict[str, Any]:
+    """Where the figure of a day stands: towards the middle of the chart, on the side of the line that is free."""
+    place = next(n for n, (other, _) in enumerate(points) if other == day)
+    some = max(1, len(points) // 6)
+    amount = points[place][1]
+    if place < len(points) / 2:
+        rises = points[min(place + some, len(points) - 1)][1] >= amount
+        return {"align": "left", "dx": 6, "dy": 14 if rises else -12}
+    falls = points[max(place - some, 0)][1] > amount
+    return {"align": "right", "dx": 4, "dy": 15 if falls else -13}
+
+
+def lines(found: Progress, month: str, before: str) -> list[Line]:
+    """The lines of `progress`: the month so far, its projection, the target and the month before."""
+    drawn: list[Line] = []
+    if found.now:
+        drawn.append(Line(month, found.now, BLUE, 3))
+        if found.projection is not None and found.now[-1][0] < found.days_in_month:
+            ahead = [(n, float(amount)) for n, amount in (found.now[-1], (found.days_in_month, found.projection))]
+            drawn.append(Line("proyeksi", ahead, BLUE, 1.5, "2 3"))
+    if found.target is not None:
+        of_a_day = found.target / found.days_in_month
+        drawn.append(Line("target", [(1, of_a_day), (found.days_in_month, found.target)], ORANGE, 1.5, "5 3"))
+    if found.before:
+        drawn.append(Line(before, [(n, v) for n, v in found.before if n <= found.days_in_month], GREY, 1.5))
+    return drawn
+
+
+def progress(found: Progress, drawn: Sequence[Line]) -> str:
+    """Acquisitions of the month added up, beside the month before, on their way to the target. drawn: its lines."""
     x = alt.X(
         "n:Q",
         scale=alt.Scale(domain=[1, found.days_in_month], nice=False),
         axis=alt.Axis(values=[1, 5, 10, 15, 20, 25, found.days_in_month], title="tanggal", grid=False, format="d"),
     )
     y = alt.Y("v:Q", scale=alt.Scale(zero=True), axis=amounts())
-    layers: list[alt.Chart] = []
-    ends: list[tuple[int, float, str, str]] = []
-    if found.before:
-        points = [(n, v) for n, v in found.before if n <= found.days_in_month]
-        layers.append(_line(points, x, y, GREY.light, 1.5))
-        ends.append((*points[-1], before, MUTED.light))
-    if found.target is not None:
-        layers.append(_line([(0, 0), (found.days_in_month, found.target)], x, y, ORANGE.light, 1.5, dash=[5, 3], cut=1))
-        ends.append((found.days_in_month, found.target, "target", ORANGE.light))
-    if found.now:
-        last = found.now[-1]
-        if found.projection is not None and last[0] < found.days_in_month:
-            layers.append(_line([last, (found.days_in_month, found.projection)], x, y, BLUE.light, 1.5, dash=[2, 3]))
-            ends.append((found.days_in_month, found.projection, "proyeksi", BLUE.light))
-        layers.append(_line(found.now, x, y, BLUE.light, 3))
-        point = [{"n": last[0], "v": last[1], "t": words.number(last[1])}]
-        layers.append(alt.Chart(rows(point)).mark_point(color=BLUE.light, filled=True, size=60).encode(x, y))
-        side = "left" if last[0] < found.days_in_month / 2 else "right"
-        dx, dy = (7, 11) if side == "left" else (-7, -9)
-        drawn = text(BLUE, align=side, dx=dx, dy=dy, fontWeight="bold")
-        layers += haloed(alt.Chart(rows(point)), style=drawn, x=x, y=y, text="t:N")
-    layers += _end_labels(ends, x, y)
-    now, target = found.now[-1][1] if found.now else 0, found.target
-    alternative = (
-        f"Grafik garis akuisisi yang dijumlahkan per tanggal: {month} sampai kini {words.number(now)}"
-        + (f", target {words.number(target)}" if target is not None else "")
-        + (f", proyeksi akhir bulan {words.number(found.projection)}" if found.projection is not None else "")
-        + (f"; {before} berakhir pada {words.number(found.before[-1][1])}" if found.before else "")
-        + "."
+    layers = [_line(line, x, y) for line in reversed(drawn)]
+    n, amount = found.now[-1]
+    point = alt.Chart(rows([{"n": n, "v": amount, "t": words.number(amount)}]))
+    layers.append(point.mark_point(color=BLUE.light, filled=True, size=60).encode(x, y))
+    early = n < found.days_in_month / 2
+    style = text(
+        BLUE, align="left" if early else "right", dx=7 if early else -7, dy=14 if early else -10, fontWeight="bold"
     )
-    return to_svg(layers, 220, alternative)
+    layers += haloed(point, style=style, x=x, y=y, text="t:N")
+    said = "; ".join(f"{line.name} {words.number(line.last)}" for line in drawn)
+    return to_svg(layers, 200, f"Grafik garis akuisisi yang dijumlahkan per tanggal: {said}.")
 
 
 def channels(found: list[Channel]) -> str:
@@ -182,38 +194,15 @@ def reporting(points: list[tuple[date, int, int]]) -> str:
     return to_svg([bars], 120, alternative)
 
 
-def _line(
-    points: Sequence[tuple[int, float]],
-    x: alt.X,
-    y: alt.Y,
-    colour: str,
-    width: float,
-    dash: list[int] | None = None,
-    cut: int = 0,
-) -> alt.Chart:
-    """A line through points; `cut`: where the first point lies before the axis, it is moved along to this day."""
-    if cut and len(points) == 2:
-        (_, low), (n, high) = points
-        points = [(cut, low + (high - low) * cut / n), (n, high)]
-    data = [{"n": n, "v": amount} for n, amount in points]
-    drawn: dict[str, Any] = {"strokeDash": dash} if dash else {}
-    chart: alt.Chart = alt.Chart(rows(data)).mark_line(color=colour, strokeWidth=width, **drawn).encode(x, y)
-    return chart
+def _line(line: Line, x: alt.X, y: alt.Y) -> alt.Chart:
+    dash: dict[str, Any] = {"strokeDash": [int(length) for length in line.dash.split()]} if line.dash else {}
+    data = [{"n": n, "v": amount} for n, amount in line.points]
+    drawn: alt.Chart = (
+        alt.Chart(rows(data)).mark_line(color=line.colour.light, strokeWidth=line.width, **dash).encode(x, y)
+    )
+    return drawn
 
 
-def _end_labels(ends: list[tuple[int, float, str, str]], x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Names at the ends of lines, set apart where two would lie over each other."""
-    if not ends:
-        return []
-    highest = max(amount for _, amount, _, _ in ends) or 1
-    layers: list[alt.Chart] = []
-    taken: list[float] = []
-    for n, amount, name, colour in sorted(ends, key=lambda end: -end[1]):
-        place = amount
-        while any(abs(place - other) < highest * 0.085 for other in taken):
-            place -= highest * 0.01
-        taken.append(place)
-        label = [{"n": n, "v": place, "t": f"{name} {words.number(amount)}"}]
-        drawn = text(align="right", dx=-2, dy=-8) | {"color": colour}
-        layers += haloed(alt.Chart(rows(label)), style=drawn, x=x, y=y, text="t:N")
-    return layers
+def _dots(count: int) -> dict[str, Any] | bool:
+    """A dot for each day of a short line."""
+    return {"color": BLUE.light, "filled": True, "size": 30} if count <= DOTTED else False

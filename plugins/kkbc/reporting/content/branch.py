@@ -3,8 +3,8 @@
 from kkbc.reporting import words
 from kkbc.reporting.charts import bars, grids
 from kkbc.reporting.content import parts
+from kkbc.reporting.content.elements import Figure, Key, Notes, Page, Section, Table, Tile
 from kkbc.reporting.content.national import retention_figure
-from kkbc.reporting.content.parts import Figure, Notes, Page, Section, Table
 from kkbc.reporting.figures import field, peers, quality
 from kkbc.reporting.figures.headline import Headline, headline
 from kkbc.reporting.figures.view import Scope, View
@@ -48,12 +48,12 @@ def _rank(view: View) -> str:
     return f" Peringkat {ranks[0]} di kanwilnya menurut capaian." if ranks else ""
 
 
-def _reported(head: Headline, view: View) -> parts.Tile:
+def _reported(head: Headline, view: View) -> Tile:
     whole = quality.last_whole_day(view)
     details = (f"lengkap sampai {words.day(whole)}",) if whole else ("belum ada hari yang lengkap",)
     if not head.expected:
-        return parts.Tile("Kiriman malam ini", "tidak dinanti", details)
-    return parts.Tile("Kiriman malam ini", "diterima" if head.reported else "belum ada", details, bad=not head.reported)
+        return Tile("Kiriman malam ini", "tidak dinanti", details)
+    return Tile("Kiriman malam ini", "diterima" if head.reported else "belum ada", details, bad=not head.reported)
 
 
 def _spots(view: View) -> Figure:
@@ -86,6 +86,8 @@ def _activities(view: View) -> Table | Figure:
     ]
     heads = ("Mulai", "Jenis", "Kode", "Kontak", "Daftar", "Akuisisi", "Biaya", "Per akuisisi")
     note = "Akuisisi: yang dikreditkan kepada kegiatan, sampai 30 hari sesudahnya."
+    if any(row["type"] == field.RADIO for row in found):
+        note += " Kontak radio: perkiraan pendengar."
     return Table(title, heads, rows, note, numbers=(3, 4, 5, 6, 7), strong=7, width="two")
 
 
@@ -94,13 +96,15 @@ def _quality(view: View) -> Section:
     figures: list[Figure | Table | Notes] = []
     if found:
         title = f"{words.percent(rates.on_time, 0)} kiriman tepat waktu atau kosong dalam 28 hari"
-        legend = tuple((name, colour.light) for name, colour in grids.STATUSES.values())
+        legend = tuple(Key(name, colour.light) for name, colour in grids.STATUSES.values())
         figures.append(
             Figure(
                 title, grids.calendar(found, quality.first_day(view), view.as_of), "Per hari dan jenis data.", legend
             )
         )
-    title = f"{words.percent(rates.valid_nik)} NIK sah, {words.percent(rates.contactable)} dapat dihubungi"
+    known = ((rates.valid_nik, "NIK sah"), (rates.contactable, "dapat dihubungi"))
+    said = ", ".join(f"{words.percent(rate)} {what}" for rate, what in known if rate is not None)
+    title = said or "Mutu baris: belum ada baris dalam 28 hari"
     figures.append(
         parts.reasons_figure(title, quality.reasons(view), "Baris dikarantina menurut sebab, 28 hari terakhir.")
     )
@@ -108,8 +112,8 @@ def _quality(view: View) -> Section:
     held = quality.night(view).held
     if held:
         [(count, since)] = held.values()
-        said = f"{words.number(count)} kiriman ditahan gerbang audit sejak {words.day(since)} dan belum dihitung."
-        figures.append(Notes("Yang ditunggu", [("Ditahan", said)]))
+        held_since = f"{words.number(count)} kiriman ditahan gerbang audit sejak {words.day(since)} dan belum dihitung."
+        figures.append(Notes("Yang ditunggu", [("Ditahan", held_since)]))
     return Section("Mutu data", figures)
 
 

@@ -1,9 +1,9 @@
 """The report of the nation."""
 
 from kkbc.reporting import words
-from kkbc.reporting.charts import bars, grids, trends
+from kkbc.reporting.charts import bars, grids, style, trends
 from kkbc.reporting.content import parts
-from kkbc.reporting.content.parts import Figure, Notes, Page, Section
+from kkbc.reporting.content.elements import Figure, Notes, Page, Section, Table
 from kkbc.reporting.figures import peers, quality, retention, series
 from kkbc.reporting.figures.headline import Headline, headline
 from kkbc.reporting.figures.provinces import provinces
@@ -52,7 +52,6 @@ def retention_figure(view: View) -> Figure:
 def night_section(view: View) -> Section:
     """What the night could not take in."""
     found = quality.night(view)
-    share = found.quarantined / found.sent if found.sent else None
     names = dict(view.frame("branches").select("branch_id", "branch_name").iter_rows())
     lists = []
     if found.absent:
@@ -67,35 +66,52 @@ def night_section(view: View) -> Section:
             for branch_id, (count, since) in found.held.items()
         )
         lists.append((f"Ditahan gerbang audit ({len(found.held)} cabang)", words.listing(said, NAMED)))
-    title = (
-        f"{words.number(found.quarantined)} baris dikarantina malam ini, {words.percent(share, 2)} dari yang dikirim"
-    )
-    points = series.reporting(view)
-    lacking = points[-1][1] - points[-1][2] if points else 0
-    figures: list[Figure | parts.Table | Notes] = [
+    if not found.sent:
+        title = "Tidak ada baris yang diterima malam ini"
+    else:
+        share = words.percent(found.quarantined / found.sent, 2)
+        title = f"{words.number(found.quarantined)} baris dikarantina malam ini, {share} dari yang dikirim"
+    figures: list[Figure | Table | Notes] = [
         parts.reasons_figure(title, found.reasons, "Satu baris dapat ditolak oleh beberapa sebab."),
+        _reporting(view),
+        parts.night_table(found),
     ]
-    if points:
-        figures.append(
-            Figure(
-                f"{words.number(lacking)} cabang tidak melapor malam ini"
-                if lacking
-                else "Semua cabang melapor malam ini",
-                trends.reporting(points),
-                "Cabang tanpa kiriman yang diterima, per hari, 28 hari terakhir.",
-            )
-        )
-    figures.append(parts.night_table(found))
     if lists:
         figures.append(Notes("Yang ditunggu", lists))
     return Section("Yang belum dapat diterima malam ini", figures)
+
+
+def _reporting(view: View) -> Figure:
+    """Branches that did not report: by day as bars, of a few days one line each, and a sentence when there are none."""
+    points = series.reporting(view)
+    if not points:
+        return Figure("Cabang melapor", None, "Belum ada hari yang diterbitkan.")
+    lacking = [(day, expected - reported, expected) for day, expected, reported in points]
+    title = f"{words.number(lacking[-1][1])} cabang tidak melapor malam ini"
+    if not lacking[-1][1]:
+        title = "Semua cabang melapor malam ini"
+    if not any(amount for _, amount, _ in lacking):
+        days = f"dalam {len(points)} hari terakhir" if len(points) > 1 else "pada hari pertama ini"
+        return Figure(title, None, f"Tidak ada cabang tanpa kiriman {days}.")
+    note = f"Cabang tanpa kiriman yang diterima, per hari, {words.since(points[0][0], view.as_of)}."
+    if len(points) < trends.FEWEST_DAYS:
+        rows = [
+            bars.Bar(
+                words.weekday(day), amount, f"{words.number(amount)} dari {words.number(expected)}", colour=style.ORANGE
+            )
+            for day, amount, expected in lacking
+        ]
+        said = "; ".join(f"{row.name} {row.label}" for row in rows)
+        return Figure(title, bars.bars(rows, f"Cabang yang tidak melapor per hari: {said}."), note)
+    return Figure(title, trends.reporting(points), note)
 
 
 def _map(view: View) -> Figure:
     found = provinces(view)
     split = "* dihitung bersama provinsi sebelum pemekaran 2022."
     if not found.coverage:
-        note = f"Cakupan baru dihitung pada akhir bulan pertama. rb = ribu. {split}"
+        unit = "Angka dalam ribu peserta (1,5 berarti 1.500). " if grids.in_thousands(found) else ""
+        note = f"{unit}Cakupan baru dihitung pada akhir bulan pertama. {split}"
         return Figure(f"Peserta terlindungi per provinsi, {words.day(found.day)}", grids.province_map(found), note)
     best = max(found.coverage, key=lambda code: found.coverage[code])
     low = min(found.coverage, key=lambda code: found.coverage[code])

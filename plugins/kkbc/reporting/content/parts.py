@@ -1,14 +1,12 @@
-"""What pages are made of, and the parts that more than one kind of report has."""
+"""The parts of a page that more than one kind of report has."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 from kkbc.exchange.code_texts import in_words
 from kkbc.reporting import words
 from kkbc.reporting.charts import bars, trends
 from kkbc.reporting.charts.bars import Bar
+from kkbc.reporting.content.elements import Figure, Key, Section, Table, Tile
 from kkbc.reporting.figures import field as work
 from kkbc.reporting.figures import quality, series
 from kkbc.reporting.figures.headline import Headline, Target
@@ -30,72 +28,6 @@ STATUSES = {
     "missing": "Belum ada",
     "rejected": "Ditolak",
 }
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure at the head of the page, with what it is compared with."""
-
-    label: str
-    value: str
-    details: tuple[str, ...] = ()
-    bad: bool = False
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart below the sentence that it shows. Without a chart, `note` says why there is none."""
-
-    title: str
-    svg: str | None
-    note: str = ""
-    legend: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table. numbers: places of the columns that hold numbers; strong: place of a bold one; width: in columns of the
-    page.
-    """
-
-    title: str
-    heads: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    note: str = ""
-    numbers: tuple[int, ...] = ()
-    strong: int | None = None
-    width: Literal["one", "two", "all"] = "all"
-
-
-@dataclass(frozen=True)
-class Notes:
-    """Sentences, each with a word in bold before it."""
-
-    title: str
-    items: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands below it, in its order."""
-
-    title: str
-    parts: list[Figure | Table | Notes]
-
-
-@dataclass(frozen=True)
-class Page:
-    """A whole report. missing: said in place of the figures when there are none."""
-
-    kind: Literal["national", "regional", "branch"]
-    title: str
-    subtitle: str
-    day: date
-    headline: str
-    tiles: list[Tile]
-    sections: list[Section]
-    publication: dict[str, object]
-    missing: str = ""
 
 
 def sentence(head: Headline, month: date) -> str:
@@ -153,14 +85,12 @@ def month_section(view: View, head: Headline) -> Section:
 def protected_figure(view: View, head: Headline) -> Figure:
     """Participants covered by day."""
     points = series.protected(view)
-    if not points:
-        return Figure("Peserta terlindungi", None, "Belum ada hari yang diterbitkan.")
+    if len(points) < 2:
+        said = f"{words.day(points[0][0])}: {words.number(points[0][1])} peserta. " if points else ""
+        return Figure("Peserta terlindungi", None, f"{said}Garisnya dimulai pada hari kedua.")
     marks = [
-        (day, status["aktif"], words.number(status["aktif"]))
-        for day, status in (
-            (months_before(view.as_of, 12), head.last_year),
-            (view.as_of, head.today),
-        )
+        (day, status["aktif"])
+        for day, status in ((months_before(view.as_of, 12), head.last_year), (view.as_of, head.today))
         if status
     ]
     title = "Peserta terlindungi"
@@ -168,8 +98,7 @@ def protected_figure(view: View, head: Headline) -> Figure:
         title += f": {words.change(head.today['aktif'], head.last_year['aktif'])} dalam setahun"
     elif head.today and head.last_month:
         title += f": {words.change(head.today['aktif'], head.last_month['aktif'])} dalam sebulan"
-    note = "Sumbu tegak tidak mulai dari nol." if len(points) > 1 else "Baru satu hari yang diterbitkan."
-    return Figure(title, trends.protected(points, marks), note)
+    return Figure(title, trends.protected(points, marks), "Sumbu tegak tidak mulai dari nol.")
 
 
 def progress_figure(view: View, head: Headline, before: str) -> Figure:
@@ -181,13 +110,14 @@ def progress_figure(view: View, head: Headline, before: str) -> Figure:
         gap = head.new.projection - (head.new.target or 0)
         more = "di atas" if gap >= 0 else "di bawah"
         title = f"Akuisisi: proyeksi {words.number(abs(gap))} peserta {more} target"
-    month = words.MONTHS[view.month.month - 1]
     if not found.now:
         return Figure(title, None, "Belum ada akuisisi bulan ini.")
+    lines = trends.lines(found, words.MONTHS[view.month.month - 1], before)
     note = "Dijumlahkan per tanggal. Proyeksi = realisasi ÷ hari berjalan × hari sebulan."
     if head.since != view.month:
         note += f" Garis mulai {words.short_day(head.since)}; realisasi dan proyeksi menghitung sejak tanggal 1."
-    return Figure(title, trends.progress(found, month, before), note)
+    legend = tuple(Key(f"{line.name} {words.number(line.last)}", line.colour.light, line.dash) for line in lines)
+    return Figure(title, trends.progress(found, lines), note, legend)
 
 
 def targets_figure(head: Headline) -> Figure:
@@ -218,40 +148,44 @@ def targets_figure(head: Headline) -> Figure:
 
 
 def funnel_figure(view: View) -> Figure:
-    """Contacts, registrations and first payments of the month to date."""
+    """People met at activities, registrations and first payments that came of them."""
     found = work.funnel(view)
-    if not found.contacts and not found.registrations:
-        return Figure("Dari kontak sampai bayar", None, "Belum ada kontak dan pendaftaran bulan ini.")
-    per_contact = found.registrations / found.contacts if found.contacts else None
+    unheard = f" Perkiraan pendengar radio ({words.number(found.listeners)}) tidak dihitung." if found.listeners else ""
+    if not found.contacts:
+        said = f"Belum ada kegiatan tatap muka dalam 90 hari terakhir.{unheard}"
+        return Figure("Dari kegiatan sampai bayar", None, said)
+    per_contact = found.registrations / found.contacts
     per_registration = found.acquisitions / found.registrations if found.registrations else None
     rows = [
-        Bar("Kontak kegiatan", found.contacts, words.number(found.contacts)),
+        Bar("Ditemui di kegiatan", found.contacts, words.number(found.contacts)),
         Bar(
-            "Pendaftaran",
+            "Mendaftar dari kegiatan itu",
             found.registrations,
-            f"{words.number(found.registrations)}  ({_share(per_contact)} dari kontak)",
+            f"{words.number(found.registrations)}  ({_share(per_contact)} dari yang ditemui)",
         ),
         Bar(
-            "Bayar pertama",
+            "Membayar pertama kali",
             found.acquisitions,
-            f"{words.number(found.acquisitions)}  ({words.percent(per_registration, 0)} dari daftar)",
+            f"{words.number(found.acquisitions)}  ({words.percent(per_registration, 0)} dari pendaftar)",
         ),
     ]
+    # Few contacts are told as they are; many as so many of a hundred, or of a thousand.
+    of = found.contacts if found.contacts < 100 else 100 if per_contact >= 0.01 else 1000
+    registered, paid = (of * amount / found.contacts for amount in (found.registrations, found.acquisitions))
     title = (
-        f"{words.percent(per_registration, 0)} pendaftaran menjadi bayar pertama"
-        if per_registration is not None
-        else "Dari kontak sampai bayar"
+        f"Dari {words.number(of)} orang yang ditemui, {words.number(registered)} mendaftar"
+        f" dan {words.number(paid)} membayar"
     )
     note = (
-        "Bulan berjalan; kontak termasuk pendengar radio."
-        " Pembayar dapat mendaftar bulan lalu, dan pendaftar tidak selalu berasal dari kegiatan."
+        "Kegiatan 90 hari terakhir selain radio: pendaftaran yang menyebut kegiatannya, dan bayar pertama"
+        f" paling lambat 30 hari sesudahnya.{unheard}"
     )
     said = "; ".join(f"{row.name} {row.label}" for row in rows)
-    return Figure(title, bars.bars(rows, f"Corong bulan berjalan: {said}."), note)
+    return Figure(title, bars.bars(rows, f"Corong kegiatan 90 hari terakhir: {said}."), note)
 
 
 def channels_figure(view: View) -> Figure:
-    """Registrations by channel."""
+    """Registrations by channel: day by day, or their sums alone as long as there are too few days for a trend."""
     found = series.channels(view)
     if not found:
         return Figure("Pendaftaran per kanal", None, "Belum ada pendaftaran dalam delapan minggu terakhir.")
@@ -261,7 +195,22 @@ def channels_figure(view: View) -> Figure:
         if whole
         else "Pendaftaran per kanal"
     )
-    note = "28 hari terakhir, dibanding 28 hari sebelumnya. Batang per hari, tinggi menurut kanalnya sendiri."
+    days = found[0].days
+    if len(days) < trends.FEWEST_DAYS:
+        rows = [
+            Bar(
+                channel.name,
+                channel.latest,
+                f"{words.number(channel.latest)}  ({words.percent(channel.latest / whole if whole else None, 0)})",
+            )
+            for channel in found
+        ]
+        said = "; ".join(f"{row.name} {row.label}" for row in rows)
+        note = f"{words.since(days[0][0], view.as_of)}. Batang per hari menyusul setelah dua minggu."
+        return Figure(title, bars.bars(rows, f"Pendaftaran per kanal: {said}."), note)
+    when = "28 hari terakhir" if len(days) >= 28 else words.since(days[0][0], view.as_of)
+    compared = ", dibanding 28 hari sebelumnya" if found[0].before is not None else ""
+    note = f"{when}{compared}. Batang per hari, tinggi menurut kanalnya sendiri."
     return Figure(title, trends.channels(found), note)
 
 
@@ -316,7 +265,7 @@ def comparison(columns: dict[str, Standing], title: str) -> Table:
             ("Proyeksi akhir bulan", "projected", words.percent),
             ("Pertumbuhan peserta aktif dalam sebulan", "growth", words.percent),
             ("Aktif dalam 30 hari sejak mendaftar", "activation", words.percent),
-            ("Pendaftaran per kontak", "conversion", words.percent),
+            ("Pendaftaran per orang yang ditemui di kegiatan, 90 hari", "conversion", words.percent),
             ("Biaya kegiatan per akuisisi, 90 hari", "cost_per_acquisition", _rupiah),
             ("Pendaftaran sekitar siaran radio dibanding biasanya", "lift", _times),
             ("Masih terlindungi setelah 1 bulan", "kept_1", words.percent),

@@ -2,8 +2,8 @@
 
 from kkbc.reporting import words
 from kkbc.reporting.content import parts
+from kkbc.reporting.content.elements import Page, Section, Table
 from kkbc.reporting.content.national import night_section, retention_figure
-from kkbc.reporting.content.parts import Page, Section, Table
 from kkbc.reporting.figures import peers
 from kkbc.reporting.figures.headline import headline
 from kkbc.reporting.figures.view import Scope, View

@@ -1,4 +1,4 @@
-"""Work in the field: contacts that become registrations and payments, what activities cost, what radio lifts."""
+"""Work in the field: people met who register and pay, what activities cost, what radio lifts."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -8,14 +8,20 @@ import polars as pl
 
 from kkbc.reporting.figures.view import View
 
+# The type of activity whose contacts are estimated listeners.
+RADIO = "RADIO"
+
 
 @dataclass(frozen=True)
 class Funnel:
-    """Sums of the month to date. Who paid this month need not have registered in it."""
+    """Activities other than radio, of the last 90 days: people met, registrations that name the activity, first
+    payments credited to it. listeners: of the radio spots of these days, an estimate and nobody met.
+    """
 
     contacts: int
     registrations: int
     acquisitions: int
+    listeners: int
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,11 @@ class Spot:
 
 
 def funnel(view: View) -> Funnel:
-    """Contacts of activities, registrations and acquisitions of the month to date."""
-    month = view.frame("daily").filter(pl.col("business_date") >= view.month)
-    sums = month.select("contacts", "registrations", "acquisitions").sum().row(0)
-    return Funnel(*(int(amount or 0) for amount in sums))
+    """From people met to registrations to first payments, all three of the same activities (KPI rule 15)."""
+    frame = view.frame("activities")
+    met = _summed("", frame.filter(pl.col("type") != RADIO))
+    heard = frame.filter(pl.col("type") == RADIO)
+    return Funnel(met.contacts, met.registrations, met.acquisitions, int(heard["contacts"].sum() or 0))
 
 
 def by_type(view: View) -> list[Activities]:

@@ -7,6 +7,7 @@ from typing import Literal
 import polars as pl
 
 from kkbc.core.errors import UserError
+from kkbc.exchange.slices import HEAD_OFFICE
 from kkbc.reporting.reading import Snapshot
 
 Kind = Literal["national", "regional", "branch"]
@@ -58,12 +59,21 @@ class View:
 
 
 def scope_of_branch(snapshot: Snapshot, branch_id: str) -> Scope:
-    """A branch of the published registry. Raises UserError for another one."""
-    found = snapshot.frames["branches"].filter(pl.col("branch_id") == branch_id).to_dicts()
+    """A branch of the published registry. Raises UserError for another one, and for what is no branch."""
+    wanted, branches = branch_id.upper(), snapshot.frames["branches"].sort("branch_id")
+    if wanted == HEAD_OFFICE:
+        raise UserError("head office (HQ) is no branch and has no page of its own", "leave --branch out for the nation")
+    if wanted in snapshot.offices:
+        raise UserError(f"{wanted} is a regional office", f"ask for it by --regional {wanted}")
+    found = branches.filter(pl.col("branch_id") == wanted).to_dicts()
     if not found:
-        raise UserError(f"branch {branch_id!r} is not published", "`kkbc branch` takes the ids of config/branches.yml")
+        ids = branches["branch_id"]
+        there = (
+            f"the {len(ids)} that are, {ids[0]} to {ids[-1]}, stand in config/branches.yml" if len(ids) else "none is"
+        )
+        raise UserError(f"branch {branch_id!r} is not published", there)
     row = found[0]
-    return Scope("branch", branch_id, row["branch_name"], row["kanwil_id"], row["kanwil_name"])
+    return Scope("branch", wanted, row["branch_name"], row["kanwil_id"], row["kanwil_name"])
 
 
 def scope_of_office(snapshot: Snapshot, office: str) -> Scope:
@@ -71,6 +81,8 @@ def scope_of_office(snapshot: Snapshot, office: str) -> Scope:
     offices = snapshot.offices
     named = {name.casefold(): kanwil_id for kanwil_id, name in offices.items()}
     kanwil_id = named.get(office.casefold(), office.upper())
+    if kanwil_id in snapshot.frames["branches"]["branch_id"]:
+        raise UserError(f"{kanwil_id} is a branch", f"ask for it by --branch {kanwil_id}")
     if kanwil_id not in offices:
         there = ", ".join(f"{kanwil_id} {name}" for kanwil_id, name in offices.items())
         raise UserError(f"there is no regional office {office!r}", f"there are: {there}")

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from kkbc.core.settings import PROJECT_ROOT
+from kkbc.upkeep.documents.mermaid import with_diagrams
 
 DOCS = PROJECT_ROOT / "docs"
 THEME = Path(__file__).with_name("theme")
@@ -80,7 +81,8 @@ def _stage(source: Path, pages: Mapping[str, str]) -> None:
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for path in source.rglob("*.md"):
         original = DOCS / path.relative_to(source)
-        path.write_text(_inside(path.read_text(encoding="utf-8"), original.parent), encoding="utf-8")
+        text = _inside(path.read_text(encoding="utf-8"), original.parent)
+        path.write_text(with_diagrams(text, original.relative_to(PROJECT_ROOT).as_posix()), encoding="utf-8")
     for name in ("site.css", "iframe-worker.js"):
         shutil.copy(THEME / name, source)
     for name, text in pages.items():
