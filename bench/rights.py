@@ -2,10 +2,10 @@
 
 `--nights` national nights (430,000 participants, 300,000 rows a night) are played and published. Then, by the command
 line as an operator would and in this order: a backup, a second one with nothing new, a search for ten persons before
-their erasure (which finds them), their erasure with its search, a search alone, a change of the key of the tokens, a
-restore of the first backup into another home (which erases the ten again). Prints wall seconds and the peak of memory
-of each command, with `--json` also what each tells of itself. Published figures are compared before and after: a
-difference ends the program with an error.
+their erasure (which finds them), their erasure with its search, the list of the erased beside the backups, a search
+alone, a change of the key of the tokens, a restore of the first backup into another home (which erases the ten again).
+Prints wall seconds and the peak of memory of each command, with `--json` also what each tells of itself. Published
+figures are compared before and after: a difference ends the program with an error.
 """
 
 import argparse
@@ -69,6 +69,7 @@ def _measure(folder: Path, nights: int, scale: str) -> dict[str, Any]:
         do("backup with nothing new", "backup", "--to", backups)
         do("search before the erasure", "erase", "--verify", *why, given=niks, expect=1)
         do("erasure of ten, with its search", "erase", *why, given=niks)
+        do("list of the erased beside backups", "backup", "--to", backups, "--suppression-only")
         measured["read"] = do("search after it", "erase", "--verify", *why, given=niks)
         do("change of the key", "keys", "rotate", *why)
         if sorted(_rows(FIGURES), key=str) != figures:
@@ -79,6 +80,8 @@ def _measure(folder: Path, nights: int, scale: str) -> dict[str, Any]:
             "restore, the ten erased again",
             *("restore", backups, first["name"], "--keys-from", f"{keys}/{first['name']}"),
         )
+        if _rows("select count(*) from vault.contributions where nik = any(%s)", niks.split()) != [(0,)]:
+            raise SystemExit("the restored home has persons who were erased")
         if sorted(_rows(FIGURES), key=str) != figures:
             raise SystemExit("published figures of the restored home differ")
     finally:
