@@ -1,8 +1,9 @@
-"""Writes the SBOM of the images, and asks an advisory service about every locked package: `make sbom`, `make audit`.
+"""Writes SBOMs of the images, and asks an advisory service about every locked package: `make sbom`, `make audit`.
 
-What is written lies in .audit: `sbom.cdx.json` (CycloneDX 1.6, of docker/requirements.lock), `vulnerabilities.json`
-(the answers for what the images and developers install), or, where the service cannot be asked, `not-audited.txt` with
-the time and the cause. KKBC_OSV_URL names another service that answers as osv.dev does.
+What is written lies in .audit: `sbom.cdx.json` (CycloneDX 1.6, of docker/requirements.lock), `sbom-superset.cdx.json`
+(of the image of Superset), `vulnerabilities.json` (the answers for what the images and developers install), or, where
+the service cannot be asked, `not-audited.txt` with the time and the cause. KKBC_OSV_URL names another service that
+answers as osv.dev does.
 
 Exit status 0: no vulnerability is known, or nobody could be asked, which the last line says; 1: there are some.
 """
@@ -17,10 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(os.environ.get("KKBC_AUDIT_FOLDER", ROOT / ".audit"))
 SERVICE = os.environ.get("KKBC_OSV_URL", "https://api.osv.dev/v1/query")
-IMAGES = ROOT / "docker" / "requirements.lock"
-LOCKS = tuple(
-    Path(lock) for lock in os.environ.get("KKBC_AUDIT_LOCKS", f"{IMAGES}:{ROOT / 'requirements-dev.lock'}").split(":")
-)
+PIPELINE = ROOT / "docker" / "requirements.lock"
+SUPERSET = ROOT / "bi" / "superset" / "requirements.lock"
+LOCKS = (PIPELINE, SUPERSET, ROOT / "requirements-dev.lock")
+if "KKBC_AUDIT_LOCKS" in os.environ:
+    LOCKS = tuple(Path(lock) for lock in os.environ["KKBC_AUDIT_LOCKS"].split(":"))
 
 
 def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,11 +31,12 @@ def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([path, *arguments], capture_output=True, text=True)
 
 
-def write_sbom() -> None:
-    """The SBOM of the images, the same for the same lock."""
-    target = TARGET / "sbom.cdx.json"
-    options = ("--output-reproducible", "--sv", "1.6", "--pyproject", str(ROOT / "pyproject.toml"))
-    done = program("cyclonedx-py", "requirements", str(IMAGES), *options, "-o", str(target))
+def write_sbom(lock: Path, target: Path, *options: str) -> None:
+    """The SBOM of the image that installs a lock, the same for the same lock."""
+    done = program(
+        *("cyclonedx-py", "requirements", str(lock), "--output-reproducible", "--sv", "1.6", *options),
+        *("-o", str(target)),
+    )
     if done.returncode:
         sys.exit(done.stderr)
     print(f"sbom: {len(json.loads(target.read_text())['components'])} packages in {target}")
@@ -71,5 +74,6 @@ def audit() -> int:
 
 if __name__ == "__main__":
     TARGET.mkdir(exist_ok=True)
-    write_sbom()
+    write_sbom(PIPELINE, TARGET / "sbom.cdx.json", "--pyproject", str(ROOT / "pyproject.toml"))
+    write_sbom(SUPERSET, TARGET / "sbom-superset.cdx.json")
     sys.exit(0 if "--sbom-only" in sys.argv else audit())

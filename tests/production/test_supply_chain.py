@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import runpy
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -160,15 +161,29 @@ def audit(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True)
 
 
-def test_the_sbom_names_every_package_of_the_images(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an audit without findings."""
+    folder = tmp_path_factory.mktemp("audited")
     with advisories({}) as url:
-        assert audit(tmp_path, url).returncode == 0
-    sbom = json.loads((tmp_path / "sbom.cdx.json").read_text())
-    lock = (PROJECT_ROOT / "docker" / "requirements.lock").read_text().splitlines()
+        assert audit(folder, url).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(("file", "image"), [("sbom.cdx.json", "docker"), ("sbom-superset.cdx.json", "bi/superset")])
+def test_the_sbom_names_every_package_of_the_image(audited: Path, file: str, image: str) -> None:
+    sbom = json.loads((audited / file).read_text())
+    lock = (PROJECT_ROOT / image / "requirements.lock").read_text().splitlines()
     wanted = {line.split(" ")[0].partition("[")[0].partition("==")[0] for line in lock if not line.startswith(" ")}
     assert sbom["bomFormat"] == "CycloneDX"
     assert {component["name"] for component in sbom["components"]} == wanted
     assert all("==" in line or not line or line.startswith(" ") for line in lock)
+
+
+def test_the_locks_of_all_images_and_of_developers_are_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KKBC_AUDIT_LOCKS", raising=False)
+    locks = {str(lock.relative_to(PROJECT_ROOT)) for lock in runpy.run_path(str(CODE / "audit.py"))["LOCKS"]}
+    assert locks == {"docker/requirements.lock", "bi/superset/requirements.lock", "requirements-dev.lock"}
 
 
 def test_an_audit_without_findings_says_who_was_asked(tmp_path: Path) -> None:
