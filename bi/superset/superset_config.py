@@ -70,7 +70,7 @@ def COMMON_BOOTSTRAP_OVERRIDES_FUNC(_: Any) -> dict[str, Any]:
 
 
 def _language_pack() -> dict[str, Any]:
-    """The words in the form of Superset's own packs: a list of plural forms for each text, of which Indonesian has one."""
+    """The words in the form of Superset's own packs: for each text its plural forms, of which Indonesian has one."""
     words = yaml.safe_load(Path(__file__).with_name("indonesian.yml").read_text(encoding="utf-8"))
     head = {"domain": "superset", "lang": "id", "plural_forms": "nplurals=1; plural=0;"}
     texts = {english: own if isinstance(own, list) else [own] for english, own in words.items()}
@@ -99,7 +99,7 @@ EXTRA_SEQUENTIAL_COLOR_SCHEMES = [
     }
 ]
 # No buttons "All" and "Inv" in legends, which are in no language pack; long names of bars take two lines.
-_NAMES = {"axisLabel": {"width": 180, "overflow": "break"}}
+_NAMES = {"axisLabel": {"width": 180, "overflow": "break", "lineHeight": 14}}
 _ECHARTS = {
     "echartsOptionsOverrides": {"legend": {"selector": False}},
     "echartsOptionsOverridesByChartType": {"echarts_timeseries_bar": {"xAxis": _NAMES, "yAxis": _NAMES}},

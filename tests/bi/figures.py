@@ -29,7 +29,8 @@ FIGURES = {
     "keterangan": """select 'Anda melihat data ' || case cardinality(%(branches)s::text[]) when 1 then min(b.name)
                 else cardinality(%(branches)s::text[]) || ' cabang' end
             || '. Februari 2024: data tanggal 1 sampai 2.' as keterangan
-        from (select branch_id || ' ' || branch_name as name from bi.dim_branch where branch_id = any(%(branches)s)) b""",
+        from (select branch_id || ' ' || branch_name as name from bi.dim_branch
+            where branch_id = any(%(branches)s)) b""",
     "peserta_aktif": f"""select sum(aktif) as peserta_aktif from bi.kpi_branch_daily
         where {MINE} and business_date = {LAST}""",
     "pendaftaran": f"select sum(registrations) as pendaftaran {DAILY}",

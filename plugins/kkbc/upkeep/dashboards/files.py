@@ -21,17 +21,16 @@ NAMESPACE = uuid.UUID("6a0b8d7c-3f53-5d0e-9c42-0c1f4b1f7a11")
 # that anybody opens.
 OWNED = "urn:kkbc:bundle"
 # The count of filters beside a chart's title covers the title of a narrow one. Who imported the dashboard, and when, is
-# no news for its readers. The one sentence of what one sees needs no head of a table. On a telephone the page keeps the
-# width at which it can be read, and is moved sideways.
+# no news for its readers. A cell without a value says N/A, in no language pack. On a telephone the page keeps the width
+# at which it can be read, and is moved sideways.
 CSS = """
-.filter-counts { display: none !important; }
-.header-metadata-bar, [data-test="dashboard-header-container"] .metadata-bar { display: none !important; }
-[data-test-chart-name="Yang Anda lihat"] thead { display: none; }
+.filter-counts, .dashboard-header-container .metadata-bar { display: none !important; }
+td.dt-is-null { font-size: 0 !important; }
+td.dt-is-null::after { content: "–"; font-size: 12px; }
 @media (max-width: 900px) {
   [data-test="dashboard-content-wrapper"], .grid-container { min-width: 900px; }
 }
 """
-
 # Formats without decimals.
 WHOLE = (",d", ",.0f")
 
@@ -50,7 +49,7 @@ _SERIES: dict[str, Any] = {
     "order_desc": True,
 }
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "big_number_total": {"header_font_size": 0.4, "subtitle_font_size": 0.125},
+    "big_number_total": {"header_font_size": 0.5, "subtitle_font_size": 0.2},
     "echarts_timeseries_bar": _SERIES,
     "echarts_timeseries_line": _SERIES | {"markerEnabled": True, "markerSize": 4},
     "table": {"show_cell_bars": False, "color_pn": False, "include_search": True, "page_length": 0},
@@ -195,12 +194,18 @@ def _echarts(bundle: Bundle, chart: Chart) -> dict[str, str]:
     if across and chart.params.get("show_value"):
         axis |= {"axisLabel": {"show": False}, "splitLine": {"show": False}}
     options = {"xAxis" if across else "yAxis": axis, **chart.params.get("echart_options", {})}
+    if chart.viz == "echarts_timeseries_line":
+        # Else the first day has no label.
+        options["xAxis"] = {"axisLabel": {"showMinLabel": True}}
     return {"echart_options": json.dumps(options)}
 
 
 def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any]:
     # Superset puts its own numbers in place of these.
     numbers = {chart: number for number, chart in enumerate(bundle.charts, start=1)}
+    # Superset looks a series up by its value, and that of a metric by the metric's name.
+    metrics = {key: it.label for dataset in bundle.datasets.values() for key, it in dataset.metrics.items()}
+    colors = {**bundle.colors, **{key: bundle.colors[it] for key, it in metrics.items() if it in bundle.colors}}
     return {
         "dashboard_title": dashboard.title,
         "description": dashboard.description,
@@ -210,9 +215,9 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
         "position": _position(bundle, dashboard, numbers),
         "metadata": {
             "native_filter_configuration": [_filter(bundle, dashboard, key, numbers) for key in dashboard.filters],
-            "label_colors": dict(bundle.colors),
+            "label_colors": colors,
             # The one that is read when a page opens; the other only when somebody edits it.
-            "map_label_colors": dict(bundle.colors),
+            "map_label_colors": colors,
             "shared_label_colors": [],
             "cross_filters_enabled": True,
             "refresh_frequency": 0,
