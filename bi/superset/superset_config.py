@@ -102,7 +102,7 @@ EXTRA_SEQUENTIAL_COLOR_SCHEMES = [
 _NAMES = {"axisLabel": {"width": 180, "overflow": "break", "lineHeight": 14}}
 _ECHARTS = {
     "echartsOptionsOverrides": {"legend": {"selector": False}},
-    "echartsOptionsOverridesByChartType": {"echarts_timeseries_bar": {"xAxis": _NAMES, "yAxis": _NAMES}},
+    "echartsOptionsOverridesByChartType": {"echarts_timeseries_bar": {"yAxis": _NAMES}},
 }
 THEME_DEFAULT = {**_LIGHT, **_ECHARTS}
 THEME_DARK = {**_DARK, **_ECHARTS}

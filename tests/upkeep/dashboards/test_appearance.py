@@ -72,7 +72,7 @@ def _options(name: str) -> Any:
 
 def test_axes_of_counts_have_whole_steps_and_those_of_shares_have_not() -> None:
     assert _options("tren_harian")["yAxis"] == {"minInterval": 1}
-    assert _options("tren_harian")["xAxis"] == {"axisLabel": {"showMinLabel": True}}
+    assert _options("tren_harian")["xAxis"] == {"axisLabel": {"showMinLabel": True, "margin": 14}}
     assert _options("radio")["yAxis"] == {"minInterval": 1}
     assert _options("akuisisi_kanal")["xAxis"]["minInterval"] == 1
     assert "minInterval" not in _options("capaian_kantor_wilayah")["xAxis"]

@@ -24,7 +24,7 @@ OWNED = "urn:kkbc:bundle"
 # no news for its readers. A cell without a value says N/A, in no language pack. On a telephone the page keeps the width
 # at which it can be read, and is moved sideways.
 CSS = """
-.filter-counts, .dashboard-header-container .metadata-bar { display: none !important; }
+.filter-counts, [data-test="metadata-bar"] { display: none !important; }
 td.dt-is-null { font-size: 0 !important; }
 td.dt-is-null::after { content: "–"; font-size: 12px; }
 @media (max-width: 900px) {
@@ -196,7 +196,7 @@ def _echarts(bundle: Bundle, chart: Chart) -> dict[str, str]:
     options = {"xAxis" if across else "yAxis": axis, **chart.params.get("echart_options", {})}
     if chart.viz == "echarts_timeseries_line":
         # Else the first day has no label.
-        options["xAxis"] = {"axisLabel": {"showMinLabel": True}}
+        options["xAxis"] = {"axisLabel": {"showMinLabel": True, "margin": 14}}
     return {"echart_options": json.dumps(options)}
 
 
@@ -204,8 +204,8 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
     # Superset puts its own numbers in place of these.
     numbers = {chart: number for number, chart in enumerate(bundle.charts, start=1)}
     # Superset looks a series up by its value, and that of a metric by the metric's name.
-    metrics = {key: it.label for dataset in bundle.datasets.values() for key, it in dataset.metrics.items()}
-    colors = {**bundle.colors, **{key: bundle.colors[it] for key, it in metrics.items() if it in bundle.colors}}
+    metrics = [metric for dataset in bundle.datasets.values() for metric in dataset.metrics.items()]
+    colors = {**bundle.colors, **{key: bundle.colors[it.label] for key, it in metrics if it.label in bundle.colors}}
     return {
         "dashboard_title": dashboard.title,
         "description": dashboard.description,
@@ -219,6 +219,8 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
             # The one that is read when a page opens; the other only when somebody edits it.
             "map_label_colors": colors,
             "shared_label_colors": [],
+            # Beside the charts it takes a quarter of a small screen, and on a telephone more.
+            "filter_bar_orientation": "HORIZONTAL",
             "cross_filters_enabled": True,
             "refresh_frequency": 0,
             "expanded_slices": {},
