@@ -14,15 +14,17 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(os.environ.get("KKBC_AUDIT_FOLDER", ROOT / ".audit"))
 SERVICE = os.environ.get("KKBC_OSV_URL", "https://api.osv.dev/v1/query")
 PIPELINE = ROOT / "docker" / "requirements.lock"
 SUPERSET = ROOT / "bi" / "superset" / "requirements.lock"
-LOCKS = (PIPELINE, SUPERSET, ROOT / "requirements-dev.lock")
+# pip-audit takes no two versions of a package in one run, and Superset's pins contradict those of the pipeline.
+RUNS = [[PIPELINE, ROOT / "requirements-dev.lock"], [SUPERSET]]
 if "KKBC_AUDIT_LOCKS" in os.environ:
-    LOCKS = tuple(Path(lock) for lock in os.environ["KKBC_AUDIT_LOCKS"].split(":"))
+    RUNS = [[Path(lock)] for lock in os.environ["KKBC_AUDIT_LOCKS"].split(":")]
 
 
 def program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,26 +44,38 @@ def write_sbom(lock: Path, target: Path, *options: str) -> None:
     print(f"sbom: {len(json.loads(target.read_text())['components'])} packages in {target}")
 
 
-def audit() -> int:
-    """Asks about every package of the locks; returns the exit status."""
-    answers, note = TARGET / "vulnerabilities.json", TARGET / "not-audited.txt"
-    for earlier in (answers, note):
-        earlier.unlink(missing_ok=True)
-    locks = [argument for lock in LOCKS for argument in ("-r", str(lock))]
+def asked(locks: list[Path], answers: Path) -> tuple[list[dict[str, Any]], str]:
+    """What the service knows of each package of locks that agree, and why not of each, in one line."""
+    answers.unlink(missing_ok=True)
     done = program(
-        *("pip-audit", *locks, "--disable-pip", "--require-hashes", "--progress-spinner", "off"),
+        *("pip-audit", *(argument for lock in locks for argument in ("-r", str(lock)))),
+        *("--disable-pip", "--require-hashes", "--progress-spinner", "off"),
         *("--vulnerability-service", "osv", "--osv-url", SERVICE, "--format", "json", "--output", str(answers)),
     )
     # A package that the service could not be asked about is not one without vulnerabilities.
     found = json.loads(answers.read_text())["dependencies"] if answers.is_file() and answers.stat().st_size else []
     skipped = [package["name"] for package in found if "skip_reason" in package]
-    if not found or skipped:
-        answers.unlink(missing_ok=True)
-        cause = f"no answer for {', '.join(skipped)}" if skipped else (done.stderr.strip().splitlines() or ["?"])[-1]
-        text = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {SERVICE} could not be asked: {cause}"
-        note.write_text(text + "\n")
-        print(f"audit: NOT DONE, see {note}: {text}", file=sys.stderr)
-        return 0
+    if skipped:
+        return found, f"no answer for {', '.join(skipped)}"
+    return found, "" if found else (done.stderr.strip().splitlines() or ["?"])[-1]
+
+
+def audit() -> int:
+    """Asks about every package of the locks; returns the exit status."""
+    answers, note = TARGET / "vulnerabilities.json", TARGET / "not-audited.txt"
+    note.unlink(missing_ok=True)
+    packages: dict[tuple[str, str], dict[str, Any]] = {}
+    for locks in RUNS:
+        of_run, cause = asked(locks, answers)
+        if cause:
+            answers.unlink(missing_ok=True)
+            text = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {SERVICE} could not be asked: {cause}"
+            note.write_text(text + "\n")
+            print(f"audit: NOT DONE, see {note}: {text}", file=sys.stderr)
+            return 0
+        packages |= {(package["name"], package["version"]): package for package in of_run}
+    found = list(packages.values())
+    answers.write_text(json.dumps({"dependencies": found}) + "\n")
     lines = [
         f"{package['name']} {package['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'none'}"
         for package in found

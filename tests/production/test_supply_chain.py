@@ -153,10 +153,12 @@ def advisories(answers: dict[str, dict[str, object]], status: int = 200) -> Iter
         server.server_close()
 
 
-def audit(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
-    lock = folder / "requirements.lock"
-    lock.write_text(LOCK)
-    more = {"KKBC_OSV_URL": url, "KKBC_AUDIT_LOCKS": str(lock), "KKBC_AUDIT_FOLDER": str(folder)}
+def audit(folder: Path, url: str, *contents: str) -> subprocess.CompletedProcess[str]:
+    locks = []
+    for number, content in enumerate(contents or [LOCK]):
+        locks.append(folder / f"requirements-{number}.lock")
+        locks[-1].write_text(content)
+    more = {"KKBC_OSV_URL": url, "KKBC_AUDIT_LOCKS": ":".join(map(str, locks)), "KKBC_AUDIT_FOLDER": str(folder)}
     command = [python_of(".venv-audit"), str(CODE / "audit.py")]
     return subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True)
 
@@ -182,7 +184,8 @@ def test_the_sbom_names_every_package_of_the_image(audited: Path, file: str, ima
 
 def test_the_locks_of_all_images_and_of_developers_are_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KKBC_AUDIT_LOCKS", raising=False)
-    locks = {str(lock.relative_to(PROJECT_ROOT)) for lock in runpy.run_path(str(CODE / "audit.py"))["LOCKS"]}
+    runs = runpy.run_path(str(CODE / "audit.py"))["RUNS"]
+    locks = {str(lock.relative_to(PROJECT_ROOT)) for run in runs for lock in run}
     assert locks == {"docker/requirements.lock", "bi/superset/requirements.lock", "requirements-dev.lock"}
 
 
@@ -192,6 +195,16 @@ def test_an_audit_without_findings_says_who_was_asked(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == f"audit: 0 known vulnerabilities in 2 packages, by {url}"
     assert not (tmp_path / "not-audited.txt").exists()
+
+
+def test_locks_that_contradict_each_other_are_both_audited(tmp_path: Path) -> None:
+    with advisories({}) as url:
+        done = audit(tmp_path, url, LOCK, LOCK.replace("idna==3.10", "idna==3.9"))
+    assert done.stdout.splitlines()[-1] == f"audit: 0 known vulnerabilities in 3 packages, by {url}"
+    found = json.loads((tmp_path / "vulnerabilities.json").read_text())["dependencies"]
+    assert {(package["name"], package["version"]) for package in found} == {
+        *(("idna", "3.10"), ("idna", "3.9"), ("six", "1.17.0"))
+    }
 
 
 def test_a_known_vulnerability_fails(tmp_path: Path) -> None:
