@@ -105,7 +105,7 @@ def test_at_1280_pixels_nothing_is_clipped_and_no_word_is_english(
         # What says N/A in the code of Superset is a dash on the page.
         sizes = "all => all.map(it => getComputedStyle(it).fontSize)"
         assert set(page.locator("td", has_text=re.compile("^N/A$")).evaluate_all(sizes)) <= {"0px"}
-        page.locator("[data-test=chart-grid-component] [aria-label='More Options'], .anticon-more").first.click()
+        page.locator("[id^=slice_][id$=-controls]").first.click()
         page.wait_for_timeout(300)
         assert "Unduh" in page.locator("body").inner_text()
 
