@@ -148,10 +148,10 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 lint-yaml: $(VENV)-lint/.ready
 	@$(VENV)-lint/bin/yamllint --strict . && echo 'yamllint: no key comes twice'
 
-audit: $(VENV)-audit/.ready ## SBOM of the images and known vulnerabilities of all locked packages, into .audit
+audit: $(VENV)-audit/.ready ## SBOMs of the images and known vulnerabilities of all locked packages, into .audit
 	@$(VENV)-audit/bin/python supply_chain/audit.py
 
-sbom: $(VENV)-audit/.ready ## the SBOM alone (CycloneDX)
+sbom: $(VENV)-audit/.ready ## the SBOMs alone (CycloneDX)
 	@$(VENV)-audit/bin/python supply_chain/audit.py --sbom-only
 
 bench-night: env ## time nights through Airflow and in one process, with their parts (SCALE=national, NIGHTS=2)

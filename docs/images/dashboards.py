@@ -19,7 +19,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
 READER = "pusat"
 WAIT_SECONDS = 60
 # Grid units of Superset, with what lies between rows and above them.
-UNIT, GAP, TOP = 8, 16, 70
+UNIT, GAP, TOP = 8, 16, 125
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         sys.exit(f"the initial password of {READER} is not in {settings.keys / 'superset-users.json'}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000}, locale="id-ID", color_scheme="light")
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="id-ID", color_scheme="light")
         page.goto(f"{running.url}/login/")
         page.fill("input#username", READER)
         page.fill("input#password", password)
@@ -43,7 +43,7 @@ def main() -> None:
         page.wait_for_url(lambda address: "/login" not in address)
         for name, board in load_bundle().dashboards.items():
             height = TOP + sum(row.height * UNIT + GAP for row in board.layout)
-            page.set_viewport_size({"width": 1440, "height": height})
+            page.set_viewport_size({"width": 1280, "height": height})
             page.goto(f"{running.url}/superset/dashboard/{board.slug}/?standalone=1&show_filters=1")
             page.locator("[data-test=chart-grid-component]").nth(len(board.shown) - 1).wait_for()
             deadline = time.monotonic() + WAIT_SECONDS

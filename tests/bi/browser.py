@@ -50,12 +50,14 @@ def _is_outside(url: str) -> bool:
 
 
 @contextmanager
-def signed_in(url: str, user: str, password: str, height: int = 1000) -> Iterator[tuple[Page, Opened]]:
+def signed_in(
+    url: str, user: str, password: str, height: int = 1000, width: int = 1440
+) -> Iterator[tuple[Page, Opened]]:
     """A page of a user that has signed in."""
     opened = Opened()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": height}, locale="id-ID", color_scheme="light")
+        page = browser.new_page(viewport={"width": width, "height": height}, locale="id-ID", color_scheme="light")
         opened.listen(page)
         page.goto(f"{url}/login/")
         page.fill("input#username", user)

@@ -4,24 +4,33 @@
 is of no branch is for whoever sees any.
 """
 
+from kkbc.exchange.code_texts import CODES
+from kkbc.reporting import words
+from kkbc.reporting.content.parts import TYPES
+
+REASONS = ", ".join(f"('{code}', '{words.sentence(text)}')" for code, text in CODES.items())
+KINDS = ", ".join(f"('{code}', '{text}')" for code, text in TYPES.items())
 OFFICES = "join bi.dim_branch b using (branch_id)"
 OFFICE = "b.branch_id || ' ' || b.branch_name"
 MINE = "branch_id = any(%(branches)s)"
 LAST = "(select max(date) from bi.dim_date where is_reported and month = %(month)s)"
 IN_MONTH = "date_trunc('month', business_date) = %(month)s"
 ANYBODY = "cardinality(%(branches)s::text[]) > 0"
-LABEL = """to_char({0}, 'YYYY-MM ') || (select name from (values (1, 'Januari'), (2, 'Februari'), (12, 'Desember'))
-    n (m, name) where m = extract(month from {0}))"""
-
 DAILY = f"from bi.kpi_branch_daily where {MINE} and {IN_MONTH}"
 TARGETS = f"from bi.kpi_target_monthly where {MINE} and month = %(month)s"
 QUALITY = f"from bi.kpi_data_quality_daily where {MINE} and {IN_MONTH}"
 ARRIVED = """(array['Tepat waktu', 'Terlambat', 'Tidak ada', 'Kosong', 'Ditolak'])[
     array_position(array['on_time', 'late', 'missing', 'empty', 'rejected'], status)]"""
 ACTIVITIES = f"""from bi.kpi_activity k join bi.dim_activity a using (branch_id, activity_code)
+    join (values {KINDS}) t (type, jenis) using (type)
     where {MINE} and date_trunc('month', a.started_on) = %(month)s"""
 
 FIGURES = {
+    "keterangan": """select 'Anda melihat data ' || case cardinality(%(branches)s::text[]) when 1 then min(b.name)
+                else cardinality(%(branches)s::text[]) || ' cabang' end
+            || '. Februari 2024: data tanggal 1 sampai 2.' as keterangan
+        from (select branch_id || ' ' || branch_name as name from bi.dim_branch
+            where branch_id = any(%(branches)s)) b""",
     "peserta_aktif": f"""select sum(aktif) as peserta_aktif from bi.kpi_branch_daily
         where {MINE} and business_date = {LAST}""",
     "pendaftaran": f"select sum(registrations) as pendaftaran {DAILY}",
@@ -48,7 +57,8 @@ FIGURES = {
         from bi.kpi_channel_daily join bi.dim_channel c using (channel_code) where {MINE} and {IN_MONTH} group by 1""",
     "tabel_cabang": f"""select b.kanwil_name as kantor_wilayah, sum(d.aktif) as peserta_aktif,
             sum(d.registrations) as pendaftaran, sum(d.acquisitions) as akuisisi, sum(d.idr) as iuran,
-            sum(target_new) as target, sum(realisation_new)::float8 / nullif(sum(target_new), 0) as capaian,
+            sum(target_new) as target, sum(realisation_new) as realisasi,
+            sum(realisation_new)::float8 / nullif(sum(target_new), 0) as capaian,
             sum(projection_new) / nullif(sum(target_new), 0) as capaian_proyeksi
         from (select branch_id, sum(aktif) filter (where business_date = {LAST}) as aktif,
             sum(registrations) as registrations, sum(acquisitions) as acquisitions, sum(contributions_idr) as idr
@@ -56,10 +66,10 @@ FIGURES = {
         {OFFICES} left join (select * {TARGETS}) t using (branch_id) group by b.branch_id, b.kanwil_name""",
     "capaian_nasional": f"""select max(attainment_mtd) as capaian from bi.kpi_national_daily
         where business_date = {LAST} and {ANYBODY}""",
-    "target_bulanan": f"""select {LABEL.format("month")} as bulan, sum(target_new) as target,
+    "target_bulanan": f"""select to_char(month, 'YYYY-MM') as bulan_singkat, sum(target_new) as target,
             sum(realisation_new) as realisasi, sum(projection_new) as proyeksi
         from bi.kpi_target_monthly where {MINE} and month >= '2023-12-01' group by month""",
-    "tabel_kegiatan": f"""select a.started_on as hari, k.activity_code, initcap(k.type) as jenis,
+    "tabel_kegiatan": f"""select a.started_on as hari, k.activity_code, t.jenis,
             sum(k.contacts) as kontak, sum(k.registrations) as pendaftaran, sum(k.acquisitions) as akuisisi,
             sum(k.cost) as biaya,
             sum(k.cost)::float8 / nullif(sum(k.acquisitions) filter (where k.cost is not null), 0) as biaya_per_akuisisi
@@ -67,7 +77,7 @@ FIGURES = {
     "radio": f"""select spot_date as hari, sum(observed) as pendaftaran_siaran, sum(baseline) as hari_biasa
         from bi.kpi_radio_lift where {MINE} and baseline is not null group by 1""",
     "retensi": f"""select to_char(cohort_month, 'YYYY-MM') as kohor,
-            'Bulan ke-' || to_char(month_n, 'FM00') as bulan_ke,
+            month_n || ' bulan' as bulan_ke,
             sum(covered)::float8 / nullif(sum(cohort_size), 0) as retensi
         from bi.kpi_retention where {MINE} group by 1, 2""",
     "pekerjaan": f"""select sum(registrations) as pendaftaran from bi.kpi_occupation_monthly
@@ -83,8 +93,8 @@ FIGURES = {
         {QUALITY} and contactable_rate is not null""",
     "baris_dikarantina": f"select sum(rows_quarantined) as dikarantina {QUALITY}",
     "kiriman_ditahan": f"select sum(slices_held) as ditahan from bi.branch_standing where {MINE}",
-    "alasan": f"""select code, sum(rows) as baris from bi.quarantine_reasons_daily
-        where {MINE} and {IN_MONTH} group by 1""",
+    "alasan": f"""select alasan, sum(rows) as baris from bi.quarantine_reasons_daily
+        join (values {REASONS}) t (code, alasan) using (code) where {MINE} and {IN_MONTH} group by 1""",
     "kiriman_cabang": f"""select {OFFICE} as cabang, count(*) as kiriman,
             avg((status in ('on_time', 'empty'))::int)::float8 as tepat_waktu,
             count(*) filter (where status = 'late') as terlambat,

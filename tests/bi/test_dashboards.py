@@ -1,6 +1,7 @@
 """A real Superset beside played nights: every chart against the marts and the row rules, and in a browser."""
 
 import json
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from playwright.sync_api import Page
 
 from kkbc.core.errors import UserError
@@ -77,8 +79,46 @@ def test_every_chart_is_drawn_and_none_is_empty(seen: dict[str, tuple[Opened, Ro
         assert [it["title"] for it in drawn] == [BUNDLE.charts[name].title for name in BOARDS[slug].shown]
         for it in drawn:
             assert it["drawn"], it
-            for bad in ("No results", "No data", "Unexpected error", "Data error", "error"):
+            for bad in ("No results", "No data", "Tidak ada data", "Unexpected error", "Data error", "error", "Galat"):
                 assert bad not in it["text"], it
+        assert opened.errors == []
+
+
+# Of Superset's own: what a reader of a dashboard would meet first if the words of Indonesian were not there.
+ENGLISH = re.compile(r"\b(Filters|Apply|Clear|Search|records|options|Select|Loading|All|Inv|No results|ago)\b")
+
+
+@pytest.mark.parametrize("slug", BOARDS)
+@pytest.mark.parametrize("reader", READERS)
+def test_at_1280_pixels_nothing_is_clipped_and_no_word_is_english(
+    slug: str, reader: str, dashboards: superset.Superset
+) -> None:
+    shown = BOARDS[slug].shown
+    with signed_in(dashboards.url, reader, PASSWORD, height=3400, width=1280) as (page, _):
+        open_dashboard(page, dashboards.url, slug, len(shown))
+        clipped = page.evaluate(
+            """() => [...document.querySelectorAll('.header-title *, thead th, tbody td')]
+                .filter(it => it.clientWidth && it.scrollWidth > it.clientWidth + 1).map(it => it.innerText)"""
+        )
+        assert clipped == []
+        assert ENGLISH.findall(page.locator("body").inner_text()) == []
+        # What says N/A in the code of Superset is a dash on the page.
+        sizes = "all => all.map(it => getComputedStyle(it).fontSize)"
+        assert set(page.locator("td", has_text=re.compile("^N/A$")).evaluate_all(sizes)) <= {"0px"}
+        page.locator("[id^=slice_][id$=-controls]").first.click()
+        page.wait_for_timeout(300)
+        assert "Unduh" in page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize("slug", BOARDS)
+def test_a_user_without_rows_is_told_whom_to_ask_and_waits_for_nothing(
+    slug: str, dashboards: superset.Superset
+) -> None:
+    with signed_in(dashboards.url, NOBODY, PASSWORD, height=3000) as (page, opened):
+        open_dashboard(page, dashboards.url, slug, len(BOARDS[slug].shown))
+        drawn = {it["title"]: it["text"] for it in _drawn(page)}
+        assert "Anda belum diberi hak melihat data cabang mana pun" in drawn[BUNDLE.charts["keterangan"].title]
+        assert page.locator("[data-test=loading-indicator], .loading").count() == 0
         assert opened.errors == []
 
 
@@ -100,6 +140,9 @@ def test_charts_show_the_figures_of_the_marts_that_the_reader_may_see(
         for name, body in bodies.items():
             answered = api.call("POST", "chart/data", json=body)["result"][0]["data"]
             wanted = played.rows(FIGURES[name], parameters)
+            if name == "keterangan" and not played.branches[reader]:
+                assert answered[0]["keterangan"].startswith("Anda belum diberi hak melihat data cabang mana pun")
+                wanted = answered
             assert _comparable(name, answered) == _comparable(name, wanted), name
             again = api.call("POST", "chart/data", json=body)["result"][0]
             assert again["is_cached"], name
@@ -130,6 +173,16 @@ def _value(value: Any) -> Any:
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return float(f"{float(value):.9g}")
     return value
+
+
+def test_the_words_of_the_language_pack_are_those_of_the_installed_superset(dashboards: superset.Superset) -> None:
+    assets = superset.ENVIRONMENT / "lib" / "python3.11" / "site-packages" / "superset" / "static" / "assets"
+    scripts = "".join(path.read_text(encoding="utf-8", errors="replace") for path in sorted(assets.glob("*.js")))
+    words = yaml.safe_load((superset.FOLDER / "indonesian.yml").read_text(encoding="utf-8"))
+    assert [english for english in words if json.dumps(english, ensure_ascii=False) not in scripts] == []
+    pack = httpx.get(f"{dashboards.url}/superset/language_pack/id/").json()["locale_data"]["superset"]
+    assert pack["Apply filters"] == ["Terapkan"]
+    assert set(pack) == {"", *words}
 
 
 def test_a_name_in_the_table_leads_to_the_page_of_its_branch(dashboards: superset.Superset) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import runpy
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -152,23 +153,40 @@ def advisories(answers: dict[str, dict[str, object]], status: int = 200) -> Iter
         server.server_close()
 
 
-def audit(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
-    lock = folder / "requirements.lock"
-    lock.write_text(LOCK)
-    more = {"KKBC_OSV_URL": url, "KKBC_AUDIT_LOCKS": str(lock), "KKBC_AUDIT_FOLDER": str(folder)}
+def audit(folder: Path, url: str, *contents: str) -> subprocess.CompletedProcess[str]:
+    locks = []
+    for number, content in enumerate(contents or [LOCK]):
+        locks.append(folder / f"requirements-{number}.lock")
+        locks[-1].write_text(content)
+    more = {"KKBC_OSV_URL": url, "KKBC_AUDIT_LOCKS": ":".join(map(str, locks)), "KKBC_AUDIT_FOLDER": str(folder)}
     command = [python_of(".venv-audit"), str(CODE / "audit.py")]
     return subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True)
 
 
-def test_the_sbom_names_every_package_of_the_images(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an audit without findings."""
+    folder = tmp_path_factory.mktemp("audited")
     with advisories({}) as url:
-        assert audit(tmp_path, url).returncode == 0
-    sbom = json.loads((tmp_path / "sbom.cdx.json").read_text())
-    lock = (PROJECT_ROOT / "docker" / "requirements.lock").read_text().splitlines()
+        assert audit(folder, url).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(("file", "image"), [("sbom.cdx.json", "docker"), ("sbom-superset.cdx.json", "bi/superset")])
+def test_the_sbom_names_every_package_of_the_image(audited: Path, file: str, image: str) -> None:
+    sbom = json.loads((audited / file).read_text())
+    lock = (PROJECT_ROOT / image / "requirements.lock").read_text().splitlines()
     wanted = {line.split(" ")[0].partition("[")[0].partition("==")[0] for line in lock if not line.startswith(" ")}
     assert sbom["bomFormat"] == "CycloneDX"
     assert {component["name"] for component in sbom["components"]} == wanted
     assert all("==" in line or not line or line.startswith(" ") for line in lock)
+
+
+def test_the_locks_of_all_images_and_of_developers_are_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KKBC_AUDIT_LOCKS", raising=False)
+    runs = runpy.run_path(str(CODE / "audit.py"))["RUNS"]
+    locks = {str(lock.relative_to(PROJECT_ROOT)) for run in runs for lock in run}
+    assert locks == {"docker/requirements.lock", "bi/superset/requirements.lock", "requirements-dev.lock"}
 
 
 def test_an_audit_without_findings_says_who_was_asked(tmp_path: Path) -> None:
@@ -177,6 +195,16 @@ def test_an_audit_without_findings_says_who_was_asked(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == f"audit: 0 known vulnerabilities in 2 packages, by {url}"
     assert not (tmp_path / "not-audited.txt").exists()
+
+
+def test_locks_that_contradict_each_other_are_both_audited(tmp_path: Path) -> None:
+    with advisories({}) as url:
+        done = audit(tmp_path, url, LOCK, LOCK.replace("idna==3.10", "idna==3.9"))
+    assert done.stdout.splitlines()[-1] == f"audit: 0 known vulnerabilities in 3 packages, by {url}"
+    found = json.loads((tmp_path / "vulnerabilities.json").read_text())["dependencies"]
+    assert {(package["name"], package["version"]) for package in found} == {
+        *(("idna", "3.10"), ("idna", "3.9"), ("six", "1.17.0"))
+    }
 
 
 def test_a_known_vulnerability_fails(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import httpx
 import psycopg
 from filelock import FileLock
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from kkbc.core import bi_tickets
 from kkbc.core.errors import UserError
@@ -224,6 +225,15 @@ def _variables(settings: Settings, postgres: server.Server, kept: Mapping[str, s
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def gateway_conninfo(settings: Settings) -> str:
+    """Where Superset asks the warehouse of a home; a ticket says for whom. Raises UserError when it is down."""
+    postgres = server.find(settings.home)
+    if postgres is None:
+        raise UserError(f"no PostgreSQL runs in {settings.home}", "`kkbc bi up` starts it, and Superset with it")
+    password = _secrets(settings)["gateway_password"]
+    return make_conninfo(host="127.0.0.1", port=postgres.port, dbname=WAREHOUSE, user=GATEWAY, password=password)
 
 
 def _command(port: int) -> list[str]:

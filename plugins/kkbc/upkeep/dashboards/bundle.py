@@ -90,7 +90,6 @@ class Dashboard(_Part):
     filters: tuple[str, ...]
     layout: tuple[Row, ...]
     charts: Mapping[str, Chart]
-    colors: Mapping[str, str] = {}
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -99,9 +98,10 @@ class Dashboard(_Part):
 
 
 class Bundle(_Part):
-    """All of it, by name."""
+    """All of it, by name. colors: of series by their label."""
 
     database: Database
+    colors: Mapping[str, str]
     filters: Mapping[str, Filter]
     datasets: Mapping[str, Dataset]
     dashboards: Mapping[str, Dashboard]
@@ -128,6 +128,7 @@ def load_bundle(folder: Path = FOLDER) -> Bundle:
     """The bundle of `folder`. Raises UserError naming the file and the key that is not as it should be."""
     return Bundle(
         database=_read(folder / "database.yml", Database),
+        colors=_content(folder / "colors.yml"),
         filters=_each(folder / "filters.yml", Filter),
         datasets={path.stem: _read(path, Dataset) for path in sorted((folder / "datasets").glob("*.yml"))},
         dashboards={path.stem: _read(path, Dashboard) for path in sorted((folder / "dashboards").glob("*.yml"))},

@@ -20,8 +20,19 @@ NAMESPACE = uuid.UUID("6a0b8d7c-3f53-5d0e-9c42-0c1f4b1f7a11")
 # By this an import knows what the project made: people's own charts and dashboards do not have it. It is no address
 # that anybody opens.
 OWNED = "urn:kkbc:bundle"
-# The count of filters beside a chart's title covers the title of a narrow one.
-CSS = ".filter-counts { display: none !important; }"
+# The count of filters beside a chart's title covers the title of a narrow one. Who imported the dashboard, and when, is
+# no news for its readers. A cell without a value says N/A, in no language pack. On a telephone the page keeps the width
+# at which it can be read, and is moved sideways.
+CSS = """
+.filter-counts, [data-test="metadata-bar"] { display: none !important; }
+td.dt-is-null { font-size: 0 !important; }
+td.dt-is-null::after { content: "–"; font-size: 12px; }
+@media (max-width: 900px) {
+  [data-test="dashboard-content-wrapper"], .grid-container { min-width: 900px; }
+}
+"""
+# Formats without decimals.
+WHOLE = (",d", ",.0f")
 
 _SERIES: dict[str, Any] = {
     "time_grain_sqla": "P1D",
@@ -38,11 +49,11 @@ _SERIES: dict[str, Any] = {
     "order_desc": True,
 }
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "big_number_total": {"header_font_size": 0.4, "subtitle_font_size": 0.125},
+    "big_number_total": {"header_font_size": 0.5, "subtitle_font_size": 0.2},
     "echarts_timeseries_bar": _SERIES,
     "echarts_timeseries_line": _SERIES | {"markerEnabled": True, "markerSize": 4},
     "table": {"show_cell_bars": False, "color_pn": False, "include_search": True, "page_length": 0},
-    "heatmap_v2": {"show_legend": False, "show_percentage": False, "left_margin": 90, "bottom_margin": 50},
+    "heatmap_v2": {"show_legend": False, "show_percentage": False, "left_margin": 10, "bottom_margin": 10},
     "country_map": {},
 }
 
@@ -148,7 +159,13 @@ def _chart(bundle: Bundle, name: str, chart: Chart) -> dict[str, Any]:
         "slice_name": chart.title,
         "description": chart.description,
         "viz_type": chart.viz,
-        "params": {**DEFAULTS[chart.viz], **_format(bundle, chart), **chart.params, "viz_type": chart.viz},
+        "params": {
+            **DEFAULTS[chart.viz],
+            **_format(bundle, chart),
+            **chart.params,
+            **_echarts(bundle, chart),
+            "viz_type": chart.viz,
+        },
         "cache_timeout": None,
         "dataset_uuid": identifier("dataset", chart.dataset),
         **_owned("chart", name),
@@ -162,9 +179,33 @@ def _format(bundle: Bundle, chart: Chart) -> dict[str, str]:
     return {"y_axis_format": metric.format} if metric and metric.format else {}
 
 
+def _echarts(bundle: Bundle, chart: Chart) -> dict[str, str]:
+    """Options of the library that draws, as the text that Superset wants.
+
+    An axis of whole numbers has whole steps, or one of few says 0, 0, 1, 1. Where each bar has its number beside it,
+    the axis says nothing more.
+    """
+    if not chart.viz.startswith("echarts_"):
+        return {}
+    across = chart.params.get("orientation") == "horizontal"
+    axis: dict[str, Any] = {}
+    if {**_format(bundle, chart), **chart.params}.get("y_axis_format") in WHOLE:
+        axis["minInterval"] = 1
+    if across and chart.params.get("show_value"):
+        axis |= {"axisLabel": {"show": False}, "splitLine": {"show": False}}
+    options = {"xAxis" if across else "yAxis": axis, **chart.params.get("echart_options", {})}
+    if chart.viz == "echarts_timeseries_line":
+        # Else the first day has no label.
+        options["xAxis"] = {"axisLabel": {"showMinLabel": True, "margin": 14}}
+    return {"echart_options": json.dumps(options)}
+
+
 def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any]:
     # Superset puts its own numbers in place of these.
     numbers = {chart: number for number, chart in enumerate(bundle.charts, start=1)}
+    # Superset looks a series up by its value, and that of a metric by the metric's name.
+    metrics = [metric for dataset in bundle.datasets.values() for metric in dataset.metrics.items()]
+    colors = {**bundle.colors, **{key: bundle.colors[it.label] for key, it in metrics if it.label in bundle.colors}}
     return {
         "dashboard_title": dashboard.title,
         "description": dashboard.description,
@@ -174,10 +215,12 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
         "position": _position(bundle, dashboard, numbers),
         "metadata": {
             "native_filter_configuration": [_filter(bundle, dashboard, key, numbers) for key in dashboard.filters],
-            "label_colors": dict(dashboard.colors),
+            "label_colors": colors,
             # The one that is read when a page opens; the other only when somebody edits it.
-            "map_label_colors": dict(dashboard.colors),
+            "map_label_colors": colors,
             "shared_label_colors": [],
+            # Beside the charts it takes a quarter of a small screen, and on a telephone more.
+            "filter_bar_orientation": "HORIZONTAL",
             "cross_filters_enabled": True,
             "refresh_frequency": 0,
             "expanded_slices": {},
