@@ -88,14 +88,15 @@ class Engine:
             self._process = None
 
     def _start(self) -> None:
-        if shutil.which("dockerd") is None:
+        dockerd = shutil.which("dockerd")
+        if dockerd is None:
             raise UserError("no Docker engine runs and dockerd is not installed", INSTALL)
         if os.geteuid() != 0:
             raise UserError("no Docker engine runs, and only root can start one", "start it, or run this as root")
         data, log = self.folder / "engine", self.folder / "engine.log"
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                ["dockerd", "--data-root", str(data)], stdout=file, stderr=file, start_new_session=True
+                [dockerd, "--data-root", str(data)], stdout=file, stderr=file, start_new_session=True
             )
         deadline = time.monotonic() + ENGINE_SECONDS
         while not answers():

@@ -1,4 +1,4 @@
-"""Nights in the stack: started by Airflow's API, followed in Airflow and in the warehouse, whatever breaks meanwhile."""
+"""Nights in the stack: started by Airflow's API, followed there and in the warehouse, whatever breaks meanwhile."""
 
 import time
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from kkbc_play.stack.api import Api
 PULL, BUILD = "pull_branches", "build_marts"
 POLL_SECONDS = 1.0
 NIGHT_SECONDS = 1200
+# Airflow has read the DAGs by then, or a restarted api-server answers again.
+BEGIN_SECONDS = 300
 # Between a pull and the build that it announces no run is under way for a moment.
 IDLE_LOOKS = 12
 PASSING = (UserError, httpx.HTTPError, psycopg.Error)
@@ -103,7 +105,7 @@ def workers_of(stack: Stack, night: Night, *, running: bool = False) -> dict[str
     """How many pull tasks of the night's last run each worker has, by its host name: of all, or of those that run."""
     path = f"dags/{PULL}/dagRuns/{night.runs[-1]}/taskInstances"
     found: dict[str, int] = {}
-    for task in _listed(stack.api().get(path, limit=1000), "task_instances"):
+    for task in _listed(stack.api().get(path, limit=100), "task_instances"):
         if task["hostname"] and task["task_id"] == "pull_group" and (not running or task["state"] == "running"):
             found[task["hostname"]] = found.get(task["hostname"], 0) + 1
     return found
@@ -115,7 +117,7 @@ def tries_of(stack: Stack, night: Night) -> int:
     tasks = [
         task
         for run in night.runs
-        for task in _listed(api.get(f"dags/{PULL}/dagRuns/{run}/taskInstances", limit=1000), "task_instances")
+        for task in _listed(api.get(f"dags/{PULL}/dagRuns/{run}/taskInstances", limit=100), "task_instances")
     ]
     return sum(task["try_number"] > 1 for task in tasks)
 
@@ -135,10 +137,13 @@ def run_dag(stack: Stack, dag_id: str, seconds: float = 600) -> str:
 
 def _trigger(api: Api, day: date, first: date) -> str:
     wanted = {"as_of": day.isoformat(), "first_business_date": first.isoformat()}
-    deadline = time.monotonic() + NIGHT_SECONDS
+    deadline = time.monotonic() + BEGIN_SECONDS
     while True:
         try:
-            return str(api.post(f"dags/{PULL}/dagRuns", {"logical_date": None, "conf": wanted})["dag_run_id"])
+            made = api.post(f"dags/{PULL}/dagRuns", {"logical_date": None, "conf": wanted})
+            if made is not None:
+                return str(made["dag_run_id"])
+            raise UserError(f"Airflow does not know the DAG {PULL}", "docker compose logs airflow-dag-processor")
         except PASSING:
             if time.monotonic() > deadline:
                 raise

@@ -23,6 +23,7 @@ BIND = "127.0.0.2"
 WORKER = "airflow-worker"
 ONCE = "migrate"
 BUILD_SECONDS = 3600
+UP_SECONDS = 1200
 READY_SECONDS = 420
 
 
@@ -74,17 +75,14 @@ class Stack:
         environment = {"KKBC_BIND": BIND, "KKBC_VERSION": "trial", "KKBC_TRIAL_KEYS": str(self.keys)}
         return run([*options, *arguments], environment=environment, seconds=seconds, log=log)
 
-    def config(self) -> dict[str, Any]:
-        """The compose file as Docker understands it."""
-        return dict(json.loads(self.compose("config", "--format", "json")))
-
     def build(self) -> None:
         """Builds all images of the project."""
         self.compose("build", seconds=BUILD_SECONDS, log=self.folder / "build.log")
 
     def up(self, workers: int = 1) -> None:
         """Starts what is not running, with that many workers, and waits until all of it is healthy."""
-        self.compose("up", "--detach", "--no-build", "--scale", f"{WORKER}={workers}", log=self.folder / "up.log")
+        scale = f"{WORKER}={workers}"
+        self.compose("up", "--detach", "--no-build", "--scale", scale, seconds=UP_SECONDS, log=self.folder / "up.log")
         self.wait_ready()
 
     def down(self, *, volumes: bool = False) -> None:

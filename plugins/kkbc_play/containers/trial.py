@@ -12,6 +12,7 @@ from kkbc_play.containers.stack import BIND, WORKER, Container, Stack
 from kkbc_play.simulator import Scale, World
 
 SCALES = {"small": Scale(registrations=250, contributions=700, opening=1200), "default": Scale()}
+SEED = 7
 WORKERS = 3
 RUNS_ALLOWED = 4
 """How often a night may begin anew when services went down in it; in production the schedule begins one every hour."""
@@ -42,7 +43,7 @@ class Trial:
     @property
     def world(self) -> World:
         """The branches, which all deliver files."""
-        return World(self.folder / "world", scale=self._scale, ways="file")
+        return World(self.folder / "world", seed=SEED, scale=self._scale, ways="file")
 
     @property
     def drop(self) -> Drop:
