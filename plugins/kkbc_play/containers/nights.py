@@ -97,7 +97,8 @@ def why_incomplete(stack: Stack, night: Night) -> str:
     reasons = [] if published and published >= night.day else [f"published is {published}"]
     reasons += [f"{waiting} slices wait for a publication"] if waiting else []
     reasons += [f"not pulled: {', '.join(failed)}"] if failed else []
-    reasons += [f"{visited} of {branches} branches visited"] if visited != branches else []
+    # Head office, which is visited too, is no branch.
+    reasons += [f"{visited} of {branches} branches visited"] if visited < branches else []
     return ", ".join(reasons)
 
 
