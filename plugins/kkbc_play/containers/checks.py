@@ -82,11 +82,8 @@ def figures_equal_truth(stack: Stack, path: Path) -> str:
 def loaded_once(stack: Stack) -> str:
     """Raises Failed when a raw table does not hold exactly the accepted rows of the slices in force."""
     with stack.connect() as conn:
-        wanted = dict(
-            conn.execute(
-                "select feed, sum(rows_accepted)::bigint from ops.slice where status = 'loaded' group by 1"
-            ).fetchall()
-        )
+        accepted = "select feed, sum(rows_accepted)::bigint from ops.slice where status = 'loaded' group by 1"
+        wanted: dict[str, int] = dict(conn.execute(accepted).fetchall())
         for feed, rows in wanted.items():
             table = load_contract(feed).table
             query = sql.SQL("select count(*) from {}").format(sql.Identifier("raw", table))

