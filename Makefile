@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run bi test test-fast test-long test-rights test-bi lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
+.PHONY: help env lock run bi test test-fast test-long test-rights test-bi containers-trial lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -114,6 +114,9 @@ test-rights: env ## kills at every step of erasures, changes of keys, backups an
 
 test-bi: env $(VENV)-bi/.ready ## a real Superset: the bundle imported, every chart against the marts, the dashboards in a browser
 	@pytest -m bi tests/bi
+
+containers-trial: env ## build the images, start docker-compose.yml and play nights in it while services fail (STEPS, ARGS="--keep --json")
+	@python -m kkbc_play.containers $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 test-fast: env ## what to run before each commit: all but whole nights, a real Airflow, dbt builds, servers and faults
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or rights or bi or e2e or airflow or faults)'

@@ -1,4 +1,7 @@
-"""Writes production.env: the example with every empty value filled at random, mode 0600. Never overwrites one."""
+"""Writes production.env: the example with every empty value filled at random, mode 0600. Never overwrites one.
+
+python docker/make_env.py [FILE]
+"""
 
 import base64
 import os
@@ -20,8 +23,8 @@ def filled(line: str) -> str:
 
 
 def main() -> None:
-    """Exit status 2 when there is a production.env already: its passwords are those that the databases know."""
-    target = FOLDER / "production.env"
+    """Exit status 2 when the file is there already: its passwords are those that the databases know."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / "production.env"
     lines = (FOLDER / "production.env.example").read_text(encoding="utf-8").splitlines()
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

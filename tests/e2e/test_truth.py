@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from kkbc.marts import lineage
 from kkbc.nights import RunRequest, plain
 from kkbc.warehouse import connect, server
 from kkbc_play.simulator import Scale, World
+from kkbc_play.simulator.truth import comparing
+from kkbc_play.simulator.truth.comparing import GRAIN
 from kkbc_play.stack import branches
 from tests.databases import database
 from tests.lineage_schema import check
@@ -28,20 +29,6 @@ pytestmark = pytest.mark.e2e
 NIGHTS = 4
 FIRST = date(2023, 12, 11)
 SMALL = Scale(registrations=250, contributions=700, opening=1200)
-
-GRAIN = {
-    "kpi_national_daily": ("business_date",),
-    "kpi_branch_daily": ("branch_id", "business_date"),
-    "kpi_channel_daily": ("branch_id", "channel_code", "business_date"),
-    "kpi_activity": ("branch_id", "activity_code"),
-    "kpi_radio_lift": ("branch_id", "spot_date"),
-    "kpi_retention": ("cohort_month", "branch_id", "channel_code", "month_n"),
-    "kpi_target_monthly": ("branch_id", "month"),
-    "kpi_coverage_province": ("province_code", "month_end"),
-    "kpi_occupation_monthly": ("branch_id", "occupation_code", "month"),
-    "kpi_data_quality_daily": ("branch_id", "feed", "business_date"),
-    "quarantine_reasons_daily": ("branch_id", "feed", "business_date", "code"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -79,50 +66,23 @@ def run_next_night(world: World) -> Path:
 
 
 def rows_of(mart: str, schema_name: str = "bi") -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of a published mart, dates as ISO text and exact numbers as integers, as the truth has them."""
+    """Columns and rows of a published mart, as the truth has them."""
     with connect() as conn:
-        cursor = conn.execute(f"select * from {schema_name}.{mart}")  # type: ignore[arg-type]
-        assert cursor.description is not None
-        names = [column.name for column in cursor.description]
-        return names, [dict(zip(names, map(plain_value, row), strict=True)) for row in cursor.fetchall()]
-
-
-def plain_value(value: Any) -> Any:
-    if isinstance(value, date):
-        return value.isoformat()
-    return int(value) if isinstance(value, Decimal) else value
+        return comparing.rows_of(conn, mart, schema_name)
 
 
 def differences(mart: str, wanted: list[dict[str, Any]]) -> list[str]:
     """A line for each row that only one side has, and for each figure that differs."""
-    columns, found = rows_of(mart)
-    grain = GRAIN[mart]
-    left = {tuple(row[name] for name in grain): row for row in found}
-    right = {tuple(row[name] for name in grain): row for row in wanted}
-    assert len(left) == len(found)
-    lines = [f"{mart} {key}: only in the mart" for key in left.keys() - right.keys()]
-    lines += [f"{mart} {key}: only in the truth" for key in right.keys() - left.keys()]
-    for key in left.keys() & right.keys():
-        assert set(right[key]) <= set(columns), f"{mart} lacks {set(right[key]) - set(columns)}"
-        lines += [
-            f"{mart} {key} {name}: {left[key][name]!r}, truth {want!r}"
-            for name, want in right[key].items()
-            if left[key][name] != want
-        ]
-    return lines
+    with connect() as conn:
+        return comparing.differences(conn, mart, wanted)
 
 
 @pytest.mark.parametrize("night", range(1, NIGHTS + 1))
 def test_every_figure_equals_the_truth(played: tuple[World, list[Path]], night: int) -> None:
     world, truths = played
     truths.append(run_next_night(world))
-    truth = json.loads(truths[-1].read_text())
+    marts = comparing.read_truth(truths[-1])
     assert len(truths) == night
-    marts = dict(truth["marts"])
-    marts["quarantine_reasons_daily"] = truth["quarantine"]
-    marts["kpi_data_quality_daily"] = [
-        {name: value for name, value in row.items() if name != "reason"} for row in truth["slices"]
-    ]
     assert set(GRAIN) <= set(marts), f"no truth for {set(GRAIN) - set(marts)}"
     lines = [line for mart in GRAIN for line in differences(mart, marts[mart])]
     assert not lines, f"{len(lines)} differences:\n" + "\n".join(lines[:30])

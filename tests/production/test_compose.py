@@ -60,6 +60,7 @@ def test_no_service_is_privileged_and_those_of_the_project_run_as_nobody_special
 # What is no secret and has a default.
 PLAIN = {
     *("KKBC_BIND", "KKBC_VERSION", "KKBC_NOTIFY", "KKBC_SITE_URL", "KKBC_METRICS", "KKBC_BACKUP_TO"),
+    *("KKBC_WORKER_MEMORY", "KKBC_POSTGRES_MEMORY"),
     *("KKBC_LANDING_ENCRYPTION", "KKBC_LANDING_KEY_CONNECTION", "KKBC_REPORT_PAGES", "KKBC_ATTACH_REPORT"),
 }
 
@@ -68,6 +69,37 @@ def test_every_lasting_service_is_watched_and_started_again() -> None:
     lasting = {name: service for name, service in SERVICES.items() if name != "migrate"}
     assert {service["restart"] for service in lasting.values()} == {"unless-stopped"}
     assert all("healthcheck" in service for service in lasting.values())
+
+
+def test_every_service_is_limited_and_its_log_rotated() -> None:
+    for name, service in SERVICES.items():
+        assert re.search(r"\d[mg]\}?$", service["mem_limit"]), name
+        assert service["pids_limit"] > 0, name
+        assert service["logging"]["driver"] == "json-file", name
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+
+
+def test_every_service_ends_by_itself_when_it_is_stopped() -> None:
+    """The signal reaches the program, and there is time for what it has under way."""
+    for name, service in SERVICES.items():
+        assert service["init"] is True, name
+        assert re.fullmatch(r"\d+[sm]", service["stop_grace_period"]), name
+        assert isinstance(service.get("command", []), list), name
+        command = service.get("command", [])
+        assert command[:2] != ["sh", "-c"] or command[2].startswith("exec "), name
+    assert SERVICES["postgres"]["stop_signal"] == "SIGINT"
+    scripts = (ROOT / "docker" / "sftp" / "serve.sh", ROOT / "bi" / "superset" / "start.sh")
+    assert all(script.read_text(encoding="utf-8").splitlines()[-1].startswith("exec ") for script in scripts)
+
+
+def test_no_secret_has_a_default() -> None:
+    defaults = set(re.findall(r"\$\{([A-Z_]+):?-", TEXT))
+    assert defaults <= PLAIN
+    words = re.compile(r"PASSWORD|SECRET|_KEY$|FERNET|TOKEN")
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if words.search(variable) and "CONNECTION" not in variable:
+                assert str(value).startswith("${"), f"{name}: {variable}"
 
 
 def test_ports_listen_where_kkbc_bind_says() -> None:

@@ -2,11 +2,18 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
+import psycopg
 import pytest
+
+from kkbc.exchange.registry import load_registry
+from kkbc.warehouse import server
+from tests.databases import database
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -71,3 +78,30 @@ def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", ["migrate.sh", "postgres/init.sh", "sftp/serve.sh"])
 def test_shell_scripts_parse(script: str) -> None:
     subprocess.run(["sh", "-n", str(DOCKER / script)], check=True, env={"PATH": os.environ["PATH"]})
+
+
+def test_all_branches_may_log_in_at_the_sftp_server_at_once() -> None:
+    text = (DOCKER / "sftp" / "sshd_config").read_text(encoding="utf-8")
+    begin, _, full = re.findall(r"^MaxStartups (\d+):(\d+):(\d+)$", text, re.M)[0]
+    assert int(full) > int(begin) > len(load_registry().branches) > 100
+
+
+@pytest.mark.parametrize(
+    ("job", "seconds", "status"),
+    [("DagProcessorJob", 5, 0), ("DagProcessorJob", 90, 1), ("TriggererJob", 5, 1)],
+    ids=["alive", "late", "of another job"],
+)
+def test_a_part_of_airflow_is_alive_by_its_heartbeat(pg: server.Server, job: str, seconds: int, status: int) -> None:
+    """Over a table like Airflow's, whose names `make test` cannot check: they are those of Airflow 3.3."""
+    with database(pg) as name:
+        with psycopg.connect(pg.conninfo(name)) as conn:
+            conn.execute("create table job (job_type text, state text, hostname text, latest_heartbeat timestamptz)")
+            beat = "insert into job values ('DagProcessorJob', 'running', %s, now() - make_interval(secs => %s))"
+            conn.execute(beat, [socket.gethostname(), seconds])
+        place = f"host={quote(str(pg.socket_dir), safe='')}&port={pg.port}"
+        uri = f"postgresql+psycopg://{server.SUPERUSER}@/{name}?{place}"
+        environment = {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": uri}
+        command = [sys.executable, str(DOCKER / "health.py"), job]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr

@@ -42,6 +42,8 @@ def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) 
         *("--quiet", "--log-level", "none", "--log-level-file", "none", "--no-version-check"),
         *command,
         *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(_folder())),
+        # Made even where nothing is logged to a file; beside the project, which may be read-only, unless it is named.
+        *("--log-path", str(_folder() / "logs")),
     ]
     with exported(environment(conn)):
         outcome = dbtRunner(manifest=manifest).invoke(arguments)

@@ -1,11 +1,13 @@
 """Delimited text as branches write it, one mess a test (Exchange, "What files look like in real life")."""
 
 import gzip
+import re
 
 import polars as pl
 import pytest
 
 from kkbc.core.errors import SliceRejected
+from kkbc.core.settings import PROJECT_ROOT
 from kkbc.exchange.contracts import load_contract
 from kkbc.intake.reading import read
 from kkbc.intake.reading.csv_text import DELIMITERS, MAX_ROW_LINES
@@ -469,3 +471,11 @@ def test_long_rows_make_short_batches(tmp_path, target) -> None:
         path.write_text(f"{HEADER}\n" + f"{cell};2024-01;1;2;3\n" * 40)
         batches = list(read(path, "target.csv", target, expected_rows=40).batches)
         assert [batch.height for batch in batches] == [8, 8, 8, 8, 8]
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    """Python 3.11.0 to 3.11.4 loses matches of it (gh-106052); an atomic group around the repetition does the same."""
+    modules = list((PROJECT_ROOT / "plugins").rglob("*.py"))
+    assert len(modules) > 100
+    found = [f"{path.name}: {hit}" for path in modules for hit in re.findall(r".*\)[*+?]\+.*", path.read_text())]
+    assert not found

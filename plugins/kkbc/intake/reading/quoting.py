@@ -33,7 +33,8 @@ class Splitter:
     def __init__(self, delimiter: str, quote: str = '"', inner: Inner = Inner.DOUBLED) -> None:
         self._delimiter, self._quote = delimiter, quote
         edge = re.escape(delimiter)
-        blanks = rf"(?:(?!{edge})[^\S\r\n]|[{INVISIBLE}])*+"
+        # Atomic groups, for Python before 3.11.5 loses matches of a group that is repeated possessively (gh-106052).
+        blanks = rf"(?>(?:(?!{edge})[^\S\r\n]|[{INVISIBLE}])*)"
         plain = rf"[^{quote}\\]*+" if inner is Inner.ESCAPED else f"[^{quote}]*+"
         meant = {
             Inner.DOUBLED: quote * 2,
@@ -41,7 +42,7 @@ class Splitter:
             Inner.BARE: rf"(?:{quote}{quote}|(?<!{edge})(?<!{edge}\s){quote}(?!{blanks}(?:{edge}|[\r\n]|\Z)))",
         }
         self._opening = re.compile(blanks + quote)
-        self._content = re.compile(f"{plain}(?:{meant[inner]}{plain})*+", re.DOTALL)
+        self._content = re.compile(f"{plain}(?>(?:{meant[inner]}{plain})*)", re.DOTALL)
         self._closing = re.compile(rf"{quote}{blanks}(?:({edge})|[\r\n]*\Z)")
         self._escaped = re.compile(rf"\\([{quote}\\])") if inner is Inner.ESCAPED else None
         # Apostrophes stand in words everywhere: as text they say nothing.

@@ -1,0 +1,221 @@
+"""The trial: build, start, and nights with more and more going wrong. Each step is a function of the trial."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kkbc_play.containers import checks, images, nights
+from kkbc_play.containers.checks import Failed, Report
+from kkbc_play.containers.docker import Engine, Say
+from kkbc_play.containers.drop import HOST_KEY_FILE, Drop
+from kkbc_play.containers.stack import BIND, WORKER, Container, Stack
+from kkbc_play.simulator import Scale, World
+
+SCALES = {"small": Scale(registrations=250, contributions=700, opening=1200), "default": Scale()}
+SEED = 7
+WORKERS = 3
+RUNS_ALLOWED = 4
+"""How often a night may begin anew when services went down in it; in production the schedule begins one every hour."""
+RESTARTED = (
+    *("redis", "airflow-scheduler", "airflow-api-server", "postgres", "airflow-triggerer", "airflow-dag-processor"),
+    *(WORKER, "sftp", "superset", "docs"),
+)
+RESTART_SECONDS = 900
+
+
+class Trial:
+    """One trial in `folder`, which holds the world, the secrets and the logs."""
+
+    def __init__(self, folder: Path, scale: str, say: Say) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.report = Report(say)
+        self.engine = Engine(folder, say)
+        self.bases: dict[str, str] = {}
+        self._say = say
+        self._scale = SCALES[scale]
+
+    @property
+    def stack(self) -> Stack:
+        """The compose project of this trial."""
+        return Stack(self.folder)
+
+    @property
+    def world(self) -> World:
+        """The branches, which all deliver files."""
+        return World(self.folder / "world", seed=SEED, scale=self._scale, ways="file")
+
+    @property
+    def drop(self) -> Drop:
+        """The branches' way in."""
+        return Drop(self.folder, self.folder / "keys", BIND)
+
+    def run(self, steps: Sequence[str]) -> None:
+        """Does the steps in order, on an engine that is started if need be. The first two must pass to go on."""
+        with self.report.check("a Docker engine with compose and buildx") as check:
+            check.detail = self.engine.start()
+        if not self.report.passed:
+            return
+        for name in steps:
+            STEPS[name](self)
+            if name in ("build", "up") and not self.report.passed:
+                return
+
+    def build(self) -> None:
+        """The base images, and the project's own images from its own Dockerfiles."""
+        with self.report.check("base images") as check:
+            self.bases = images.provide(self.folder, self._say)
+            check.detail = ", ".join(f"{image}: {origin}" for image, origin in self.bases.items())
+        if not self.report.passed:
+            return
+        with self.report.check("docker compose build") as check:
+            self.stack.build()
+            check.detail = "images kkbc, kkbc-sftp, kkbc-superset"
+
+    def up(self) -> None:
+        """All services, and the limits that Docker holds them to."""
+        self.drop.make_keys(self.world.kinds)
+        with self.report.check("docker compose up: every service healthy") as check:
+            self.stack.up()
+            check.detail = ", ".join(sorted({c.service for c in self.stack.containers()}))
+        with self.report.check("limits, log rotation, stop grace, health checks") as check:
+            check.detail = checks.bounds_hold(self.stack)
+
+    def night(self) -> None:
+        """A night in which branches push to the SFTP server, then docs, Superset and backup over what it published."""
+        self._night("a night pushed by SFTP, through Celery")
+        with self.report.check("docs site") as check:
+            check.detail = checks.docs_are_served(self.stack)
+        with self.report.check("Superset") as check:
+            check.detail = checks.superset_shows_figures(self.stack)
+        with self.report.check("backup by its DAG, verified") as check:
+            state = nights.run_dag(self.stack, "backup")
+            if state != "success":
+                raise Failed(f"DAG backup: {state}")
+            check.detail = checks.backup_is_whole(self.stack)
+
+    def scale(self) -> None:
+        """More workers, which share a night."""
+        with self.report.check(f"--scale {WORKER}={WORKERS}") as check:
+            self.stack.up(WORKERS)
+            check.detail = f"{len(self._workers())} workers healthy"
+        night = self._night(f"a night by {WORKERS} workers")
+        with self.report.check("workers shared the night") as check:
+            tasks = nights.workers_of(self.stack, night) if night else {}
+            check.detail = f"pull tasks by worker: {sorted(tasks.values(), reverse=True)}"
+            if len(tasks) < 2:
+                raise Failed("one worker did all")
+
+    def kill(self) -> None:
+        """A worker lost while it has tasks. The run goes on by itself, on the others."""
+        self.stack.up(WORKERS)
+        killed: list[str] = []
+        self._night("a night in which a worker is killed", meanwhile=lambda night: self._kill_one(night, killed))
+        with self.report.check("the killed worker had tasks, and is replaced") as check:
+            if not killed:
+                raise Failed("no worker was caught with a task")
+            self.stack.up(WORKERS)
+            check.detail = f"{killed[0]}; {len(self._workers())} workers healthy again"
+
+    def restarts(self) -> None:
+        """Every service restarted, one after the other, while a night is under way; as many nights as that takes."""
+        todo = list(RESTARTED)
+        while todo:
+            left = len(todo)
+            night = self._night(
+                "a night with restarts", meanwhile=lambda _: self._restart_next(todo), most_runs=RUNS_ALLOWED
+            )
+            if night is None or len(todo) == left:
+                break
+        with self.report.check("every service was restarted during a night") as check:
+            if todo:
+                raise Failed(f"not restarted: {', '.join(todo)}")
+            self.stack.wait_ready()
+            check.detail = "all healthy again"
+
+    def down_up(self) -> None:
+        """Removed and started again on its volumes: the same figures and host key, and another night."""
+        stack, key = self.stack, self._host_key()
+        with self.report.check("memory: the most that each service used") as check:
+            check.detail = ", ".join(f"{name} {peak}" for name, peak in checks.peaks(stack).items())
+        with self.report.check("graceful stop of all services") as check:
+            check.detail = checks.nothing_was_killed(stack)
+        with self.report.check("down and up with volumes kept: the same figures") as check:
+            stack.down()
+            stack.up()
+            check.detail = checks.figures_equal_truth(stack, self._truth())
+            if self._host_key() != key:
+                raise Failed("the SFTP server has another host key")
+        self._night("a night after down and up")
+
+    def close(self, *, keep: bool) -> None:
+        """Removes containers, volumes and the engine that was started, or says how to reach what is kept."""
+        if keep:
+            self._say(f"kept: docker compose -p kkbc-trial ps; data and secrets in {self.folder}")
+            return
+        if (self.folder / "production.env").exists():
+            self.stack.down(volumes=True)
+            for name in ("pushed.json", "production.env"):
+                (self.folder / name).unlink(missing_ok=True)
+        self.engine.stop()
+
+    def _night(
+        self, name: str, *, meanwhile: Callable[[nights.Night], bool] | None = None, most_runs: int = 2
+    ) -> nights.Night | None:
+        """Plays, pushes and follows one night, then compares it; None when it failed."""
+        before = len(self.report.checks)
+        with self.report.check(name) as check:
+            world = self.world
+            played = world.play_night()
+            files, refused = self.drop.push(world.branches_root, self._host_key())
+            check.detail = f"{played.business_date}: {files} files pushed, {refused} connections refused"
+            night = nights.begin(self.stack, played.business_date, world.first_date)
+            while_under_way = (lambda: meanwhile(night)) if meanwhile else None
+            nights.follow(self.stack, night, world.first_date, most_runs=most_runs, meanwhile=while_under_way)
+            self.stack.wait_ready([name for name in RESTARTED if name != WORKER])
+            check.detail += f"; {night}; tasks tried again: {nights.tries_of(self.stack, night)}"
+            check.detail += f"; {checks.loaded_once(self.stack)}"
+            check.detail += f"; {checks.figures_equal_truth(self.stack, self._truth())}"
+        return night if self.report.checks[before].passed else None
+
+    def _truth(self) -> Path:
+        return max((self.folder / "world" / "truth").glob("*.json"))
+
+    def _host_key(self) -> str:
+        return " ".join(self.stack.compose("exec", "-T", "sftp", "cat", HOST_KEY_FILE).split()[:2])
+
+    def _workers(self) -> list[Container]:
+        return [c for c in self.stack.containers() if c.service == WORKER and c.state == "running"]
+
+    def _kill_one(self, night: nights.Night, killed: list[str]) -> bool:
+        """Kills the worker that has most tasks, once it has any; whether to come again."""
+        try:
+            busy = nights.workers_of(self.stack, night, running=True)
+        except nights.PASSING:
+            return True
+        for worker in sorted(self._workers(), key=lambda c: -busy.get(c.id[:12], 0)):
+            if busy.get(worker.id[:12]):
+                checks.kill(worker.name)
+                killed.append(f"{worker.name} with {busy[worker.id[:12]]} tasks")
+                self._say(f"     killed {killed[-1]}")
+                return False
+        return True
+
+    def _restart_next(self, todo: list[str]) -> bool:
+        """Restarts the next service, and waits until it is healthy; whether there is another."""
+        name, began = todo.pop(0), time.monotonic()
+        self.stack.compose("restart", name, seconds=RESTART_SECONDS, log=self.folder / "up.log")
+        self.stack.wait_ready([name])
+        self._say(f"     restarted {name}, healthy after {time.monotonic() - began:.0f} s")
+        return bool(todo)
+
+
+STEPS: dict[str, Callable[[Trial], None]] = {
+    "build": Trial.build,
+    "up": Trial.up,
+    "night": Trial.night,
+    "scale": Trial.scale,
+    "kill": Trial.kill,
+    "restarts": Trial.restarts,
+    "down-up": Trial.down_up,
+}
