@@ -138,6 +138,8 @@ def test_charts_show_the_figures_of_the_marts_that_the_reader_may_see(
     parameters = {"branches": played.branches[reader], "month": month}
     with session(dashboards.url, PASSWORD, reader) as api:
         for name, body in bodies.items():
+            if name == "keterangan" and not played.branches[reader]:
+                body = _of_month(body, "Belum ada hak")  # all that this reader's filter of months offers
             answered = api.call("POST", "chart/data", json=body)["result"][0]["data"]
             wanted = played.rows(FIGURES[name], parameters)
             if name == "keterangan" and not played.branches[reader]:
@@ -147,6 +149,14 @@ def test_charts_show_the_figures_of_the_marts_that_the_reader_may_see(
             again = api.call("POST", "chart/data", json=body)["result"][0]
             assert again["is_cached"], name
             assert _comparable(name, again["data"]) == _comparable(name, wanted), name
+
+
+def _of_month(body: dict[str, Any], month: str) -> dict[str, Any]:
+    """The request of a chart with another value of the filter of months."""
+    made = json.loads(json.dumps(body))
+    (wanted,) = [one for one in made["queries"][0]["filters"] if one["col"] == "bulan"]
+    wanted["val"] = [month]
+    return made  # type: ignore[no-any-return]
 
 
 def _comparable(name: str, rows: Rows) -> Any:
