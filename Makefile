@@ -68,11 +68,12 @@ $(VENV)-peers/.ready: bench/peers.lock
 	$$uv pip sync -q --python $(VENV)-peers/bin/python --require-hashes bench/peers.lock
 	@touch $@
 
-lock: ## resolve the dependencies again (uv on the PATH)
+lock: ## resolve the dependencies again, those of the images too (uv on the PATH)
 	uv pip compile pyproject.toml --group build -o requirements.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile pyproject.toml --extra play --group dev --group build -c requirements.lock -o requirements-dev.lock -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	$(MAKE) -C docker lock
 	uv pip compile --group lint -o requirements-lint.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile --group audit -o requirements-audit.lock -q --universal --python-version 3.11 \
