@@ -88,7 +88,8 @@ def test_a_world_of_files_needs_no_servers(tmp_path: Path) -> None:
 def test_a_missing_library_is_one_line_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("kkbc_play.simulator.servers.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(servers, "serving", raising=False)
+        # `from package import module` takes what the package has, before it imports.
+        monkeypatch.delattr(servers, name.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, "asyncssh", None)
     with pytest.raises(UserError, match=r"need asyncssh, which is not installed here: .*requirements-dev\.lock"):
         servers.serve_here(tmp_path, lambda _: None)
