@@ -107,7 +107,7 @@ docs: env ## write the docs site: these docs, dictionary, lineage of columns, au
 test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long, test-rights and test-bi
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (long or rights or bi)'
 
-test-long: env ## whole nights against the truth, kills at every step, 20 nights against full rebuilds
+test-long: env ## whole nights against the truth, kills at every step, 20 nights against full rebuilds, audits of the locks
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 test-rights: env ## kills at every step of erasures, changes of keys, backups and encryption, and whole nights around them

@@ -19,8 +19,9 @@ SLOW = (
     *("publishing/test_changes.py", "publishing/test_concurrency.py", "slices/quarantine/test_running.py"),
 )
 
-# What `make test-long` runs, and `make test` leaves out: whole nights, kills at every step, a new mart built.
-LONG = ("e2e", "faults", "upkeep/scaffold/test_new_mart.py")
+# What `make test-long` runs, and `make test` leaves out: whole nights, kills at every step, a new mart built, audits of
+# the locked packages.
+LONG = ("e2e", "faults", "upkeep/scaffold/test_new_mart.py", "production/test_audit.py")
 
 # What `make test-rights` runs, and the other two leave out: kills at every step of erasures, changes of keys, backups
 # and encryption, and whole nights around them. What each of these comes to without a kill is in `make test`.
