@@ -292,9 +292,14 @@ def _timed(
         rows = conn.execute(query.text, parameters).fetchall()  # type: ignore[arg-type]
         spent.append((time.perf_counter() - began) * 1000)
         most = max(most, len(rows))
-    spent.sort()
-    p50, p95 = spent[len(spent) // 2], spent[min(len(spent) - 1, int(len(spent) * 0.95))]
-    return {"query": query.name, "reader": reader, "p50": p50, "p95": p95, "max": spent[-1], "rows": most}
+    return {"query": query.name, "reader": reader, **percentiles(spent), "rows": most}
+
+
+def percentiles(spent: list[float]) -> dict[str, float]:
+    """Median, 95th percentile and largest of some measurements."""
+    ordered = sorted(spent)
+    p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
+    return {"p50": ordered[len(ordered) // 2], "p95": p95, "max": ordered[-1]}
 
 
 def _drawn(dice: random.Random, choices: dict[str, list[Any]], own: str | None) -> dict[str, Any]:

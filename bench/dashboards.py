@@ -24,6 +24,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from bi import percentiles
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # Three readers for the length of a run, with what each may see.
@@ -77,12 +79,14 @@ def gateway() -> Iterator[tuple[str, str, dict[str, str]]]:
         for reader, place in READERS.items():
             bi_logins.grant(reader, [place], who="bench/dashboards.py")
         with session(running.url, running.password) as api:
-            _make_users(api, passwords)
-            queries = _queries(api, running.url, passwords)
-            yield superset.gateway_conninfo(settings), bi_logins.gateway_key(), queries
-            for reader in READERS:
-                bi_logins.revoke(reader, [], who="bench/dashboards.py")
-            users.synchronise(api, dict.fromkeys(it.reader for it in bi_logins.mapping()), passwords.__setitem__)
+            try:
+                _make_users(api, passwords)
+                queries = _queries(api, running.url, passwords)
+                yield superset.gateway_conninfo(settings), bi_logins.gateway_key(), queries
+            finally:
+                for reader in READERS:
+                    bi_logins.revoke(reader, [], who="bench/dashboards.py")
+                users.synchronise(api, dict.fromkeys(it.reader for it in bi_logins.mapping()), passwords.__setitem__)
     finally:
         if not was_up:
             superset.down(settings)
@@ -162,10 +166,7 @@ def _timed(
         rows = conn.execute(asked).fetchall()  # type: ignore[arg-type]
         spent.append((time.perf_counter() - began) * 1000)
         most = max(most, len(rows))
-    spent.sort()
-    p50, p95 = spent[len(spent) // 2], spent[min(len(spent) - 1, int(len(spent) * 0.95))]
-    figures = {"p50": p50, "p95": p95, "max": spent[-1], "rows": most}
-    return {"chart": name, "reader": reader, **figures, "tables": _tables(conn, text)}
+    return {"chart": name, "reader": reader, **percentiles(spent), "rows": most, "tables": _tables(conn, text)}
 
 
 def _named(text: str, months: list[str]) -> str:
