@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.marts import parsing, runner
+from kkbc.nights.prepare import prepare
 
 PLACE = {"DBT_HOST": "none", "DBT_USER": "none", "DBT_PASSWORD": "", "DBT_DBNAME": "warehouse", "DBT_SCHEMA": "next"}
 
@@ -93,3 +95,23 @@ def test_a_project_that_does_not_parse_is_one_line_and_nothing_is_kept(project: 
     with pytest.raises(UserError, match="dbt could not build its project: "):
         parse()
     assert not (get_settings().cache / "dbt").exists()
+
+
+def test_a_prepared_home_builds_without_parsing(project: Path, warehouse: str, parses: list[list[str]]) -> None:
+    prepare()
+    prepare()
+    assert [arguments[0] for arguments in parses] == ["parse"]
+    assert runner.build("seeds", as_of=date(2024, 1, 1), first_business_date=date(2024, 1, 1))
+    assert [arguments[0] for arguments in parses] == ["parse", "build"]
+
+
+def test_a_project_that_does_not_parse_stops_builds_alone(
+    project: Path, warehouse: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (project / "models" / "marts" / "kpi_national_daily" / "kpi_national_daily.sql").write_text("select {{ no such")
+    prepare()
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "kkbc.nights.prepare"]
+    assert "dbt could not build its project: " in told
+    assert "until then nights load" in told
+    with pytest.raises(UserError, match="dbt could not build its project: "):
+        runner.build("seeds", as_of=date(2024, 1, 1), first_business_date=date(2024, 1, 1))

@@ -36,7 +36,7 @@ def parsed(project: Path, arguments: list[str], place: Mapping[str, str]) -> Any
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 
-    file = get_settings().cache / "dbt" / f"{_digest(project, place)}.msgpack"
+    file = _file(project, place)
     if file.exists():
         try:
             manifest = Manifest.from_msgpack(file.read_bytes(), decoder=extended_mashumuro_decoder)
@@ -53,6 +53,11 @@ def parsed(project: Path, arguments: list[str], place: Mapping[str, str]) -> Any
     return outcome.result
 
 
+def kept(project: Path, place: Mapping[str, str]) -> bool:
+    """Whether `parsed` would have nothing to parse."""
+    return _file(project, place).exists()
+
+
 def unable(what: str, failure: BaseException | None) -> UserError:
     """The error that says why dbt could not build `what`."""
     return UserError(f"dbt could not build {what}: {cause(str(failure))}", "fix dbt_project, or the connection")
@@ -63,6 +68,11 @@ def cause(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     plain = [line for line in lines if not line.endswith(")") or " Error in " not in line]
     return without_values((plain or lines or ["no message"])[0])
+
+
+def _file(project: Path, place: Mapping[str, str]) -> Path:
+    """Where the parse of the project's present state is kept."""
+    return get_settings().cache / "dbt" / f"{_digest(project, place)}.msgpack"
 
 
 def _digest(project: Path, place: Mapping[str, str]) -> str:

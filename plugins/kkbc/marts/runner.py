@@ -23,7 +23,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.masking import without_values
 from kkbc.marts import state
-from kkbc.marts.parsing import cause, parsed, unable
+from kkbc.marts.parsing import cause, kept, parsed, unable
 from kkbc.warehouse import connect, locks
 from kkbc.warehouse.locks import Lock
 
@@ -179,6 +179,18 @@ def invoke(
         )
         for node in outcome.result
     ]
+
+
+def parse_ahead() -> None:
+    """Parses the dbt project unless that is done, so that the first build after a change of it finds it parsed.
+
+    Raises UserError when it does not parse.
+    """
+    with connect("transformer", autocommit=True) as conn:
+        place = {**environment(conn), "DBT_SCHEMA": HIDDEN}
+    if not kept(DBT_PROJECT, place):
+        with exported(place):
+            parsed(DBT_PROJECT, _folders(HIDDEN), place)
 
 
 @cache
