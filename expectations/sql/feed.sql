@@ -4,14 +4,14 @@
 --
 -- Of the contract: feed, table, key, has_token, amounts, closed_lists; own_branch, days and changed_at: the columns
 -- with the delivering branch, the Jakarta days that may not lie after the business date, and the last change of a row.
--- Of the suite: `optional`, columns that may be missing; `own`, a file with columns of this feed alone, a row a slice.
+-- Of the suite: `optional`, columns that may be missing; `counts` and `shares`, conditions of this feed alone, by name.
 with touched as materialized (
     select *
     from audit.slices
     where feed = '{{ feed }}'
 ),
 
-lying as materialized (
+lying as (
     select
         loaded.*,
         touched.sent_at
@@ -24,9 +24,16 @@ lying as materialized (
             and loaded.revision = touched.revision
 ),
 
-counted as materialized (
+-- In one pass over the rows: what is counted, a row for each slice and each combination of codes that occurs in it.
+-- The slice by its columns: its name would have to be written for every row.
+combined as materialized (
     select
-        slice,
+        _branch_id,
+        _business_date,
+        revision,
+        {% for column in closed_lists %}
+        {{ column }},
+        {% endfor %}
         count(*) as rows_lying,
         count(*) filter (where _load_id <> load_id or _revision <> revision) as of_another_load,
         count(*) filter (
@@ -43,19 +50,20 @@ counted as materialized (
         ) as changed_after_sending,
         {% if has_token %}
         count(*) filter (
-            where length(participant_token) <> 32
-            or translate(participant_token, '0123456789abcdef', '') <> ''
+            where octet_length(participant_token) <> 32
+            or participant_token ~ '[^0-9a-f]'
         ) as tokens_malformed,
         {% endif %}
         {% for column in optional | default([]) %}
-        case
-            when count(*) >= 20 then cast(count(*) filter (where {{ column }} is null) as float8) / count(*)
-        end as {{ column }}_missing_share,
+        count(*) filter (where {{ column }} is null) as {{ column }}_missing,
+        {% endfor %}
+        {% for named in (counts | default({}), shares | default({})) %}
+        {% for name, condition in named.items() %}
+        count(*) filter (where {{ condition }}) as {{ name }},
+        {% endfor %}
         {% endfor %}
         {% if amounts %}
         count(*) filter (where least({{ amounts | join(', ') }}) < 0) as amounts_negative,
-        {% else %}
-        0 as amounts_negative,
         {% endif %}
         count(*) filter (
             where '' in (
@@ -64,18 +72,68 @@ counted as materialized (
 
                 {% endfor %}
             )
-        ) as keys_blank,
-        count(*) - count(distinct({{ key | join(', ') }})) as keys_repeated
+        ) as keys_blank
     from lying
-    group by slice
+    group by _branch_id, _business_date, revision{% for column in closed_lists %}, {{ column }}{% endfor %}
+
 ),
 
-{% if own is defined %}
-own as materialized (
-    {% include own %}
+repeated as materialized (
+    select
+        _branch_id,
+        _business_date,
+        revision,
+        count(*) - count(distinct({{ key | join(', ') }})) as keys_repeated
+    from audit.loaded_{{ table }}
+    group by _branch_id, _business_date, revision
+    having count(*) > count(distinct({{ key | join(', ') }}))
 ),
 
-{% endif %}
+counted as materialized (
+    select
+        touched.slice,
+        cast(sum(rows_lying) as bigint) as rows_lying,
+        cast(sum(of_another_load) as bigint) as of_another_load,
+        cast(sum(of_another_branch) as bigint) as of_another_branch,
+        cast(sum(after_business_date) as bigint) as after_business_date,
+        cast(sum(changed_after_sending) as bigint) as changed_after_sending,
+        {% if has_token %}
+        cast(sum(tokens_malformed) as bigint) as tokens_malformed,
+        {% endif %}
+        {% for name in counts | default({}) %}
+        cast(sum({{ name }}) as bigint) as {{ name }},
+        {% endfor %}
+        {% for column in optional | default([]) %}
+        case
+            when sum(rows_lying) >= 20 then cast(sum({{ column }}_missing) as float8) / cast(sum(rows_lying) as float8)
+        end as {{ column }}_missing_share,
+        {% endfor %}
+        {% for name in shares | default({}) %}
+        case
+            when sum(rows_lying) >= 20 then cast(sum({{ name }}) as float8) / cast(sum(rows_lying) as float8)
+        end as {{ name }},
+        {% endfor %}
+        {% if amounts %}
+        cast(sum(amounts_negative) as bigint) as amounts_negative,
+        {% else %}
+        cast(0 as bigint) as amounts_negative,
+        {% endif %}
+        cast(sum(keys_blank) as bigint) as keys_blank,
+        coalesce(max(repeated.keys_repeated), 0) as keys_repeated
+    from combined
+    inner join touched
+        on
+            combined._branch_id = touched.branch_id
+            and combined._business_date = touched.business_date
+            and combined.revision = touched.revision
+    left join repeated
+        on
+            combined._branch_id = repeated._branch_id
+            and combined._business_date = repeated._business_date
+            and combined.revision = repeated.revision
+    group by touched.slice
+),
+
 measured as (
     select
         *,
@@ -85,9 +143,6 @@ measured as (
             as contact_missing_share
     from touched
     left join counted using (slice)
-    {% if own is defined %}
-    left join own using (slice)
-    {% endif %}
 ),
 
 listed as (
@@ -107,15 +162,20 @@ listed as (
         cast(null as float8) as code_share
     from (
         select distinct
-            slice,
-            field,
-            code
-        from lying
+            touched.slice,
+            fields.field,
+            fields.code
+        from combined
+        inner join touched
+            on
+                combined._branch_id = touched.branch_id
+                and combined._business_date = touched.business_date
+                and combined.revision = touched.revision
         cross join
             lateral (
                 values
                 {% for column in closed_lists %}
-                ('{{ column }}', {{ column }}){% if not loop.last %},{% endif %}
+                ('{{ column }}', combined.{{ column }}){% if not loop.last %},{% endif %}
 
                 {% endfor %}
             ) as fields (field, code)

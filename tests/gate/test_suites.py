@@ -12,6 +12,7 @@ from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.gate import audit, suites
 from kkbc.gate.suites import load_suites
 from kkbc.warehouse import connect
+from kkbc.warehouse.feeds import make
 from tests.gate.conftest import copied_project
 
 CHECK = "expect: [{not_null: status, why: It is there.}]"
@@ -33,7 +34,7 @@ def test_a_new_feed_is_audited_for_its_one_file(project: Path, night: psycopg.Co
     """Its columns, key and closed lists come from its contract."""
     contract = (project / "contracts" / "kegiatan.odcs.yaml").read_text()
     (project / "contracts" / "kunjungan.odcs.yaml").write_text(
-        contract.replace("physicalName: kegiatan", "physicalName: kunjungan")
+        contract.replace("physicalName: kegiatan", "physicalName: kunjungan").replace("name: activities", "name: visits")
     )
     (project / "expectations" / "feeds" / "kunjungan.yml").write_text(
         "include: [every_feed, branch_feed]\n"
@@ -41,6 +42,7 @@ def test_a_new_feed_is_audited_for_its_one_file(project: Path, night: psycopg.Co
         "expect:\n"
         "  - {one_of: code, values: contract.activity_type, where: field == activity_type, why: As in the contract.}\n"
     )
+    make(night)
     night.execute(
         "insert into ops.slice (feed, branch_id, business_date, revision, status, sent_at, manifest_sha256,"
         " manifest_rows, rows_sent, rows_accepted, rows_quarantined, load_id, build_id)"
