@@ -74,8 +74,13 @@ combined as materialized (
             )
         ) as keys_blank
     from lying
-    group by _branch_id, _business_date, revision{% for column in closed_lists %}, {{ column }}{% endfor %}
-
+    group by
+        {% for column in closed_lists %}
+        {{ column }},
+        {% endfor %}
+        _branch_id,
+        _business_date,
+        revision
 ),
 
 repeated as materialized (
@@ -105,12 +110,14 @@ counted as materialized (
         {% endfor %}
         {% for column in optional | default([]) %}
         case
-            when sum(rows_lying) >= 20 then cast(sum({{ column }}_missing) as float8) / cast(sum(rows_lying) as float8)
+            when sum(rows_lying) >= 20
+                then cast(sum({{ column }}_missing) as float8) / cast(sum(rows_lying) as float8)
         end as {{ column }}_missing_share,
         {% endfor %}
         {% for name in shares | default({}) %}
         case
-            when sum(rows_lying) >= 20 then cast(sum({{ name }}) as float8) / cast(sum(rows_lying) as float8)
+            when sum(rows_lying) >= 20
+                then cast(sum({{ name }}) as float8) / cast(sum(rows_lying) as float8)
         end as {{ name }},
         {% endfor %}
         {% if amounts %}

@@ -33,9 +33,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_new_feed_is_audited_for_its_one_file(project: Path, night: psycopg.Connection) -> None:
     """Its columns, key and closed lists come from its contract."""
     contract = (project / "contracts" / "kegiatan.odcs.yaml").read_text()
-    (project / "contracts" / "kunjungan.odcs.yaml").write_text(
-        contract.replace("physicalName: kegiatan", "physicalName: kunjungan").replace("name: activities", "name: visits")
-    )
+    contract = contract.replace("physicalName: kegiatan", "physicalName: kunjungan")
+    contract = contract.replace("name: activities", "name: visits")
+    (project / "contracts" / "kunjungan.odcs.yaml").write_text(contract)
     (project / "expectations" / "feeds" / "kunjungan.yml").write_text(
         "include: [every_feed, branch_feed]\n"
         "with: {day: started_on}\n"
