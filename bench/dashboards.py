@@ -30,8 +30,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # Three readers for the length of a run, with what each may see.
 READERS = {"bench_head_office": "all", "bench_office": "KW06", "bench_branch": "KC044"}
-# As `_PLANS` in bi/superset/superset_config.py.
-PLANS = "-c enable_nestloop=off"
 
 
 def main() -> None:
@@ -139,7 +137,7 @@ def measure(conninfo: str, key: str, reader: str, queries: dict[str, str], repea
     """Milliseconds of each query for a reader."""
     from kkbc.core import bi_tickets
 
-    options = f"{bi_tickets.connection_options(reader, key, seconds=86_400)} {PLANS}"
+    options = f"{bi_tickets.connection_options(reader, key, seconds=86_400)} {bi_tickets.PLANS}"
     with psycopg.connect(make_conninfo(conninfo, options=options), autocommit=True) as conn:
         conn.prepare_threshold = None
         months = _column(

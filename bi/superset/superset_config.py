@@ -129,9 +129,6 @@ SQL_MAX_ROW = 50_000
 TALISMAN_DEV_CONFIG = TALISMAN_CONFIG
 
 
-# How many branches a reader has, the planner cannot know, and takes for few: a year of a mart is then read row by row.
-_PLANS = "-c enable_nestloop=off"
-
 _spec = spec_from_file_location("bi_tickets", os.environ["KKBC_BI_TICKETS"])
 assert _spec is not None
 assert _spec.loader is not None
@@ -148,10 +145,10 @@ def DB_CONNECTION_MUTATOR(
     """
     if uri.host != "warehouse":
         return uri, params
-    arguments = {**params.get("connect_args", {}), "application_name": "superset", "options": _PLANS}
+    arguments = {**params.get("connect_args", {}), "application_name": "superset", "options": bi_tickets.PLANS}
     if username:
         key = Path(os.environ["KKBC_BI_GATEWAY_KEY_FILE"]).read_text().strip()
-        arguments["options"] = f"{bi_tickets.connection_options(username, key)} {_PLANS}"
+        arguments["options"] = f"{bi_tickets.connection_options(username, key)} {bi_tickets.PLANS}"
     return make_url(os.environ["KKBC_BI_WAREHOUSE_URL"]), {**params, "connect_args": arguments, "poolclass": NullPool}
 
 

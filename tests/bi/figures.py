@@ -26,7 +26,8 @@ ACTIVITIES = f"""from bi.kpi_activity k join bi.dim_activity a using (branch_id,
     where {MINE} and date_trunc('month', a.started_on) = %(month)s"""
 
 FIGURES = {
-    "keterangan": """select 'Anda melihat data ' || case cardinality(%(branches)s::text[]) when 1 then min(b.name)
+    "keterangan": """select 'Anda berhak melihat data '
+            || case cardinality(%(branches)s::text[]) when 1 then min(b.name)
                 else cardinality(%(branches)s::text[]) || ' cabang' end
             || '. Februari 2024: data tanggal 1 sampai 2.' as keterangan
         from (select branch_id || ' ' || branch_name as name from bi.dim_branch

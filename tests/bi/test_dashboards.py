@@ -1,5 +1,6 @@
 """A real Superset beside played nights: every chart against the marts and the row rules, and in a browser."""
 
+import itertools
 import json
 import re
 from datetime import UTC, date, datetime
@@ -120,6 +121,41 @@ def test_a_user_without_rows_is_told_whom_to_ask_and_waits_for_nothing(
         assert "Anda belum diberi hak melihat data cabang mana pun" in drawn[BUNDLE.charts["keterangan"].title]
         assert page.locator("[data-test=loading-indicator], .loading").count() == 0
         assert opened.errors == []
+        for chart in (BUNDLE.charts[name] for name in BOARDS[slug].shown if BUNDLE.charts[name].empty):
+            said = page.locator(f'[data-test-chart-name="{chart.title}"] .ant-empty-description')
+            assert chart.empty in said.evaluate("it => getComputedStyle(it, '::after').content")
+
+
+@pytest.mark.parametrize("slug", BOARDS)
+def test_on_a_telephone_charts_stand_below_each_other_as_wide_as_the_page(
+    slug: str, dashboards: superset.Superset
+) -> None:
+    shown = BOARDS[slug].shown
+    with signed_in(dashboards.url, "pusat", PASSWORD, height=5200, width=390) as (page, _):
+        open_dashboard(page, dashboards.url, slug, len(shown))
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        drawn = page.evaluate(
+            """() => [...document.querySelectorAll('.chart-slice')].map(it => {
+                const {left, right, top, bottom} = it.getBoundingClientRect(), canvas = it.querySelector('canvas');
+                return [left, right, top, bottom, canvas && canvas.getBoundingClientRect().width]})"""
+        )
+        assert len(drawn) == len(shown)
+        assert all(0 <= left < right <= 390 for left, right, *_ in drawn)
+        assert all(above[3] <= below[2] for above, below in itertools.pairwise(drawn))
+        widths = {name: width for row in BOARDS[slug].layout for name, width in row.charts.items()}
+        halves = [it[4] for name, it in zip(shown, drawn, strict=True) if it[4] and widths[name] == 6]
+        assert halves
+        assert all(300 <= width <= 390 for width in halves)
+
+
+def test_no_query_of_a_chart_joins_pair_by_pair(dashboards: superset.Superset, bodies: dict[str, Any]) -> None:
+    body = json.loads(json.dumps(bodies["keterangan"]))
+    settings = {name: f"max(current_setting('{name}'))" for name in ("enable_nestloop", "enable_mergejoin")}
+    metrics = [{"expressionType": "SQL", "sqlExpression": sql, "label": name} for name, sql in settings.items()]
+    body["queries"][0] |= {"columns": [], "filters": [], "orderby": [], "metrics": metrics}
+    with session(dashboards.url, dashboards.password) as api:
+        (row,) = api.call("POST", "chart/data", json=body)["result"][0]["data"]
+    assert row == dict.fromkeys(settings, "off")
 
 
 def test_nothing_is_fetched_from_outside(seen: dict[str, tuple[Opened, Rows]]) -> None:

@@ -87,8 +87,8 @@ def test_an_axis_beside_labelled_bars_has_no_numbers() -> None:
 def test_what_a_chart_says_of_its_legend_is_kept() -> None:
     assert _options("tren_kanal") == {
         "yAxis": {"minInterval": 1},
-        "legend": {"type": "plain"},
-        "grid": {"top": 96},
+        "legend": BUNDLE.charts["tren_kanal"].params["echart_options"]["legend"],
+        "grid": {"top": 104},
     }
 
 
@@ -101,3 +101,20 @@ def test_the_words_of_superset_keep_what_is_put_into_them() -> None:
             assert isinstance(text, str), english
             assert text, english
             assert holes.findall(text) == holes.findall(english), english
+
+
+@pytest.mark.parametrize("name", [name for name, it in SERIES.items() if BUNDLE.charts[name].params.get("orientation")])
+def test_no_bar_is_without_its_name(name: str) -> None:
+    # The library leaves names out where they might touch, which a reader takes for a bar of nothing.
+    label = json.loads(MADE[f"charts/{name}.yaml"]["params"]["echart_options"])["yAxis"]["axisLabel"]
+    assert (label["interval"], label["hideOverlap"]) == (0, False)
+
+
+def test_an_empty_chart_says_when_it_has_figures() -> None:
+    for name, board in BUNDLE.dashboards.items():
+        for chart in (BUNDLE.charts[shown] for shown in board.shown):
+            place = f'[data-test-chart-name="{chart.title}"] .ant-empty-description::after'
+            style = MADE[f"dashboards/{name}.yaml"]["css"]
+            assert (f'{place} {{ content: "{chart.empty}"' in style) == bool(chart.empty), chart.title
+    # What has no figures on the first nights of an installation.
+    assert all(BUNDLE.charts[name].empty for name in ("peta_cakupan", "radio", "retensi"))

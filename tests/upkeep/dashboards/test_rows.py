@@ -149,7 +149,7 @@ def test_a_reader_sees_the_own_branches_in_the_filters(published: str) -> None:
     ((branch,),) = answered(published, "cabang", "cabang")
     assert branch.startswith("KC002 ")
     (told,) = answered(published, "keterangan", "keterangan")
-    assert told[0].startswith(f"Anda melihat data {branch}. Desember 2025: data tanggal 11 sampai 18.")
+    assert told[0].startswith(f"Anda berhak melihat data {branch}. Desember 2025: data tanggal 11 sampai 18.")
 
 
 def test_codes_are_told_in_the_words_of_the_report(published: str) -> None:

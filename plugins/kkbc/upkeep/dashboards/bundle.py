@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
@@ -52,7 +52,11 @@ class Dataset(_Part):
 
 
 class Chart(_Part):
-    """A chart over a dataset. params: as Superset has them; ignores: columns whose filters do not reach it."""
+    """A chart over a dataset.
+
+    params: as Superset has them; ignores: columns whose filters do not reach it; empty: when it has figures, in
+    Indonesian, for a reader for whom it has none.
+    """
 
     title: str
     description: str
@@ -60,6 +64,7 @@ class Chart(_Part):
     viz: str
     params: Mapping[str, Any]
     ignores: tuple[str, ...] = ()
+    empty: str = Field("", pattern=r'^[^"\\\n]*$')
 
 
 class Filter(_Part):

@@ -21,14 +21,30 @@ NAMESPACE = uuid.UUID("6a0b8d7c-3f53-5d0e-9c42-0c1f4b1f7a11")
 # that anybody opens.
 OWNED = "urn:kkbc:bundle"
 # The count of filters beside a chart's title covers the title of a narrow one. Who imported the dashboard, and when, is
-# no news for its readers. A cell without a value says N/A, in no language pack. On a telephone the page keeps the width
-# at which it can be read, and is moved sideways.
+# no news for its readers. A cell without a value says N/A, in no language pack.
+# Superset draws each chart for a share of the measured width of the grid. On a telephone the grid is measured at twice
+# the page, so that half of it, which most charts have, is drawn for the whole page; then they stand below each other,
+# and a table, or a chart of the full width, is moved sideways within its own frame.
 CSS = """
 .filter-counts, [data-test="metadata-bar"] { display: none !important; }
 td.dt-is-null { font-size: 0 !important; }
 td.dt-is-null::after { content: "–"; font-size: 12px; }
 @media (max-width: 900px) {
-  [data-test="dashboard-content-wrapper"], .grid-container { min-width: 900px; }
+  [data-test="dashboard-content-wrapper"] { max-width: 100vw; overflow-x: clip; }
+  .grid-container {
+    flex: none !important; width: calc(200vw - 16px) !important; max-width: none !important; margin: 8px !important;
+  }
+  .grid-content { width: calc(100vw - 16px) !important; }
+  .grid-row { display: block !important; height: auto !important; }
+  .grid-row > .dragdroppable-column:not(:last-child) { margin-bottom: 16px; }
+  .dragdroppable-column, .grid-row .resizable-container {
+    width: 100% !important; max-width: 100% !important; margin-right: 0 !important;
+  }
+  .chart-slice .dashboard-chart { overflow-x: auto; }
+  [data-test-chart-name="Yang Anda lihat"] .chart-container * {
+    max-width: calc(100vw - 48px) !important; height: auto !important;
+  }
+  .resizable-container:has([data-test-chart-name="Yang Anda lihat"]) { height: auto !important; }
 }
 """
 # Formats without decimals.
@@ -183,7 +199,7 @@ def _echarts(bundle: Bundle, chart: Chart) -> dict[str, str]:
     """Options of the library that draws, as the text that Superset wants.
 
     An axis of whole numbers has whole steps, or one of few says 0, 0, 1, 1. Where each bar has its number beside it,
-    the axis says nothing more.
+    the axis says nothing more; but each bar has its name, which the library leaves out where it thinks it has no room.
     """
     if not chart.viz.startswith("echarts_"):
         return {}
@@ -194,6 +210,8 @@ def _echarts(bundle: Bundle, chart: Chart) -> dict[str, str]:
     if across and chart.params.get("show_value"):
         axis |= {"axisLabel": {"show": False}, "splitLine": {"show": False}}
     options = {"xAxis" if across else "yAxis": axis, **chart.params.get("echart_options", {})}
+    if across:
+        options["yAxis"] = {"axisLabel": {"interval": 0, "hideOverlap": False}}
     if chart.viz == "echarts_timeseries_line":
         # Else the first day has no label.
         options["xAxis"] = {"axisLabel": {"showMinLabel": True, "margin": 14}}
@@ -210,7 +228,7 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
         "dashboard_title": dashboard.title,
         "description": dashboard.description,
         "slug": dashboard.slug,
-        "css": CSS,
+        "css": CSS + "".join(_when_empty(bundle.charts[chart]) for chart in dashboard.shown),
         "published": True,
         "position": _position(bundle, dashboard, numbers),
         "metadata": {
@@ -228,6 +246,14 @@ def _dashboard(bundle: Bundle, name: str, dashboard: Dashboard) -> dict[str, Any
         },
         **_owned("dashboard", name),
     }
+
+
+def _when_empty(chart: Chart) -> str:
+    """Style that says in the place of an empty chart when it has figures, instead of Superset's words for all."""
+    if not chart.empty:
+        return ""
+    place = f'[data-test-chart-name="{chart.title}"] .ant-empty-description'
+    return f'{place} {{ font-size: 0; }}\n{place}::after {{ content: "{chart.empty}"; font-size: 14px; }}\n'
 
 
 def _position(bundle: Bundle, dashboard: Dashboard, numbers: Mapping[str, int]) -> dict[str, Any]:
