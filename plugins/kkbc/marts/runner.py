@@ -92,7 +92,7 @@ def build(
             if _seeds_built(conn) == digest:
                 return []
             _note_seeds(conn, None)  # for some will be of another digest than the rest until all are built
-        variables, project = days(as_of, first_business_date), state.project_digest(DBT_PROJECT)
+        variables, project = days(as_of, first_business_date), state.made_by(state.project_digest(DBT_PROJECT))
         before, registry = state.standing(conn), state.registry_digest(conn)
         restrictions = state.restriction_changes(conn)
         if layer == "models":
@@ -103,7 +103,7 @@ def build(
                     "registry_changed": before.registry != registry,
                 }
             state.begin(conn)
-        results = [_name_rows(conn, result) for result in invoke(conn, layer, variables)]
+        results = [_name_rows(conn, result) for result in _make(conn, layer, variables)]
         _record(conn, build_id, layer, results)
         check(results)
         if layer == "seeds":
@@ -112,6 +112,18 @@ def build(
             # Read before the models were built: what changes meanwhile is for the next build.
             state.complete(conn, as_of, first_business_date, project, build_id, registry, restrictions)
     return results
+
+
+def _make(conn: psycopg.Connection, layer: str, variables: Mapping[str, Any]) -> list[NodeResult]:
+    """One layer by the engine that the settings name. Seeds are small, and made where readers find them."""
+    if layer == "seeds" or get_settings().engine == "postgres":
+        return invoke(conn, layer, variables)
+    from kkbc.marts.spark.building import build_models
+
+    if "built_as_of" not in variables:
+        # The tables that Spark's rows come to: their types, checks, comments and keys are those of the contracts.
+        check(invoke(conn, layer, variables, tests=False, empty=True))
+    return build_models(conn, variables)
 
 
 def alone(what: str) -> AbstractContextManager[None]:
@@ -139,11 +151,17 @@ def check(results: list[NodeResult]) -> None:
 
 
 def invoke(
-    conn: psycopg.Connection, layer: str, variables: Mapping[str, Any], *, schema: str = HIDDEN, tests: bool = True
+    conn: psycopg.Connection,
+    layer: str,
+    variables: Mapping[str, Any],
+    *,
+    schema: str = HIDDEN,
+    tests: bool = True,
+    empty: bool = False,
 ) -> list[NodeResult]:
     """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to.
 
-    Without the variable built_as_of all tables are rebuilt. Raises UserError when dbt cannot begin.
+    Without the variable built_as_of all tables are rebuilt; with `empty` none gets a row. Raises UserError when dbt cannot begin.
     """
     # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
     from dbt.cli.main import dbtRunner
@@ -159,6 +177,7 @@ def invoke(
         *("--vars", json.dumps(dict(variables))),
         # A seed whose columns have changed does not fit its table. It is only built when it has changed.
         *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
+        *(["--empty"] if empty else []),
         *_folders(schema),
     ]
     _hush()

@@ -130,10 +130,16 @@ def _prepare(settings: Settings, cluster: Cluster, memory_mb: int) -> Path:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.legacy.createHiveTableByDefault": "false",
         "spark.sql.sources.partitionOverwriteMode": "dynamic",
+        # Partitions are folders and nothing else: one row of the metastore for each would take longer than its rows.
+        "spark.sql.hive.manageFilesourcePartitions": "false",
+        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.shuffle.partitions": "8",
         "spark.task.maxFailures": "8",
         "spark.scheduler.mode": "FAIR",
+        # All connections of dbt are one session: what one of them writes, the others read.
+        "spark.sql.hive.thriftServer.singleSession": "true",
     }
     lines = "".join(f"{name} {value}\n" for name, value in options.items())
     write_private(folder / "conf" / "spark-defaults.conf", lines)
@@ -153,9 +159,8 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %m%n%ex{12}
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "JAVA_HOME", "HOME", "LANG") if name in os.environ}
     return {
-        **kept,
+        **place.plain_environment(),
         "SPARK_HOME": str(place.SPARK_HOME),
         "SPARK_CONF_DIR": str(folder / "conf"),
         "SPARK_LOCAL_IP": "127.0.0.1",

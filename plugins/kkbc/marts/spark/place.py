@@ -61,3 +61,8 @@ def answers(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def plain_environment() -> dict[str, str]:
+    """The variables that programs of Spark's environment get of ours: none that names a database or a key."""
+    return {name: os.environ[name] for name in ("PATH", "JAVA_HOME", "HOME", "LANG", "TMPDIR") if name in os.environ}
