@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,11 @@ def worker_names(count: int = WORKERS) -> list[str]:
     return [f"spark-worker-{number}" for number in range(1, count + 1)]
 
 
-def up(say: Say = lambda _: None, *, workers: int = WORKERS, memory_mb: int = 1024) -> Cluster:
+def up(say: Say = lambda _: None, *, workers: int = WORKERS, memory_mb: int = 1024, small: bool = False) -> Cluster:
     """Starts the cluster of the current home and waits until its Thrift server answers. Idempotent.
 
-    `memory_mb` is what each worker gives to Spark. Raises UserError when its environment or Java is missing, or when it
-    does not start.
+    `memory_mb` is what each worker gives to Spark. `small`: rows are few, and statements many, so that little is spent
+    on making them fast. Raises UserError when its environment or Java is missing, or when it does not start.
     """
     settings = get_settings()
     _check()
@@ -65,13 +65,14 @@ def up(say: Say = lambda _: None, *, workers: int = WORKERS, memory_mb: int = 10
         if cluster is None:
             down(settings)
             cluster = Cluster(free_port(), free_port(), free_port())
-            folder = _prepare(settings, cluster, memory_mb)
+            folder = _prepare(settings, cluster, memory_mb, _SMALL if small else {})
             environment = _environment(folder)
             say("spark: starting a master, workers and a Thrift server")
             _start(MASTER, run, environment, _master(cluster))
             for name in worker_names(workers):
                 _start(name, run, environment, _worker(cluster, folder / "work" / name, memory_mb))
-            _start(THRIFT, run, environment | {"SPARK_DAEMON_MEMORY": f"{memory_mb}m"}, _thrift(cluster))
+            java = {"SPARK_DAEMON_MEMORY": f"{memory_mb}m"} | ({"SPARK_DAEMON_JAVA_OPTS": _QUICK} if small else {})
+            _start(THRIFT, run, environment | java, _thrift())
             write_private(run / "spark.json", json.dumps(vars(cluster)))
         _wait(settings, cluster)
     return cluster
@@ -102,7 +103,7 @@ def _check() -> None:
         raise UserError("Java is missing: Spark needs Java 17", "run 'apt-get install openjdk-17-jre-headless'")
 
 
-def _prepare(settings: Settings, cluster: Cluster, memory_mb: int) -> Path:
+def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping[str, str]) -> Path:
     """Writes the configuration; returns the cluster's folder."""
     folder = place.folder(settings)
     for part in ("conf", "scratch", "work"):
@@ -140,12 +141,23 @@ def _prepare(settings: Settings, cluster: Cluster, memory_mb: int) -> Path:
         "spark.scheduler.mode": "FAIR",
         # All connections of dbt are one session: what one of them writes, the others read.
         "spark.sql.hive.thriftServer.singleSession": "true",
+        **more,
     }
     lines = "".join(f"{name} {value}\n" for name, value in options.items())
     write_private(folder / "conf" / "spark-defaults.conf", lines)
     write_private(folder / "conf" / "log4j2.properties", _LOGGING)
     return folder
 
+
+# Compiling statements and bytecode takes longer than a few thousand rows do.
+_QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_SMALL = {
+    "spark.executor.extraJavaOptions": _QUICK,
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.default.parallelism": "2",
+}
 
 # Plans quote literals, and rows never are: but warnings are enough to see what failed.
 _LOGGING = """rootLogger.level = warn
@@ -186,7 +198,7 @@ def _worker(cluster: Cluster, folder: Path, memory_mb: int) -> list[str]:
     return ["spark-class", "org.apache.spark.deploy.worker.Worker", *size, *place_]
 
 
-def _thrift(cluster: Cluster) -> list[str]:
+def _thrift() -> list[str]:
     return ["spark-submit", "--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal"]
 
 

@@ -51,7 +51,9 @@ def build_models(conn: psycopg.Connection, variables: Mapping[str, Any]) -> list
         tables = export(conn, variables, folder / "sources" / str(number))
         results = _run(settings, thrift, variables, tables)
         if not any(result.failed for result in results):
-            brought = bringing.bring(conn, place.warehouse(settings), (before or {}).get("brought") if goes_on else None)
+            brought = bringing.bring(
+                conn, place.warehouse(settings), (before or {}).get("brought") if goes_on else None
+            )
             done = {"warehouse": whose, "as_of": variables["as_of"], "number": number, "project": project_digest()}
             _note(folder, {**done, "brought": brought})
     return results
