@@ -1,8 +1,8 @@
 """One build by Spark, run by kkbc.marts.spark in Spark's environment: names the exported tables, then runs dbt.
 
-Usage: build.py REQUEST.json, with `host`, `port`, `warehouse` (folder), `tables` (name: folder), `fresh` (whether what was
-built goes first), and `arguments` of dbt. What dbt did is in the run_results.json of its target folder. Exit status 3: Spark was not reached
-or ended meanwhile; the last line of stderr says why.
+Usage: build.py REQUEST.json, with `host`, `port`, `warehouse` (folder), `tables` (name: folder), `fresh` (whether what
+was built goes first), and `arguments` of dbt. What dbt did is in the run_results.json of its target folder. Exit status
+3: Spark was not reached or ended meanwhile; the last line of stderr says why.
 """
 
 import json

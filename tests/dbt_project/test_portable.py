@@ -1,4 +1,6 @@
-"""`make lint` refuses SQL that one engine alone understands, or takes otherwise; what is of each stands in its folder."""
+"""`make lint` refuses SQL that one engine alone understands, or takes otherwise; that of each is in its folder."""
+
+import re
 
 import pytest
 from spark.travels import ENGINES, SOURCES, foreign, main
@@ -12,8 +14,6 @@ def test_models_are_written_in_sql_of_all(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_what_differs_has_one_macro_for_each_engine() -> None:
-    import re
-
     def macros(folder: str) -> set[str]:
         text = "".join(path.read_text() for path in (DBT_PROJECT / "macros" / folder).glob("*.sql"))
         return set(re.findall(rf"macro {folder}__(\w+)\(", text))

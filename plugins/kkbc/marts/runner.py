@@ -31,6 +31,8 @@ DBT_PROJECT = state.DBT_PROJECT
 LAYERS = ("seeds", "models")
 HIDDEN = "next"
 ROWS_NAMED = 3
+# No business date is as old: marts as of this day have no rows of slices.
+BEFORE_ALL = "2013-12-31"
 # Models join whole tables. Where one side is `row_number() = 1`, PostgreSQL expects a handful of rows and would loop
 # over the other side for each: measured 81 s instead of 0.3 s for one model of the fourth default night.
 PLANNER = "-c enable_nestloop=off"
@@ -121,8 +123,8 @@ def _make(conn: psycopg.Connection, layer: str, variables: Mapping[str, Any]) ->
     from kkbc.marts.spark.building import build_models
 
     if "built_as_of" not in variables:
-        # The tables that Spark's rows come to: their types, checks, comments and keys are those of the contracts.
-        check(invoke(conn, layer, variables, tests=False, empty=True))
+        # The tables that Spark's rows come to: types, checks, comments and keys are those of the contracts.
+        check(invoke(conn, layer, {**variables, "as_of": BEFORE_ALL}, tests=False))
     return build_models(conn, variables)
 
 
@@ -151,17 +153,11 @@ def check(results: list[NodeResult]) -> None:
 
 
 def invoke(
-    conn: psycopg.Connection,
-    layer: str,
-    variables: Mapping[str, Any],
-    *,
-    schema: str = HIDDEN,
-    tests: bool = True,
-    empty: bool = False,
+    conn: psycopg.Connection, layer: str, variables: Mapping[str, Any], *, schema: str = HIDDEN, tests: bool = True
 ) -> list[NodeResult]:
     """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to.
 
-    Without the variable built_as_of all tables are rebuilt; with `empty` none gets a row. Raises UserError when dbt cannot begin.
+    Without the variable built_as_of all tables are rebuilt. Raises UserError when dbt cannot begin.
     """
     # Here and not above: it takes a second or more, which the many tasks that only pull need not pay.
     from dbt.cli.main import dbtRunner
@@ -177,7 +173,6 @@ def invoke(
         *("--vars", json.dumps(dict(variables))),
         # A seed whose columns have changed does not fit its table. It is only built when it has changed.
         *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
-        *(["--empty"] if empty else []),
         *_folders(schema),
     ]
     _hush()

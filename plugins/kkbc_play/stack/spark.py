@@ -1,7 +1,7 @@
 """A Spark cluster beside a home: a master, workers and a Thrift server, each a process of its own, on this machine.
 
-They are of the environment `.venv-spark`, and listen on 127.0.0.1 alone. The Thrift server asks for no password: who may
-log in on this machine can reach it. What they keep is under `home`/spark.
+They are of the environment `.venv-spark`, and listen on 127.0.0.1 alone. The Thrift server asks for no password: who
+may log in on this machine can reach it. What they keep is under `home`/spark.
 """
 
 import json

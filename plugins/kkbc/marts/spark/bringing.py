@@ -100,7 +100,7 @@ class _Difference:
             for file in found[month]:
                 place = folder / (f"_month={month}" if month else "") / file
                 copy_frame(self._conn, ("pg_temp", "brought"), pl.read_parquet(place, hive_partitioning=False))
-        of_months = sql.SQL("true")
+        of_months: sql.Composable = sql.SQL("true")
         if months is not None and day is not None:
             of_months = sql.SQL("coalesce(to_char({}, 'YYYY-MM'), 'none') = any({})").format(
                 sql.Identifier(day), sql.Literal(list(months))

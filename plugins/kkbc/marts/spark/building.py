@@ -1,4 +1,4 @@
-"""A build by Spark: what arrived is exported, dbt makes the marts on the cluster, and they are brought to the warehouse.
+"""A build by Spark: what arrived is exported, dbt makes the marts on the cluster, and they come to the warehouse.
 
 The same models as for PostgreSQL, in an environment of their own. What Spark keeps is gone on from when all of it is of
 one build, which `built.json` says; it is gone while a build is under way, so that what a kill leaves is made anew.
@@ -25,7 +25,6 @@ from kkbc.marts.spark.sources import export
 from kkbc.marts.state import DBT_PROJECT, project_digest
 
 PROGRAM = PROJECT_ROOT / "spark" / "build.py"
-NOT_REACHED = 3
 
 
 def build_models(conn: psycopg.Connection, variables: Mapping[str, Any]) -> list[NodeResult]:
@@ -51,9 +50,8 @@ def build_models(conn: psycopg.Connection, variables: Mapping[str, Any]) -> list
         tables = export(conn, variables, folder / "sources" / str(number))
         results = _run(settings, thrift, variables, tables)
         if not any(result.failed for result in results):
-            brought = bringing.bring(
-                conn, place.warehouse(settings), (before or {}).get("brought") if goes_on else None
-            )
+            known = before["brought"] if before is not None and goes_on else None
+            brought = bringing.bring(conn, place.warehouse(settings), known)
             done = {"warehouse": whose, "as_of": variables["as_of"], "number": number, "project": project_digest()}
             _note(folder, {**done, "brought": brought})
     return results
@@ -85,7 +83,10 @@ def _warehouse_id(conn: psycopg.Connection) -> str:
 
 
 def _standing(folder: Path, whose: str) -> dict[str, Any] | None:
-    """What the last whole build in the folder was; None where none is. Raises UserError for that of another warehouse."""
+    """What the last whole build in the folder was; None where none is.
+
+    Raises UserError for that of another warehouse.
+    """
     try:
         noted: dict[str, Any] = json.loads((folder / "built.json").read_text())
     except FileNotFoundError:
@@ -127,6 +128,9 @@ def _run(
     }
     target.mkdir(parents=True, exist_ok=True)
     (target / "run_results.json").unlink(missing_ok=True)
+    if fresh:
+        # dbt parses all of the project, as kkbc.marts.parsing does for another state of it.
+        (target / "partial_parse.msgpack").unlink(missing_ok=True)
     write_private(target / "request.json", json.dumps(request))
     environment = {"DBT_HOST": thrift.host, "DBT_PORT": str(thrift.port), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
     done = subprocess.run(

@@ -47,8 +47,7 @@ def read(conn: psycopg.Connection, table: sql.Identifier, where: sql.Composable 
     """The rows of a table, named `t` in the clauses `where`, by one COPY."""
     columns = columns_of(conn, table)
     listed = sql.SQL(", ").join(
-        sql.SQL(_AS_TEXT.get(type_, "{0}")).format(sql.Identifier("t", name))  # type: ignore[arg-type]
-        for name, type_ in columns.items()
+        sql.SQL(_AS_TEXT.get(type_, "{0}")).format(sql.Identifier("t", name)) for name, type_ in columns.items()
     )
     query = sql.SQL("copy (select {} from {} as t {}) to stdout (format csv, null {})").format(
         listed, table, where, sql.Literal(_NULL)

@@ -1,7 +1,7 @@
 """What Spark builds from: rows of the slices that arrived, the records about them and reference data, as Parquet.
 
-Delivered rows come once: Spark keeps those of every slice itself (the macro kept_by_slice), by month, and each build hands
-it the slices that it has to look at. The rest is small and comes whole.
+Delivered rows come once: Spark keeps those of every slice itself (the macro kept_by_slice), by month, and each build
+hands it the slices that it has to look at. The rest is small and comes whole.
 """
 
 from collections.abc import Iterator, Mapping
