@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,15 @@ def folder(settings: Settings) -> Path:
 def warehouse(settings: Settings) -> Path:
     """Where its tables lie, a folder for each schema."""
     return folder(settings) / "warehouse"
+
+
+def forget(settings: Settings) -> None:
+    """Removes what Spark keeps of rows, because they are others now; the next build by it makes all anew."""
+    kept = folder(settings)
+    if kept.is_dir():
+        (kept / "built.json").unlink(missing_ok=True)
+        for part in (kept / "sources", warehouse(settings)):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def thrift(settings: Settings) -> Thrift:
