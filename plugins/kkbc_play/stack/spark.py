@@ -25,7 +25,7 @@ from kkbc_play.stack import processes
 
 MASTER, THRIFT = "spark-master", "spark-thrift"
 WORKERS = 2
-READY_SECONDS = 120
+READY_SECONDS = 300
 
 Say = Callable[[str], None]
 
@@ -69,12 +69,14 @@ def up(say: Say = lambda _: None, *, workers: int = WORKERS, memory_mb: int = 10
             environment = _environment(folder)
             say("spark: starting a master, workers and a Thrift server")
             _start(MASTER, run, environment, _master(cluster))
+            # A Thrift server that asks too early waits long before it asks again.
+            _wait(settings, cluster.master, MASTER)
             for name in worker_names(workers):
                 _start(name, run, environment, _worker(cluster, folder / "work" / name, memory_mb))
             java = {"SPARK_DAEMON_MEMORY": f"{memory_mb}m"} | ({"SPARK_DAEMON_JAVA_OPTS": _QUICK} if small else {})
             _start(THRIFT, run, environment | java, _thrift())
             write_private(run / "spark.json", json.dumps(vars(cluster)))
-        _wait(settings, cluster)
+        _wait(settings, cluster.thrift, THRIFT)
     return cluster
 
 
@@ -202,15 +204,15 @@ def _thrift() -> list[str]:
     return ["spark-submit", "--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal"]
 
 
-def _wait(settings: Settings, cluster: Cluster) -> None:
-    """Waits until the Thrift server answers. Raises UserError, naming its log, when it ends or takes too long."""
+def _wait(settings: Settings, port: int, name: str) -> None:
+    """Waits until the process `name` answers. Raises UserError, naming the logs, when it ends or takes too long."""
     run = settings.home / "run"
     until = time.monotonic() + READY_SECONDS
-    while not place.answers("127.0.0.1", cluster.thrift):
-        ended = [name for name in (MASTER, THRIFT) if processes.find(name, run) is None]
+    while not place.answers("127.0.0.1", port):
+        ended = processes.find(name, run) is None
         if ended or time.monotonic() > until:
-            what = f"{ended[0]} ended" if ended else f"no answer within {READY_SECONDS} s"
-            last = processes.last_line((ended or [THRIFT])[0], run)
+            what = f"{name} ended" if ended else f"{name} did not answer within {READY_SECONDS} s"
+            last = processes.last_line(name, run)
             down(settings)
             raise UserError(f"the Spark cluster did not start: {what}: {last}", f"see {run}/spark-*.log")
         time.sleep(0.3)
