@@ -20,6 +20,9 @@ from kkbc.warehouse import connect, server
 from tests.dbt_project.conftest import current, warehouse
 
 
+RESTRICTED = "int_participants_restricted"
+
+
 @pytest.fixture(scope="module")
 def conn(pg: server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connection]:
     with warehouse(pg, tmp_path_factory) as environment, current(environment), connect(autocommit=True) as opened:
@@ -55,6 +58,7 @@ def marts(conn: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     key = ForeignKey(("code",), "dim", ("code",))
     models = [PublishedModel("dim", "bi", ("code",)), PublishedModel("fct", "bi", ("n",), (key,), day="day")]
     monkeypatch.setattr(bringing, "published_models", lambda: models)
+    monkeypatch.setattr(bringing, "BESIDES", {RESTRICTED: bringing.BESIDES[RESTRICTED]})
     conn.execute(
         "drop table if exists next.fct, next.dim, next.int_participants_restricted;"
         " create table next.dim (code text primary key, name text);"
@@ -88,8 +92,8 @@ def test_marts_are_brought_by_difference_and_by_month(conn: psycopg.Connection, 
     put(marts, "fct", "_month=2024-01", january)
     put(marts, "fct", "_month=2024-02", february)
     nobody = {"participant_token": pl.String, "is_restricted": pl.Boolean, "is_changed": pl.Boolean}
-    (marts / "next.db" / bringing.RESTRICTED).mkdir()
-    pl.DataFrame(schema=nobody).write_parquet(marts / "next.db" / bringing.RESTRICTED / "a.parquet")
+    (marts / "next.db" / RESTRICTED).mkdir()
+    pl.DataFrame(schema=nobody).write_parquet(marts / "next.db" / RESTRICTED / "a.parquet")
     before = conn.execute("select ctid from next.fct where n = 3").fetchone()
     brought = bringing.bring(conn, marts, None)
     assert hidden(conn, "dim") == [("both", "Both of them"), ("new", None)]

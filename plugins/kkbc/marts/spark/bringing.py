@@ -16,8 +16,12 @@ from kkbc.core.errors import UserError
 from kkbc.marts.models import HIDDEN, published_models
 from kkbc.slices.rows import copy_frame
 
-RESTRICTED = "int_participants_restricted"
-"""The one table besides marts that the gate reads."""
+BESIDES: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "int_participants_restricted": (("participant_token",), None),
+    "int_registrations_in_force": (("branch_id", "registration_no"), "business_date"),
+    "int_contributions_uncounted": (("branch_id", "payment_id"), "business_date"),
+}
+"""Tables besides marts that the gate reads, with their keys and the day of a row."""
 
 Files = dict[str, list[str]]
 Brought = dict[str, Files]
@@ -36,13 +40,13 @@ def bring(conn: psycopg.Connection, warehouse: Path, before: Mapping[str, Files]
     brought: Brought = {}
     with conn.transaction():
         differing = []
-        for name in sorted((*models, RESTRICTED), key=lambda name: (name not in named, name)):
+        for name in sorted((*models, *BESIDES), key=lambda name: (name not in named, name)):
             folder = warehouse / f"{HIDDEN}.db" / name
             brought[name] = found = _files(folder)
             months = _months(found, (before or {}).get(name))
             if months != []:
                 model = models.get(name)
-                key, day = (model.primary_key, model.day) if model else (("participant_token",), None)
+                key, day = (model.primary_key, model.day) if model else BESIDES[name]
                 difference = _Difference(conn, name, key)
                 difference.find(folder, found, months, day)
                 differing.append(difference)
