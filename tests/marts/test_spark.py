@@ -19,7 +19,6 @@ from kkbc.marts.spark.reading import read
 from kkbc.warehouse import connect, server
 from tests.dbt_project.conftest import current, warehouse
 
-
 RESTRICTED = "int_participants_restricted"
 
 
