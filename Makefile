@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run bi test test-fast test-long test-rights test-bi containers-trial lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
+.PHONY: help env lock run bi spark-up spark-down spark-night test test-spark test-fast test-long test-rights test-bi containers-trial lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,14 @@ $(VENV)-bi/.ready: bi/superset/requirements.lock
 	$$uv pip sync -q --python $(VENV)-bi/bin/python --require-hashes bi/superset/requirements.lock
 	@touch $@
 
+# Spark has an environment of its own: pyspark's pins contradict those of the pipeline. It needs Java 17 besides.
+$(VENV)-spark/.ready: spark/requirements.lock
+	@set -e; $(find-uv); \
+	echo "building $(VENV)-spark from spark/requirements.lock"; \
+	[ -x $(VENV)-spark/bin/python ] || $$uv venv -q --python $(PYTHON) $(VENV)-spark; \
+	$$uv pip sync -q --python $(VENV)-spark/bin/python --require-hashes spark/requirements.lock
+	@touch $@
+
 # What the pull is measured beside, never part of the project.
 $(VENV)-peers/.ready: bench/peers.lock
 	@set -e; $(find-uv); \
@@ -80,6 +88,8 @@ lock: ## resolve the dependencies again, those of the images too (uv on the PATH
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile bi/superset/requirements.in -o bi/superset/requirements.lock -q --universal --python-version 3.11 \
 	  --exclude-newer 2026-05-15 --generate-hashes --no-emit-index-url --no-annotate --no-header
+	uv pip compile spark/requirements.in -o spark/requirements.lock -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 	uv pip compile bench/peers.in -o bench/peers.lock -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
 
@@ -91,6 +101,15 @@ up: env ## start the embedded PostgreSQL and Airflow of this home
 
 bi: env $(VENV)-bi/.ready ## start Superset with the dashboards beside this home's PostgreSQL; `make down` stops it
 	@kkbc bi up
+
+spark-up: env $(VENV)-spark/.ready ## start a Spark cluster beside this home: a master, two workers, a Thrift server
+	@kkbc spark up $(ARGS)
+
+spark-down: ## stop the Spark cluster of this home
+	@kkbc spark down
+
+spark-night: env $(VENV)-spark/.ready ## run one night whose marts Spark makes (ARGS="--source-root DIR --as-of 2024-03-01")
+	@kkbc spark up && KKBC_ENGINE=spark kkbc run $(ARGS)
 
 down: ## stop everything of this home
 	@if [ -x $(BIN)/kkbc ]; then kkbc down; else echo "nothing was ever started here"; fi
@@ -104,8 +123,8 @@ docs: env ## write the docs site: these docs, dictionary, lineage of columns, au
 	@kkbc docs $(if $(OUT),--out "$(OUT)")
 
 # Three workers on two cores: many tests wait for a server, a child process or a lock.
-test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long, test-rights and test-bi
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (long or rights or bi)'
+test: env ## the test suite on the embedded PostgreSQL, by three workers, without the suites of test-long, test-rights, test-bi and test-spark
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (long or rights or bi or spark)'
 
 test-long: env ## whole nights against the truth, kills at every step, 20 nights against full rebuilds, audits of the locks
 	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
@@ -119,8 +138,11 @@ test-bi: env $(VENV)-bi/.ready ## a real Superset: the bundle imported, every ch
 containers-trial: env ## build the images, start docker-compose.yml and play nights in it while services fail (STEPS, ARGS="--keep --json")
 	@python -m kkbc_play.containers $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
+test-spark: env $(VENV)-spark/.ready ## a real Spark cluster: random histories against PostgreSQL, a killed worker, a dead Thrift server
+	@pytest -m spark tests/spark
+
 test-fast: env ## what to run before each commit: all but whole nights, a real Airflow, dbt builds, servers and faults
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or rights or bi or e2e or airflow or faults)'
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not (slow or long or rights or bi or spark or e2e or airflow or faults)'
 
 test-faults: env ## all fault tests, with the longer half that `make test` leaves out
 	@pytest tests/faults -m 'faults or not faults'
@@ -133,7 +155,7 @@ fuzz: env ## read and validate damaged files of every format for MINUTES (10), i
 
 # dbt-score and dbt-bouncer read the manifest of a fresh parse, in a folder of its own.
 lint: export DBT_PROJECT_DIR := $(CURDIR)/.lint
-lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, dbt parse, dbt-score, dbt-bouncer, dashboards, secrets
+lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontract lint, sqlfluff, SQL of both engines, dbt parse, dbt-score, dbt-bouncer, dashboards, secrets
 	@ruff check . && ruff check --preview --select AIR dags plugins && ruff format --check .
 	@mypy
 	@said=$$(lint-imports --no-logo 2>&1) && echo "$$said" | tail -1 || { echo "$$said"; exit 1; }
@@ -143,6 +165,7 @@ lint: env $(VENV)-lint/.ready ## ruff, mypy, import-linter, yamllint, datacontra
 	  said=$$($(VENV)-lint/bin/datacontract lint $$contract 2>&1) || { echo "$$said"; exit 1; }; \
 	done; echo 'datacontract lint: all contracts keep to their standard'
 	@sqlfluff lint -q dbt_project/models expectations/sql
+	@python spark/travels.py
 	@DBT_HOST=none DBT_USER=none DBT_DBNAME=none dbt --quiet --warn-error parse --no-partial-parse --project-dir dbt_project --profiles-dir dbt_project \
 	  --target-path $(DBT_PROJECT_DIR)/target --log-level-file none && echo 'dbt parse: no warnings'
 	@dbt-score lint --manifest $(DBT_PROJECT_DIR)/target/manifest.json

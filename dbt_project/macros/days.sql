@@ -18,11 +18,19 @@
 
 {#- The date `n` days after `day`; `n` is a number or an expression. -#}
 {% macro add_days(day, n) -%}
+    {{ adapter.dispatch('add_days')(day, n) }}
+{%- endmacro %}
+
+{% macro default__add_days(day, n) -%}
     cast({{ dbt.dateadd('day', n, day) }} as date)
 {%- endmacro %}
 
 {#- Whole days from `earlier` to `later`, negative when they are the other way round. -#}
 {% macro days_between(earlier, later) -%}
+    {{ adapter.dispatch('days_between')(earlier, later) }}
+{%- endmacro %}
+
+{% macro default__days_between(earlier, later) -%}
     {{ dbt.datediff(earlier, later, 'day') }}
 {%- endmacro %}
 
@@ -33,5 +41,9 @@
 
 {#- The last day of the month that holds `day`. -#}
 {% macro month_end(day) -%}
+    {{ adapter.dispatch('month_end')(day) }}
+{%- endmacro %}
+
+{% macro default__month_end(day) -%}
     {{ dbt.last_day(day, 'month') }}
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{#- PostgreSQL only. Text compared by code points, whatever the database's collation (KPI rule 7). -#}
-{% macro by_code_points(text) -%}
+{#- Text compared by code points, whatever the database's collation (KPI rule 7). -#}
+{% macro postgres__by_code_points(text) -%}
     {{ text }} collate "C"
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{#- PostgreSQL only. One row for each element of an array column. -#}
-{% macro unnest(array) -%}
+{#- One row for each element of an array column. -#}
+{% macro postgres__unnest(array) -%}
     unnest({{ array }})
 {%- endmacro %}

@@ -8,7 +8,7 @@
         {'columns': ['branch_id', 'activity_code'], 'unique': true},
         {'columns': ['branch_id', 'business_date']},
     ],
-    meta={'touched_by': 'int_activity_keys_touched'},
+    meta={'touched_by': 'int_activity_keys_touched', 'day': 'business_date'},
     pre_hook=loops_allowed()
 ) }}
 with latest as (

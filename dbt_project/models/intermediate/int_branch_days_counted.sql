@@ -6,7 +6,7 @@
     unique_key=['branch_id', 'business_date'],
     on_schema_change='fail',
     indexes=[{'columns': ['branch_id', 'business_date'], 'unique': true}],
-    meta={'touched_by': 'int_branch_days_touched'},
+    meta={'touched_by': 'int_branch_days_touched', 'day': 'business_date'},
     pre_hook=loops_allowed()
 ) }}
 with spread as (

@@ -5,6 +5,7 @@
     incremental_strategy='merge',
     unique_key=['measure', 'branch_id', 'day', 'code'],
     on_schema_change='fail',
+    meta={'day': 'day'},
     indexes=[{'columns': ['measure', 'branch_id', 'day', 'code'], 'unique': true}],
     pre_hook=loops_allowed()
 ) }}

@@ -11,7 +11,7 @@
         {'columns': ['branch_id', 'business_date']},
         {'columns': ['participant_token']},
     ],
-    meta={'touched_by': 'int_contribution_keys_touched'},
+    meta={'touched_by': 'int_contribution_keys_touched', 'day': 'business_date'},
     pre_hook=loops_allowed()
 ) }}
 with restricted as (

@@ -7,7 +7,7 @@
     unique_key='participant_token',
     on_schema_change='fail',
     indexes=[{'columns': ['participant_token']}],
-    meta={'touched_by': 'int_participants_touched'}
+    meta={'touched_by': 'int_participants_touched', 'day': 'business_date'}
 ) }}
 with latest as (
     select * from {{ ref('int_registrations_in_force') }}

@@ -9,7 +9,7 @@
         {'columns': ['branch_id', 'business_date']},
         {'columns': ['participant_token']},
     ],
-    meta={'touched_by': 'int_registration_keys_touched'},
+    meta={'touched_by': 'int_registration_keys_touched', 'day': 'business_date'},
     pre_hook=loops_allowed()
 ) }}
 with latest as (

@@ -5,7 +5,7 @@
     unique_key=['branch_id', 'business_date'],
     on_schema_change='fail',
     indexes=[{'columns': ['branch_id', 'business_date']}],
-    meta={'touched_by': 'int_deliveries_touched'},
+    meta={'touched_by': 'int_deliveries_touched', 'day': 'business_date'},
     pre_hook=loops_allowed()
 ) }}
 with spread as (

@@ -1,3 +1,4 @@
+{{ kept_by_slice('kegiatan', key=['branch_id', 'business_date']) -}}
 select
     branch_id,
     activity_code,

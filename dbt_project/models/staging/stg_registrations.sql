@@ -1,3 +1,4 @@
+{{ kept_by_slice('pendaftaran', key=['branch_id', 'business_date']) -}}
 select
     -- Equal to the row's own branch_id, which is checked, and indexed with the key.
     _branch_id as branch_id,

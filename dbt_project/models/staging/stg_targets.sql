@@ -1,3 +1,4 @@
+{{ kept_by_slice('target', key=['business_date']) -}}
 select
     branch_id,
     month,

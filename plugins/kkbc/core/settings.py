@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     landing_key_connection: str = ""
     """Airflow connection whose password is the key of landing; empty: the file `keys`/landing.key. The environment
     variable KKBC_LANDING_KEY, which is no setting, comes before both."""
+    engine: Literal["postgres", "spark"] = "postgres"
+    """What builds the marts: the warehouse itself, or a Spark cluster, from where they are brought to the warehouse."""
+    spark_thrift: str = ""
+    """HOST:PORT of the Thrift server of an existing cluster; empty: the one that runs beside this home."""
+    spark_folder: str = ""
+    """Folder of Spark's tables, which all of its workers see under the same path; empty: `home`/spark."""
     registry: Path = PROJECT_ROOT / "config" / "branches.yml"
     contracts: Path = PROJECT_ROOT / "contracts"
     gate_limits: Path = PROJECT_ROOT / "config" / "gate.yml"
@@ -118,6 +124,13 @@ class Settings(BaseSettings):
             kind, _, conn_id = way.partition(":")
             if way != "log" and not (kind in ("smtp", "webhook") and conn_id):
                 raise ValueError(f"{way!r} is no channel: list log, smtp:CONNECTION, webhook:CONNECTION")
+        return value
+
+    @field_validator("spark_thrift")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not (value.rpartition(":")[0] and _port(f"//{value}")):
+            raise ValueError(f"{value!r} is no HOST:PORT")
         return value
 
     @field_validator("metrics")

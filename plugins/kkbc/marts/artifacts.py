@@ -47,6 +47,9 @@ def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) 
     ]
     with exported(environment(conn)):
         outcome = dbtRunner(manifest=manifest).invoke(arguments)
+    if not outcome.success and command == ["parse"]:
+        # What an earlier version of the project left here may be in the way.
+        return _invoke(conn, ["parse", "--no-partial-parse"], manifest)
     if not outcome.success:
         reason = cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
         raise UserError(f"dbt {command[0]} failed: {reason}", "fix dbt_project, or the connection")

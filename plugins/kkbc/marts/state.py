@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from kkbc.core.settings import PROJECT_ROOT
+from kkbc.core.settings import PROJECT_ROOT, get_settings
 
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
 # Everything that decides what a model holds. Descriptions are among it: dbt writes them to the tables.
@@ -112,7 +112,7 @@ def outdated(conn: psycopg.Connection) -> bool:
     if row is None:
         return False
     whole, project, registry, restrictions, first, wanted = row
-    same = project == project_digest() and registry == registry_digest(conn) and wanted in (None, first)
+    same = project == made_by(project_digest()) and registry == registry_digest(conn) and wanted in (None, first)
     same = same and restrictions == restriction_changes(conn)
     return not (whole and same) or refresh_due(conn)
 
@@ -121,6 +121,12 @@ def project_digest(project: Path = DBT_PROJECT) -> str:
     """Digest of a dbt project: models, macros, tests, seeds and settings; what dbt does not read changes no mart."""
     found = (path for part in PARTS for path in (project / part).rglob("*"))
     return digest(project, (path for path in found if path.is_file() and path.name != EXPECTATIONS))
+
+
+def made_by(project: str) -> str:
+    """A digest of the project for marts of the engine that the settings name: none goes on from the other's."""
+    engine = get_settings().engine
+    return project if engine == "postgres" else f"{engine} {project}"
 
 
 def digest(project: Path, paths: Iterable[Path]) -> str:

@@ -14,9 +14,11 @@ from psycopg.types.json import Jsonb
 
 from kkbc.core import tokens
 from kkbc.core.needles import SHORTEST, Needles, same_text
+from kkbc.core.settings import get_settings
 from kkbc.core.suppression import Suppression
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.intake.rewriting import Persons
+from kkbc.marts.spark import place
 from kkbc.publishing.cutting import cut_tokens, rows_of
 from kkbc.publishing.record import alone
 from kkbc.publishing.work import Work
@@ -198,6 +200,8 @@ class _Erasure:
         return detail
 
     def _files(self) -> dict[str, Any]:
+        # Compressed, nobody would find a token there.
+        place.forget(get_settings())
         return {"removed": sweep_files(self._needles())}
 
     def _database(self) -> dict[str, Any]:

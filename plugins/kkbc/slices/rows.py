@@ -4,7 +4,7 @@ Everything here is part of the caller's transaction, under the lock of the slice
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -47,33 +47,51 @@ def copy_rows(
     Raises UserError when the disk of the warehouse is full.
     """
     slice_ = record.slice
-    plain: list[str | pl.Expr] = [c.name for c in contract.columns if not c.personal]
     personal = [c.name for c in contract.columns if c.personal]
-    address = [
+    token = ["participant_token"] if contract.has_nik else []
+    count = 0
+    for frame, raw in as_loaded(conn, contract, slice_, record.shown_file, accepted, load_id):
+        if not count:
+            conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
+        count += frame.height
+        if contract.has_persons:
+            address = _address(slice_, load_id)
+            copy_frame(conn, ("vault", contract.table), frame.select(*address, *token, *personal))
+        copy_frame(conn, ("raw", contract.table), raw)
+    return count
+
+
+def as_loaded(
+    conn: psycopg.Connection,
+    contract: Contract,
+    slice_: Slice,
+    shown_file: str | None,
+    accepted: Iterable[pl.DataFrame],
+    load_id: int,
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Accepted rows of the slice, frame by frame, and beside each the rows of raw that it makes; see `copy_rows`."""
+    plain: list[str | pl.Expr] = [c.name for c in contract.columns if not c.personal]
+    for column in contract.columns:
+        if column.derived is not None:
+            plain.append(pl.col(column.name).dt.year().alias(column.derived.name))
+    only_raw = [pl.lit(shown_file, dtype=pl.String).alias("_file"), as_array("_warnings")]
+    token = ["participant_token"] if contract.has_nik else []
+    marked, tokened = masking.Marker(contract), _Tokener(conn, contract)
+    for sent in accepted:
+        if sent.is_empty():
+            continue
+        frame = tokened(sent)
+        yield frame, marked(frame.select(*_address(slice_, load_id), *only_raw, *token, *plain))
+
+
+def _address(slice_: Slice, load_id: int) -> list[pl.Expr]:
+    return [
         pl.lit(slice_.business_date).alias("_business_date"),
         pl.lit(slice_.branch_id).alias("_branch_id"),
         pl.lit(slice_.revision).alias("_revision"),
         pl.col("_line"),
         pl.lit(load_id).alias("_load_id"),
     ]
-    only_raw = [pl.lit(record.shown_file, dtype=pl.String).alias("_file"), as_array("_warnings")]
-    token = ["participant_token"] if contract.has_nik else []
-    for column in contract.columns:
-        if column.derived is not None:
-            plain.append(pl.col(column.name).dt.year().alias(column.derived.name))
-    marked, tokened = masking.Marker(contract), _Tokener(conn, contract)
-    count = 0
-    for sent in accepted:
-        if sent.is_empty():
-            continue
-        frame = tokened(sent)
-        if not count:
-            conn.execute("select ops.ensure_partitions(%s)", [slice_.business_date])
-        count += frame.height
-        if contract.has_persons:
-            copy_frame(conn, ("vault", contract.table), frame.select(*address, *token, *personal))
-        copy_frame(conn, ("raw", contract.table), marked(frame.select(*address, *only_raw, *token, *plain)))
-    return count
 
 
 class _Tokener:

@@ -22,7 +22,7 @@ from kkbc.core.local_airflow import Airflow
 from kkbc.core.settings import Settings, get_settings
 from kkbc.nights.prepare import prepare
 from kkbc.warehouse import schema, server
-from kkbc_play.stack import branches, configuration, processes, superset
+from kkbc_play.stack import branches, configuration, processes, spark, superset
 from kkbc_play.stack.api import Api
 
 # Their logs are read from the folder, so nobody needs to serve them.
@@ -92,6 +92,7 @@ def down() -> list[str]:
         return []
     with FileLock(home / ".stack.lock"):
         stopped = processes.stop((*COMPONENTS, superset.NAME), home / "run")
+        stopped += spark.down(settings)
         if branches.stop(settings):
             stopped.append(branches.NAME)
         if server.stop(home):

@@ -16,6 +16,7 @@ from kkbc.core import tokens
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.tokens import Key
+from kkbc.marts.spark import place
 from kkbc.slices import new_tokens, replacing_tokens
 from kkbc.warehouse import connect, kept, locks
 from kkbc.warehouse.access_record import note_access
@@ -141,6 +142,7 @@ def _switch(
 
 def _finish(step: Step) -> None:
     """Puts the files in their places, and frees the room of the old rows."""
+    place.forget(get_settings())
     with connect("loader") as conn:
         kept.token_key(conn)
         kept.suppression_keys(conn)
