@@ -253,7 +253,8 @@ class History:
     def night(self) -> None:
         """Slices of the day, late ones, revisions and corrections; then a night."""
         late = self.chance.choices(self._days(), k=3)
-        for day in {self.as_of, *late}:
+        # Sorted: the order of a set of dates is another in each process, and so the history of a seed would be.
+        for day in sorted({self.as_of, *late}):
             self._deliver(self.chance.choice(BRANCHES), day)
         known = sorted({(branch, day) for _, branch, day in self.model.slices})
         for branch, day in self.chance.sample(known, min(len(known), 2)):
