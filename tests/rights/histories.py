@@ -19,6 +19,7 @@ import pytest
 
 from kkbc import nights
 from kkbc.core import tokens
+from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
@@ -291,8 +292,13 @@ class History:
         self.model.erase(people)
 
     def _restrict(self, people: set[int]) -> None:
+        """Who was erased is refused, and nobody is restricted then."""
+        if people & self.model.erased:
+            with pytest.raises(UserError, match="was erased"):
+                self.real.restrict(people)
+            people -= self.model.erased
         self.real.restrict(people)
-        self.model.restricted |= people - self.model.erased
+        self.model.restricted |= people
 
     def _release(self) -> None:
         """Some who are restricted, and somebody who need not be. Who was erased stays held out: nobody knows them."""

@@ -61,7 +61,7 @@ def foresee(wanted: Wanted, progress: Progress = lambda step, done, total: None)
     """How much there is of the persons in each store; nothing is changed or noted but that somebody looked."""
     with connect(autocommit=True) as conn:
         check_key(conn)
-        of = wanted.participant_tokens
+        of = wanted.participant_tokens(conn)
         files = LandedFiles(conn)
         persons = Persons(frozenset(wanted.niks), frozenset(wanted.values))
         return {
@@ -109,7 +109,7 @@ class _Erasure:
         self.wanted = wanted
         self.note = AuditNote(f"erasure {request.request}", who)
         self.progress = progress
-        self.tokens = wanted.participant_tokens
+        self.tokens = wanted.participant_tokens(conn)
         self.details = self._finished()
 
     def run(self) -> Erased:
