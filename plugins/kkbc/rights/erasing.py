@@ -44,6 +44,7 @@ _NAMES = ("full_name", "kpj")
 @dataclass(frozen=True)
 class Erased:
     """What became of a request. already: it was done before. unknown: lines of persons of whom no row is loaded.
+    earlier: lines of persons who were erased by an earlier request.
 
     findings: places where a value was found afterwards; the erasure is done when there are none.
     """
@@ -53,6 +54,7 @@ class Erased:
     persons: int
     already: bool = False
     unknown: tuple[int, ...] = ()
+    earlier: tuple[int, ...] = ()
     proof: dict[str, Any] = field(default_factory=dict)
     findings: tuple[dict[str, Any], ...] = ()
 
@@ -258,7 +260,8 @@ class _Erasure:
 
     def _result(self, **more: Any) -> Erased:
         unknown = tuple(self.details.get("noted", {}).get("unknown_lines", ()))
-        return Erased(self.request.request, self.id, len(self.wanted.niks), unknown=unknown, **more)
+        earlier = tuple(self.details.get("suppressed", {}).get("erased_before_lines", ()))
+        return Erased(self.request.request, self.id, len(self.wanted.niks), unknown=unknown, earlier=earlier, **more)
 
 
 def _alone(conn: psycopg.Connection, values: list[str], of: list[str]) -> set[str]:
