@@ -1,4 +1,4 @@
-"""With a key that is not the warehouse's everybody would be a stranger: each command of the rights of persons says so."""
+"""With a key that is not the warehouse's everybody would be a stranger: every command on persons says so."""
 
 import json
 from pathlib import Path

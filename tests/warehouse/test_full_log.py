@@ -10,7 +10,9 @@ from kkbc.core.settings import get_settings
 from kkbc.warehouse import connect
 from kkbc.warehouse.connection import as_user_error
 
-FULL = 'FATAL:  could not write to file "pg_wal/xlogtemp.1": No space left on device\nLOG:  database system is shut down\n'
+FULL = (
+    'FATAL:  could not write to file "pg_wal/xlogtemp.1": No space left on device\nLOG:  database system is shut down\n'
+)
 READY = "LOG:  database system is ready to accept connections\n"
 
 

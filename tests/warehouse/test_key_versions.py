@@ -130,7 +130,8 @@ def test_persons_of_earlier_records_are_found_in_the_vault(go: Go) -> None:
                     [10 * number + line, f"01 {number}", f"{nik}{number}"],
                 )
         conn.execute(
-            "insert into vault.restricted (participant_token, restricted_by, why, released_at, released_by, release_why)"
+            "insert into vault.restricted"
+            " (participant_token, restricted_by, why, released_at, released_by, release_why)"
             " values ('01 1', 'sari', 'x', null, null, null), ('01 2', 'sari', 'x', now(), 'sari', 'y'),"
             " ('01 9', 'sari', 'x', null, null, null)"
         )

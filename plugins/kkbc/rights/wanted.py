@@ -44,7 +44,7 @@ class Wanted:
         return tokens.subject("\n".join(sorted(self.niks)), tokens.load_marks_key())
 
     def participant_tokens(self, conn: psycopg.Connection) -> list[str]:
-        """The tokens by which the persons are known outside landing and vault, under the key that the warehouse goes by.
+        """The tokens that stand for the persons outside landing and vault, under the key that the warehouse goes by.
 
         Raises UserError when that key is not there: with another one every person would be a stranger.
         """

@@ -104,7 +104,7 @@ def forget(conn: psycopg.Connection) -> None:
 
 
 def niks_in_vault() -> Iterator[tuple[sql.Identifier, sql.Identifier]]:
-    """The tables of vault with NIKs and tokens, each with the name of the column of NIKs: feeds, and persons on record."""
+    """The tables of vault with NIKs and tokens, of feeds and of records, each with the name of the column of NIKs."""
     for contract in _contracts():
         assert contract.nik is not None
         yield sql.Identifier("vault", contract.table), sql.Identifier(contract.nik)
