@@ -19,6 +19,7 @@ import pytest
 
 from kkbc import nights
 from kkbc.core import tokens
+from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.contracts import load_contract
 from kkbc.exchange.registry import load_registry
@@ -253,7 +254,8 @@ class History:
     def night(self) -> None:
         """Slices of the day, late ones, revisions and corrections; then a night."""
         late = self.chance.choices(self._days(), k=3)
-        for day in {self.as_of, *late}:
+        # Sorted: the order of a set of dates is another in each process, and so the history of a seed would be.
+        for day in sorted({self.as_of, *late}):
             self._deliver(self.chance.choice(BRANCHES), day)
         known = sorted({(branch, day) for _, branch, day in self.model.slices})
         for branch, day in self.chance.sample(known, min(len(known), 2)):
@@ -290,8 +292,13 @@ class History:
         self.model.erase(people)
 
     def _restrict(self, people: set[int]) -> None:
+        """Who was erased is refused, and nobody is restricted then."""
+        if people & self.model.erased:
+            with pytest.raises(UserError, match="was erased"):
+                self.real.restrict(people)
+            people -= self.model.erased
         self.real.restrict(people)
-        self.model.restricted |= people - self.model.erased
+        self.model.restricted |= people
 
     def _release(self) -> None:
         """Some who are restricted, and somebody who need not be. Who was erased stays held out: nobody knows them."""

@@ -47,6 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             assert status == 0, printed
         assert rows("select count(*) from vault.seen") != rows("select 0")
         assert rows("select count(*) from vault.restricted") == [(3,)]
+        assert sorted(rows("select nik from vault.person")) == sorted((nik(number),) for number in ERASED[:2])
         made.night(DAYS[1])
         made.figures = {"bi": figures(), "bi_detail": figures("bi_detail")}
         made.figures["raw"] = rows("select count(*), count(distinct participant_token) from raw.registrations")
@@ -92,6 +93,7 @@ def test_the_vault_and_the_landed_files_know_nothing_of_them(place: Scene) -> No
     gone = [nik(number) for number in ERASED]
     assert rows("select count(*) from vault.registrations where nik = any(%s)", gone) == [(0,)]
     assert rows("select count(*) from vault.contributions where nik = any(%s)", gone) == [(0,)]
+    assert rows("select count(*) from vault.person") == [(0,)]
     for path in (place.home / "landing").rglob("sent/*"):
         text = path.read_text()
         assert not any(value in text for number in ERASED for value in (nik(number), name(number), phone(number)))

@@ -74,9 +74,9 @@ class Branch:
 
 def raw(niks: list[str]) -> list[Any]:
     """Rows of raw, those of some persons without the token, which an erasure changes."""
-    cut = Wanted(tuple(niks), tuple(range(len(niks)))).participant_tokens
     found = []
     with connect() as conn:
+        cut = Wanted(tuple(niks), tuple(range(len(niks)))).participant_tokens(conn)
         for table, key in (("registrations", "registration_no"), ("contributions", "payment_id")):
             query = (
                 f"select _business_date, _line, {key}, case when participant_token = any(%s)"

@@ -114,3 +114,34 @@ def test_tokens_of_before_become_those_of_version_01(go: Go, monkeypatch: pytest
     assert read("publisher", "select count(*) from bi_kept.changed_key") == [(2,)]
     go(command.upgrade, "head")
     assert rows("bi_detail.fct_p") == rows("next.fct_p")
+
+
+def test_persons_of_earlier_records_are_found_in_the_vault(go: Go) -> None:
+    go(command.downgrade, "0030")
+    nik = "117101120390900"
+    with connect() as conn:
+        conn.execute("select ops.ensure_partitions('2023-12-11')")
+        for number in range(1, 6):
+            for line in (1, 2):
+                conn.execute(
+                    "insert into vault.contributions"
+                    " (_business_date, _branch_id, _revision, _line, _load_id, participant_token, nik)"
+                    " values ('2023-12-11', 'KC001', 1, %s, 1, %s, %s)",
+                    [10 * number + line, f"01 {number}", f"{nik}{number}"],
+                )
+        conn.execute(
+            "insert into vault.restricted"
+            " (participant_token, restricted_by, why, released_at, released_by, release_why)"
+            " values ('01 1', 'sari', 'x', null, null, null), ('01 2', 'sari', 'x', now(), 'sari', 'y'),"
+            " ('01 9', 'sari', 'x', null, null, null)"
+        )
+        ((access,),) = conn.execute("select ops.note_access('a', 'b', 'c', '{}', 1)").fetchall()
+        conn.execute("insert into vault.seen values (%s, '01 2'), (%s, '01 3')", [access, access])
+    go(command.upgrade, "head")
+    found = read(None, "select nik, participant_token from vault.person order by 1")
+    assert found == [(f"{nik}{number}", f"01 {number}") for number in (1, 2, 3)]
+    # The planner keeps no values of what is personal.
+    with connect() as conn:
+        conn.execute("analyze vault.person")
+        kept = conn.execute("select attname::text from pg_stats where schemaname = 'vault' and tablename = 'person'")
+        assert ("nik",) not in kept.fetchall()

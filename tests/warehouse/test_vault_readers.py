@@ -42,7 +42,7 @@ def noted() -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("role", ["pii", "auditor", "transformer", "publisher", "bi", "analyst", "branch_bi"])
-@pytest.mark.parametrize("table", [*TABLES, "seen", "restricted"])
+@pytest.mark.parametrize("table", [*TABLES, "seen", "restricted", "person"])
 def test_no_role_reads_a_table_of_the_vault(warehouse: str, role: str, table: str) -> None:
     with connect(role) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):  # type: ignore[arg-type]
         conn.execute(f"select from vault.{table}")  # type: ignore[arg-type]
@@ -54,6 +54,14 @@ def test_the_loader_reads_no_person_either(warehouse: str, column: str) -> None:
         conn.execute("select _line, participant_token from vault.registrations")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute(f"select {column} from vault.registrations")  # type: ignore[arg-type]
+
+
+def test_the_loader_does_not_read_whom_it_notes(warehouse: str) -> None:
+    with connect("loader") as conn:
+        conn.execute("insert into vault.person (nik, participant_token) values ('3171011203909001', 'token a')")
+        conn.execute("select participant_token, last_at from vault.person")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("select nik from vault.person")
 
 
 def test_reading_a_person_is_noted_with_the_reason(persons: None) -> None:

@@ -141,7 +141,10 @@ def _print_erased(done: Any, *, json: bool) -> None:
         _print_read(searched)
         say(f"the proof is in erasures/{done.request}.json of the home")
     if not done.already:
-        _say_unknown(done.unknown)
+        earlier = set(done.earlier)
+        if earlier:
+            say(f"the persons of lines {', '.join(map(str, sorted(earlier)))} were erased before")
+        _say_unknown([line for line in done.unknown if line not in earlier])
     if done.findings:
         _print_places(done.findings)
         raise typer.Exit(1)

@@ -108,6 +108,8 @@ def rotate_key(
     if connection:
         say(f"now move `next` to the password of Airflow connection {connection!r}, and `suppression_next`, if there")
         say("is one, to `suppression`: until then both are accepted")
+    elif done is not None and lost:
+        say("back the new keys up")
     else:
         say("back the new keys up; then `kkbc keys destroy-old` removes the old one")
 

@@ -27,7 +27,10 @@ from kkbc.slices.erasing import TABLES_OF_PERSONS
 _MADE = ("airflow/logs", "dbt", "docs", "exports", "gx", "lineage", "run", "subject-reports")
 _PAUSE = 0.5
 # Tables besides those of slices, and of what is built and published, from which tokens of persons were taken.
-_OTHERS = (*(f"vault.{table}" for table in TABLES_OF_PERSONS), "vault.new_token", "bi_kept.changed_key")
+_OTHERS = (
+    *(f"vault.{table}" for table in TABLES_OF_PERSONS),
+    *("vault.person", "vault.new_token", "bi_kept.changed_key"),
+)
 
 
 def touched_partitions(conn: psycopg.Connection, tokens: Sequence[str], slices: Iterable[Slice]) -> list[str]:

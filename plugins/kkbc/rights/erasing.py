@@ -46,6 +46,7 @@ _NAMES = ("full_name", "kpj")
 @dataclass(frozen=True)
 class Erased:
     """What became of a request. already: it was done before. unknown: lines of persons of whom no row is loaded.
+    earlier: lines of persons who were erased by an earlier request.
 
     findings: places where a value was found afterwards; the erasure is done when there are none.
     """
@@ -55,6 +56,7 @@ class Erased:
     persons: int
     already: bool = False
     unknown: tuple[int, ...] = ()
+    earlier: tuple[int, ...] = ()
     proof: dict[str, Any] = field(default_factory=dict)
     findings: tuple[dict[str, Any], ...] = ()
 
@@ -63,7 +65,7 @@ def foresee(wanted: Wanted, progress: Progress = lambda step, done, total: None)
     """How much there is of the persons in each store; nothing is changed or noted but that somebody looked."""
     with connect(autocommit=True) as conn:
         check_key(conn)
-        of = wanted.participant_tokens
+        of = wanted.participant_tokens(conn)
         files = LandedFiles(conn)
         persons = Persons(frozenset(wanted.niks), frozenset(wanted.values))
         return {
@@ -111,7 +113,7 @@ class _Erasure:
         self.wanted = wanted
         self.note = AuditNote(f"erasure {request.request}", who)
         self.progress = progress
-        self.tokens = wanted.participant_tokens
+        self.tokens = wanted.participant_tokens(conn)
         self.details = self._finished()
 
     def run(self) -> Erased:
@@ -262,7 +264,8 @@ class _Erasure:
 
     def _result(self, **more: Any) -> Erased:
         unknown = tuple(self.details.get("noted", {}).get("unknown_lines", ()))
-        return Erased(self.request.request, self.id, len(self.wanted.niks), unknown=unknown, **more)
+        earlier = tuple(self.details.get("suppressed", {}).get("erased_before_lines", ()))
+        return Erased(self.request.request, self.id, len(self.wanted.niks), unknown=unknown, earlier=earlier, **more)
 
 
 def _alone(conn: psycopg.Connection, values: list[str], of: list[str]) -> set[str]:

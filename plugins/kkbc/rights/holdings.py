@@ -1,6 +1,7 @@
 """What the warehouse holds of a person: rows in force, facts by token, publications, who looked, restrictions."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -68,8 +69,8 @@ class Holdings:
 
     in_force: by feed the rows in force, each with its address, what is personal and what is not. facts: by table of
     bi_detail its rows. kept: rows in what takes publications back, by table. slices: the records of the slices of those
-    rows. restrictions: with when, by whom and why they began and ended. erasure: since when the person is kept out, who
-    was erased.
+    rows. restrictions: with when, by whom and why they began and ended. on_record: when the NIK that is kept beside
+    readings and restrictions was last needed. erasure: since when the person is kept out, who was erased.
     """
 
     in_force: dict[str, list[Row]]
@@ -78,12 +79,15 @@ class Holdings:
     publications: list[Row]
     accesses: list[Entry]
     restrictions: list[Row]
+    on_record: datetime | None
     erasure: Row | None
 
     @property
     def anything(self) -> bool:
         """Whether anything but the record of accesses is held."""
-        return any(self.in_force.values()) or any(self.facts.values()) or bool(self.kept or self.restrictions)
+        if any(self.in_force.values()) or any(self.facts.values()):
+            return True
+        return bool(self.kept or self.restrictions or self.on_record)
 
 
 def holdings(person: Person, note: AuditNote) -> Holdings:
@@ -106,6 +110,9 @@ def holdings(person: Person, note: AuditNote) -> Holdings:
             " where participant_token = %s order by restriction_id",
             [person.token],
         ).fetchall()
+        on_record = cursor.execute(
+            "select last_at from vault.person where participant_token = %s", [person.token]
+        ).fetchone()
         erasure = erasure_of(conn, person.nik)
     return Holdings(
         in_force,
@@ -114,6 +121,7 @@ def holdings(person: Person, note: AuditNote) -> Holdings:
         publications,
         entries(person=(person.subject, person.token)),
         restrictions,
+        on_record["last_at"] if on_record else None,
         erasure,
     )
 

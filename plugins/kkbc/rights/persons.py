@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from kkbc.core import tokens
-from kkbc.rights.wanted import read_wanted
+from kkbc.rights.wanted import read_wanted, tokens_of
+from kkbc.warehouse import connect, kept
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,12 @@ def read_persons(file: Path | None) -> list[Person]:
 
 
 def persons(niks: list[str]) -> list[Person]:
-    """The persons of these NIKs, in their order. Raises UserError as kkbc.core.tokens.load_key does."""
+    """The persons of these NIKs, in their order.
+
+    Raises UserError when the keys are not those that the warehouse goes by: everybody would be a stranger.
+    """
+    with connect("loader") as conn:
+        kept.check_key(conn)
+        made = tokens_of(conn, niks)
     marks = tokens.load_marks_key()
-    made = tokens.tokens(pl.Series(niks, dtype=pl.String), tokens.load_key())
     return [Person(nik, token, tokens.subject(nik, marks)) for nik, token in zip(niks, made, strict=True)]

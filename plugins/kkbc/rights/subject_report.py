@@ -91,6 +91,7 @@ def gather(person: Person, note: AuditNote) -> dict[str, Any]:
         "accesses": [asdict(entry) for entry in found.accesses],
         "erasure": found.erasure,
         "restrictions": found.restrictions,
+        "nik_on_record": found.on_record,
         "restricted_now": any(row["released_at"] is None for row in found.restrictions),
     }
 

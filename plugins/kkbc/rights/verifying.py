@@ -20,6 +20,7 @@ from kkbc.rights.searching import Place, Tally, databases, holding, in_home_file
 from kkbc.rights.wanted import Wanted
 from kkbc.warehouse import connect, server
 from kkbc.warehouse.access_record import note_access
+from kkbc.warehouse.kept import check_key
 
 Progress = Callable[[int, int], None]
 _REMOTE_BLOCK = 8 * 2**20
@@ -54,8 +55,10 @@ def verify(wanted: Wanted, *, why: str, who: str, progress: Progress = lambda do
 
     What an erasure found out about them besides is forgotten with it. Raises UserError for what cannot be read.
     """
+    with connect() as conn:
+        check_key(conn)
+        needles = Needles([*wanted.niks, *wanted.values, *wanted.participant_tokens(conn)])
     note_access("verify erasure", done_by=who, why=why, subjects=wanted.subjects, role=None)
-    needles = Needles([*wanted.niks, *wanted.values, *wanted.participant_tokens])
     return search_all(needles, progress)
 
 

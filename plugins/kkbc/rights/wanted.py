@@ -1,6 +1,7 @@
 """Whom a request is about: NIKs from standard input or a file, never from an argument, a parameter or a log."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from kkbc.core.needles import SHORTEST
 from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.exchange.nik import DIGITS
 from kkbc.rights.lines import place_of, read_content, read_lines
+from kkbc.warehouse import kept
 
 _SEPARATORS = re.compile(r"[;\t]")
 _WITHIN = re.compile(r"[\s.'-]")
@@ -41,12 +43,19 @@ class Wanted:
         """The same for the same persons, whatever their order: by it a request is known again."""
         return tokens.subject("\n".join(sorted(self.niks)), tokens.load_marks_key())
 
-    @property
-    def participant_tokens(self) -> list[str]:
-        """The tokens by which the persons are known outside landing and vault."""
-        import polars as pl
+    def participant_tokens(self, conn: psycopg.Connection) -> list[str]:
+        """The tokens that stand for the persons outside landing and vault, under the key that the warehouse goes by.
 
-        return tokens.tokens(pl.Series(list(self.niks), dtype=pl.String), tokens.load_key()).to_list()
+        Raises UserError when that key is not there: with another one every person would be a stranger.
+        """
+        return tokens_of(conn, self.niks)
+
+
+def tokens_of(conn: psycopg.Connection, niks: Sequence[str]) -> list[str]:
+    """The participant tokens of NIKs, in their order, under the key that the warehouse goes by. Raises UserError."""
+    import polars as pl
+
+    return tokens.tokens(pl.Series(list(niks), dtype=pl.String), kept.token_key(conn)).to_list()
 
 
 def read_wanted(file: Path | None, *, values: bool = True) -> Wanted:
@@ -94,7 +103,7 @@ def _check_value(value: str, where: str, *, taken: bool) -> None:
 def unknown_lines(conn: psycopg.Connection, wanted: Wanted) -> list[int]:
     """The lines of persons of whom neither raw nor vault has a row; `conn` acts as the owner, or role loader."""
     known: set[str] = set()
-    of = wanted.participant_tokens
+    of = wanted.participant_tokens(conn)
     for contract in map(load_contract, feeds()):
         if contract.has_nik:
             for schema in ("raw", "vault"):

@@ -104,6 +104,9 @@ def erase_rows(conn: psycopg.Connection) -> dict[str, int]:
         statement = sql.SQL("update {} t set participant_token = e.cut from {} e where t.participant_token = e.token")
         place = sql.Identifier("vault", table)
         done[f"vault.{table}"] = conn.execute(statement.format(place, ERASED_TOKENS)).rowcount
+    done["vault.person"] = conn.execute(
+        sql.SQL("delete from vault.person t using {} e where t.participant_token = e.token").format(ERASED_TOKENS)
+    ).rowcount
     # Of a change of the key that broke off: it would keep the token, and the next one beside it.
     conn.execute(sql.SQL("delete from vault.new_token t using {} e where t.old_token = e.token").format(ERASED_TOKENS))
     return done

@@ -69,6 +69,18 @@ def expire_persons(conn: psycopg.Connection, before: date) -> tuple[int, int]:
     return int(persons[0]), rows
 
 
+def forget_records(conn: psycopg.Connection, before: date) -> int:
+    """Deletes the NIKs that are kept beside what is on record of persons, of those of whom nothing was noted since.
+
+    Who is restricted stays. Part of the caller's transaction, as role loader.
+    """
+    return conn.execute(
+        "delete from vault.person p where p.last_at < %(before)s and not exists (select from vault.restricted r"
+        " where r.participant_token = p.participant_token and r.released_at is null)",
+        {"before": before},
+    ).rowcount
+
+
 def expired_landing(conn: psycopg.Connection, days: int) -> list[str]:
     """Where the bytes lie of published slices in force that were loaded so many days ago and need them no more."""
     return [uri for (uri,) in conn.execute(_LANDED, {"days": days}).fetchall()]

@@ -31,9 +31,7 @@ def columns(conn: psycopg.Connection) -> list[Column]:
 
 def persons(conn: psycopg.Connection) -> int:
     """How many tokens have a NIK in the vault."""
-    tables = sql.SQL(" union ").join(
-        sql.SQL("select participant_token from {}").format(vault) for vault, _ in _vault_tables()
-    )
+    tables = _tokens_of([table for table, _ in niks_in_vault()])
     query = sql.SQL("select count(*) from ({}) t where not starts_with(participant_token, {})")
     ((count,),) = conn.execute(query.format(tables, sql.Literal(CUT))).fetchall()
     return int(count)
@@ -45,13 +43,8 @@ def unknown(conn: psycopg.Connection) -> int:
     Restrictions that stand count likewise: without its token one would be lost. Those that only earlier publications
     have, and marts until the next build, are not counted: nobody comes back there.
     """
-    raw, vault = (
-        sql.SQL(" union ").join(
-            sql.SQL("select participant_token from {}").format(sql.Identifier(schema, contract.table))
-            for contract in _contracts()
-        )
-        for schema in ("raw", "vault")
-    )
+    raw = _tokens_of([sql.Identifier("raw", contract.table) for contract in _contracts()])
+    vault = _tokens_of([table for table, _ in niks_in_vault()])
     query = sql.SQL(
         "select count(*) from (({} union select participant_token from vault.restricted where released_at is null)"
         " except ({})) t where not starts_with(participant_token, {})"
@@ -69,7 +62,7 @@ def make(
     over one connection all is part of its transaction.
     """
     count = 0
-    for vault, nik in _vault_tables():
+    for vault, nik in niks_in_vault():
         query = sql.SQL(_LACKING).format(vault=vault, nik=nik, cut=sql.Literal(CUT))
         with reading.cursor(name="lacking") as cursor:
             cursor.itersize = BATCH
@@ -110,11 +103,16 @@ def forget(conn: psycopg.Connection) -> None:
     conn.execute("truncate vault.new_token")
 
 
-def _vault_tables() -> Iterator[tuple[sql.Identifier, sql.Identifier]]:
-    """The tables with NIKs, each with the name of that column."""
+def niks_in_vault() -> Iterator[tuple[sql.Identifier, sql.Identifier]]:
+    """The tables of vault with NIKs and tokens, of feeds and of records, each with the name of the column of NIKs."""
     for contract in _contracts():
         assert contract.nik is not None
         yield sql.Identifier("vault", contract.table), sql.Identifier(contract.nik)
+    yield sql.Identifier("vault", "person"), sql.Identifier("nik")
+
+
+def _tokens_of(tables: list[sql.Identifier]) -> sql.Composed:
+    return sql.SQL(" union ").join(sql.SQL("select participant_token from {}").format(table) for table in tables)
 
 
 def _contracts() -> Iterator[Contract]:

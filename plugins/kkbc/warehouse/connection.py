@@ -14,6 +14,7 @@ from kkbc.warehouse import server
 Role = Literal["loader", "transformer", "auditor", "publisher", "analyst", "bi", "branch_bi", "pii"]
 
 DATABASE = "kkbc"
+_FREE_SPACE = "free space for the folder pg of the home, start the server (`kkbc migrate`, `make up`), then do it again"
 
 
 def conninfo(role: Role | None = None) -> str:
@@ -26,6 +27,8 @@ def conninfo(role: Role | None = None) -> str:
     if not base:
         running = server.find(settings.home)
         if running is None:
+            if server.met_full_disk(settings.home, since_ready=True):
+                raise UserError(f"the embedded PostgreSQL of {settings.home} stopped: its disk is full", _FREE_SPACE)
             raise UserError(f"the embedded PostgreSQL of {settings.home} is not running", "start it with `make up`")
         base = running.conninfo(DATABASE)
     try:
@@ -90,6 +93,12 @@ def as_user_error(error: psycopg.OperationalError) -> UserError:
     """The error that a person sees of a server that could not go on, though nobody asked it for anything wrong."""
     if isinstance(error, psycopg.errors.DiskFull):
         return UserError("the disk of the warehouse is full", "free space there, then run the night again")
+    settings = get_settings()
+    # Where the disk of its log (WAL) is full the server ends itself, and all that a client hears is that it is gone.
+    if not settings.database_url and server.met_full_disk(settings.home):
+        return UserError(
+            "the disk of the warehouse is full, and its server broke off; what was not done is not lost", _FREE_SPACE
+        )
     cause = (str(error).strip().splitlines() or ["no message"])[0].strip()
     return UserError(f"the warehouse broke off: {cause}", "see to its server, then run the night again")
 

@@ -162,7 +162,8 @@ def check_present(conn: psycopg.Connection) -> None:
             token_key(conn)
         else:
             raise UserError(
-                f"the key file {folder / file} is gone, and the warehouse was loaded with it", "restore your backup"
+                f"the key file {folder / file} is gone, and the warehouse was loaded with it",
+                "restore your backup; if there is none, see docs/runbooks/a-key-is-lost.md",
             )
 
 

@@ -59,6 +59,10 @@ CONFIGURATION: Mapping[str, str] = {
 }
 
 
+# So much of the end of a server's log tells what happened last.
+_TAIL = 8_192
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server."""
@@ -127,6 +131,22 @@ def start(home: Path, *, configuration: Mapping[str, str] | None = None) -> Serv
         if server is None:
             raise UserError(f"the embedded PostgreSQL in {data} did not get ready", f"read {log}")
         return server
+
+
+def met_full_disk(home: Path, *, since_ready: bool = False) -> bool:
+    """Whether the last that the server of `home` wrote in its log tells of a full disk.
+
+    since_ready: and it was not ready after that. A server that cannot write its log (WAL) ends itself, and does not
+    come back before there is room.
+    """
+    try:
+        with (home / "pg" / "server.log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+            text = log.read()
+    except OSError:
+        return False
+    full, ready = text.rfind(b"No space left on device"), text.rfind(b"database system is ready to accept connections")
+    return full > (ready if since_ready else -1)
 
 
 def stop(home: Path) -> bool:

@@ -34,7 +34,7 @@ begin
     if {unbounded} then
         raise invalid_parameter_value using message = {hint};
     end if;
-    select array_agg(t) into found from vault.{table} t
+    {no_change}select array_agg(t) into found from vault.{table} t
     where {conditions};
     access_id := ops.note_access(
         concat_ws(' ', {action}, {function}.branch_id, {function}.business_date), session_user, {function}.why,
@@ -45,8 +45,15 @@ end
 $$
 """
 
+# With the NIK, without which the next change of the key would leave nothing to find the reading by.
 _SEEN: LiteralString = """insert into vault.seen (access_id, participant_token)
     select distinct access_id, t.participant_token from unnest(found) t;
+    insert into vault.person (nik, participant_token)
+    select distinct on (t.{nik}) t.{nik}, t.participant_token from unnest(found) t order by t.{nik}
+    on conflict on constraint person_pkey do update set last_at = now();
+    """
+# No change of the key comes between what is read and what is noted.
+_NO_CHANGE: LiteralString = """lock table vault.seen in row exclusive mode;
     """
 
 
@@ -83,7 +90,8 @@ def make_reader(conn: psycopg.Connection, contract: Contract) -> None:
             hint=sql.Literal(hint),
             conditions=sql.SQL("\n        and ").join(conditions),
             action=sql.Literal(f"vault.{contract.table}"),
-            seen=sql.SQL(_SEEN if contract.has_nik else ""),
+            no_change=sql.SQL(_NO_CHANGE if contract.has_nik else ""),
+            seen=sql.SQL(_SEEN).format(**columns) if contract.has_nik else sql.SQL(""),
         )
     )
     types = ("text", *(type_ for _, type_, _ in given))

@@ -17,6 +17,9 @@ from kkbc.core.errors import UserError
 from kkbc.core.home import RESTORING
 from kkbc.core.settings import get_settings
 from kkbc.nights.prepare import prepare
+from kkbc.rights.persons import persons
+from kkbc.rights.restriction import restrict
+from kkbc.slices import AuditNote
 from kkbc.upkeep import backup
 from kkbc.upkeep.backup import Store, restoring, suppression, warehouse
 from kkbc.upkeep.keys import rotate
@@ -320,6 +323,21 @@ def test_a_person_who_was_erased_after_the_backup_does_not_come_back_with_it(sit
         assert conn.execute("select nik from vault.registrations").fetchall() == [(stays,)]
         codes = conn.execute("select line, 'ERASED' = any(errors) from ops.quarantine where revision = 3 order by 1")
         assert codes.fetchall() == [(2, True), (4, True)]
+
+
+def test_a_restriction_of_somebody_without_rows_who_was_erased_does_not_come_back(
+    site: Site, elsewhere: Elsewhere
+) -> None:
+    gone = "1171011203909001"
+    restrict(persons([gone]), AuditNote("a test", "a tester"))
+    name = backup.backup(str(site.store), keys_to=site.keys).manifest.name
+    rights.erase(rights.Wanted((gone,), (1,)), why="a request", who="a tester")
+    backup.keep_suppression(str(site.store))
+    elsewhere()
+    assert backup.restore(str(site.store), name, keys_from=site.keys / name).to_erase == 0
+    with connect() as conn:
+        assert conn.execute("select nik from vault.person").fetchall() == []
+        assert conn.execute("select left(participant_token, 2) from vault.restricted").fetchall() == [("00",)]
 
 
 def test_a_backup_from_before_a_change_of_the_key_needs_the_keys_of_then(

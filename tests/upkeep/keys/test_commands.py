@@ -1,6 +1,9 @@
 """`kkbc keys` as a person types it."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,7 +12,10 @@ from typer.testing import CliRunner
 
 from kkbc.cli.application import app
 from kkbc.core.errors import UserError
+from kkbc.warehouse import connect, kept
 from tests.faults.stage import Home
+
+from .conftest import key_of, wrong_tokens
 
 
 def kkbc(*arguments: str) -> Any:
@@ -79,3 +85,19 @@ def test_what_a_person_reads(installation: Home) -> None:
 
 def test_before_anything_is_loaded(warehouse: str) -> None:
     assert "Nothing is loaded yet" in CliRunner().invoke(app, ["keys", "status"]).stdout
+
+
+def test_a_lost_key_is_done_without_by_the_command_of_the_runbook(installation: Home) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "runbooks" / "a-key-is-lost.md").read_text()
+    (command,) = re.findall(r"`kkbc (keys rotate --lost --why[^`]*)`", text)
+    (installation.folder / "keys" / "pii.key").unlink()
+    refused = CliRunner().invoke(app, ["keys", "rotate", "--why", "a test"])
+    assert "`kkbc keys rotate --lost`" in str(refused.exception)
+    with connect("loader") as conn, pytest.raises(UserError, match=r"is gone.*a-key-is-lost\.md"):
+        kept.check_present(conn)
+    done = CliRunner().invoke(app, shlex.split(command))
+    assert done.exit_code == 0, done
+    assert "are now of version 02 (0 cut)" in done.stdout
+    # There is no old key that could be removed.
+    assert "destroy-old" not in done.stderr
+    assert wrong_tokens(installation, *key_of(installation)) == []

@@ -20,6 +20,9 @@ from kkbc.core.settings import PROJECT_ROOT, get_settings
 from kkbc.exchange.slices import Slice
 from kkbc.intake.landing import Landing
 from kkbc.nights import RunRequest
+from kkbc.rights.persons import persons
+from kkbc.rights.restriction import release, restrict
+from kkbc.slices import AuditNote
 from kkbc.slices.record import SliceRecord
 from kkbc.slices.rejudging import Rejudge
 from kkbc.upkeep.maintenance import PARTS, maintain
@@ -231,7 +234,18 @@ def test_a_person_who_was_heard_of_in_another_feed_stays_whole(root: Path, home:
         )
     assert did("persons")["persons"] == 0
     run("delete from vault.contributions")
-    assert did("persons") == {"persons": 1, "vault_rows": 1, "quarantined": 0}
+    assert did("persons") == {"persons": 1, "vault_rows": 1, "of_records": 0, "quarantined": 0}
+
+
+def test_whom_a_record_is_of_is_kept_for_as_long_and_who_is_restricted_longer(root: Path) -> None:
+    stays, goes, young = "1171011203909001", "1171011203909002", "1171011203909003"
+    note = AuditNote("a test", "a tester")
+    restrict(persons([stays, goes, young]), note)
+    release(persons([goes, young]), note)
+    run(f"update vault.person set last_at = now() - interval '3652 days' where nik <> '{young}'")
+    assert did("persons", dry_run=True)["of_records"] == 1
+    assert did("persons")["of_records"] == 1
+    assert sorted(run("select nik from vault.person")) == [(stays,), (young,)]
 
 
 def test_rows_that_wait_in_quarantine_for_too_long_are_closed_and_on_record(root: Path) -> None:

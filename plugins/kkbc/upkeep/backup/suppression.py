@@ -19,10 +19,10 @@ from kkbc.core import clock
 from kkbc.core.errors import NotLanded, UserError
 from kkbc.core.settings import get_settings
 from kkbc.core.suppression import Suppression
-from kkbc.exchange.contracts import feeds, load_contract
 from kkbc.intake.erasing import numbers_in
 from kkbc.intake.landing import Landing
 from kkbc.rights import Wanted, erase
+from kkbc.slices.new_tokens import niks_in_vault
 from kkbc.upkeep.backup.store import Store, damaged
 from kkbc.warehouse import connect
 from kkbc.warehouse.kept import SUPPRESSION_KEY, fingerprint_of_all, known, suppression_keys
@@ -63,12 +63,8 @@ def _listed_niks(conn: psycopg.Connection, listed: Suppression) -> set[str]:
     def look(niks: pl.Series) -> None:
         found.update(niks.filter(listed.suppressed(niks)))
 
-    for contract in map(load_contract, feeds()):
-        if contract.nik is None:
-            continue
-        query = sql.SQL("select distinct {} from {}").format(
-            sql.Identifier(contract.nik), sql.Identifier("vault", contract.table)
-        )
+    for table, nik in niks_in_vault():
+        query = sql.SQL("select distinct {} from {}").format(nik, table)
         look(pl.Series([nik for (nik,) in conn.execute(query).fetchall()], dtype=pl.String))
     landing = Landing(get_settings().landing)
     for uri in landing.uris():

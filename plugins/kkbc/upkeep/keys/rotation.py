@@ -125,6 +125,8 @@ def _switch(
                 locks.take(conn, lock)
         if kept.known(conn, NEXT) != key.fingerprint or kept.known(conn, kept.TOKEN_KEY) == key.fingerprint:
             raise UserError("another rotation was faster", "`kkbc keys status` tells which key there is")
+        # Who is restricted, or read in the vault, is noted under a token of before or of after.
+        conn.execute("lock table vault.restricted, vault.seen in share row exclusive mode")
         persons += new_tokens.make(conn, conn, key)
         if not cut_unknown and (unknown := new_tokens.unknown(conn)):
             raise _unknown(unknown)

@@ -14,7 +14,7 @@ from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
 from kkbc.exchange.masking import without_values
 from kkbc.slices import AuditNote
-from kkbc.slices.expiring import expire_persons
+from kkbc.slices.expiring import expire_persons, forget_records
 from kkbc.slices.quarantine import Selection, resolve
 from kkbc.upkeep.maintenance.policy import Policy
 from kkbc.warehouse import connect
@@ -56,9 +56,10 @@ def persons(policy: Policy, dry_run: bool) -> dict[str, int]:
     with connect("loader") as conn, conn.transaction():
         resolved = resolve(conn, Selection(), note, days=policy.quarantine)
         gone, rows = expire_persons(conn, before)
+        records = forget_records(conn, before)
         if dry_run:
             raise psycopg.Rollback
-    return {"persons": gone, "vault_rows": rows, "quarantined": resolved}
+    return {"persons": gone, "vault_rows": rows, "of_records": records, "quarantined": resolved}
 
 
 def airflow(policy: Policy, dry_run: bool) -> dict[str, int]:
