@@ -294,12 +294,19 @@ def landing_bucket() -> Iterator[dict[str, str]]:
     """A bucket `landing`; yields the environment in which s3://landing is that bucket."""
     with s3_server() as server:
         server.client.create_bucket(Bucket="landing", CreateBucketConfiguration={"LocationConstraint": REGION})
-        yield {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": server.key,
-            "AWS_SECRET_ACCESS_KEY": server.secret,
-            "AWS_DEFAULT_REGION": REGION,
-        }
+        try:
+            yield {
+                "AWS_ENDPOINT_URL": server.url,
+                "AWS_ACCESS_KEY_ID": server.key,
+                "AWS_SECRET_ACCESS_KEY": server.secret,
+                "AWS_DEFAULT_REGION": REGION,
+            }
+        finally:
+            # moto keeps its buckets for as long as the process lasts, and the next file makes one of this name.
+            for page in server.client.get_paginator("list_objects_v2").paginate(Bucket="landing"):
+                for found in page.get("Contents", []):
+                    server.client.delete_object(Bucket="landing", Key=found["Key"])
+            server.client.delete_bucket(Bucket="landing")
 
 
 def _await_port(port: int, output: Any) -> None:

@@ -40,7 +40,15 @@ def described(manifest: Any) -> dict[str, Any]:
     """All that a build takes from a manifest; when it was made and where the files lie in memory is none of it."""
     made: dict[str, Any] = manifest.writable_manifest().to_dict(omit_none=False)
     made.pop("metadata")
-    return made | {"flat": manifest.flat_graph}
+    described: dict[str, Any] = timeless(made | {"flat": manifest.flat_graph})
+    return described
+
+
+def timeless(value: Any) -> Any:
+    """The same without the moments at which its parts were parsed."""
+    if isinstance(value, dict):
+        return {name: timeless(part) for name, part in value.items() if name != "created_at"}
+    return [timeless(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.fixture

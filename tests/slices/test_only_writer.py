@@ -10,12 +10,12 @@ import pytest
 from kkbc.core.settings import PROJECT_ROOT
 
 WRITES = r"(?:insert\s+into|update|delete\s+from|copy|truncate(?:\s+table)?|merge\s+into)\s+(?:only\s+)?"
-# Of the vault those with rows of slices: others are the lists of who is restricted, erased or looked at.
+# Of the vault those with rows of slices: others are the lists of who is on record, restricted, erased or looked at.
 TABLES = {
     "slice": r'"?ops"?\."?slice\b',
     "hold": r'"?ops"?\."?hold\b',
     "quarantine": r'"?ops"?\."?quarantine(?:_event)?\b',
-    "rows": r'"?(?:raw|vault)"?\.(?!"?(?:restricted|seen|suppressed|new_token|tokens_replaced_in)\b)',
+    "rows": r'"?(?:raw|vault)"?\.(?!"?(?:person|restricted|seen|suppressed|new_token|tokens_replaced_in)\b)',
 }
 NAMED = re.compile(WRITES + f"(?:{'|'.join(TABLES.values())})", re.IGNORECASE)
 # A table that is put in later: the module then names the schema next to the statement.
