@@ -68,8 +68,8 @@
 {#- Keys of `feed` whose row in force a build may have to change: those that lie in the touched slices now, and those
     whose row in force lay in one of them, with the participant of that row. A slice that is revised may leave either
     out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. `participants`: whether
-    rows are of participants. -#}
-{% macro keys_touched(feed, delivered, in_force, key, participants=true) %}
+    rows are of participants. `also`: more columns of the row that was in force, each as <column>_before. -#}
+{% macro keys_touched(feed, delivered, in_force, key, participants=true, also=[]) %}
 with slices as (
     select * from {{ ref('int_slices_touched') }}
     where feed = '{{ feed }}'
@@ -102,6 +102,9 @@ select
     {%- if participants %}
     in_force.participant_token as participant_before,
     {%- endif %}
+    {%- for column in also %}
+    in_force.{{ column }} as {{ column }}_before,
+    {%- endfor %}
     in_force.business_date as business_date_before,
     slices.branch_id is not null as is_displaced
 from touched
@@ -117,6 +120,9 @@ touched as (
         {%- if participants %}
         delivered.participant_token as participant_before,
         {%- endif %}
+        {%- for column in also %}
+        delivered.{{ column }} as {{ column }}_before,
+        {%- endfor %}
         delivered.business_date as business_date_before,
         false as is_displaced
     from slices

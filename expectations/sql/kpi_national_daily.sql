@@ -6,28 +6,33 @@ with since as (
     cross join audit.build
 ),
 
+-- Those that registered, or are covered, by the last day.
+known as (
+    select
+        count(*) filter (
+            where participant.first_registered_on is not null
+            or coverage.coverage_start <= (select as_of from since)
+        ) as participants
+    from next.dim_participant as participant
+    left join next.fct_coverage as coverage
+        on
+            participant.first_registered_on is null
+            and participant.participant_token = coverage.participant_token and coverage.interval_no = 1
+),
+
 days as (
     select
         cast(mart.business_date as text) as slice,
         mart.*,
         aktif + menunggak + non_aktif + belum_aktif as participants,
-        case when business_date = as_of then (
-            select
-                count(*) filter (
-                    where participant.first_registered_on is not null or coverage.coverage_start <= since.as_of
-                )
-            from next.dim_participant as participant
-            left join next.fct_coverage as coverage
-                on
-                    participant.first_registered_on is null
-                    and participant.participant_token = coverage.participant_token and coverage.interval_no = 1
-        ) end as known_participants,
+        case when business_date = as_of then known.participants end as known_participants,
         case when business_date = as_of then cast(branches_reported as float8) / nullif(branches_expected, 0) end
             as reported_share,
         case when lag(aktif) over by_day >= 1000 then cast(aktif as float8) / lag(aktif) over by_day end
             as active_day_on_day
     from next.kpi_national_daily as mart
     inner join since on mart.business_date >= since.day
+    cross join known
     window by_day as (order by business_date)
 ),
 

@@ -5,5 +5,6 @@
     delivered='stg_activities',
     in_force='int_activities_in_force',
     key='activity_code',
-    participants=false
+    participants=false,
+    also=['started_at']
 ) }}

@@ -50,8 +50,15 @@ first_registrations as (
     {{ cells_since('first_days', ['first_registrations', 'first_registrations_activated']) }}
 ),
 
-activities as (
+all_activities as (
     select * from {{ ref('int_activities_deduplicated') }}
+),
+
+activities as (
+    select all_activities.*
+    from all_activities
+    inner join first_days
+        on all_activities.branch_id = first_days.branch_id and all_activities.started_on >= first_days.first_day
 ),
 
 judged as (

@@ -12,8 +12,34 @@ changes as (
     select * from {{ ref('int_cells_changed') }}
 ),
 
+keys as (
+    select * from {{ ref('int_activity_keys_touched') }}
+),
+
 activities as (
     select * from {{ ref('int_activities_deduplicated') }}
+),
+
+-- The days that the touched activities are on, and were.
+activity_days as (
+    select
+        activities.branch_id,
+        activities.started_on as business_date
+    from keys
+    inner join activities
+        on keys.branch_id = activities.branch_id and keys.activity_code = activities.activity_code
+    union
+    select
+        branch_id,
+        {{ jakarta_day('started_at_before') }} as business_date
+    from keys
+),
+
+activities_of_days as (
+    select activities.*
+    from activities
+    inner join activity_days
+        on activities.branch_id = activity_days.branch_id and activities.started_on = activity_days.business_date
 ),
 
 targets as (
@@ -37,10 +63,10 @@ standing as (
 ),
 
 held as (
-    {{ activities_held('activities') }}
+    {{ activities_held('activities_of_days') }}
 ),
 
--- Activities and targets are few: what is counted of them is compared with what stands.
+-- Days of touched activities, and targets, which are few: what is counted of them is compared with what stands.
 changed as (
     select
         branch_id,
@@ -72,15 +98,23 @@ changed as (
         standing.branch_id,
         standing.business_date
     from standing
+    inner join activity_days
+        on standing.branch_id = activity_days.branch_id and standing.business_date = activity_days.business_date
     left join held
         on standing.branch_id = held.branch_id and standing.business_date = held.business_date
-    left join targets
-        on standing.branch_id = targets.branch_id and targets.month = {{ month_start('standing.business_date') }}
     where
         standing.activities <> coalesce(held.activities, 0)
         or standing.contacts <> coalesce(held.contacts, 0)
         or standing.activity_cost_idr <> coalesce(held.activity_cost_idr, 0)
-        or standing.target_new <> targets.target_new
+    union all
+    select
+        standing.branch_id,
+        standing.business_date
+    from standing
+    left join targets
+        on standing.branch_id = targets.branch_id and targets.month = {{ month_start('standing.business_date') }}
+    where
+        standing.target_new <> targets.target_new
         or (standing.target_new is null and targets.target_new is not null)
         or (standing.target_new is not null and targets.target_new is null)
 ),

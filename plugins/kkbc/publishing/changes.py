@@ -4,15 +4,18 @@ Triggers on the hidden tables note the key of every row that comes, goes or chan
 publication compares these rows alone. That is exact as long as the last publication left the two tables equal, and
 both are still the same: a table that was made anew, rewritten or got other columns, one without its triggers, and any
 after a rollback is compared whole.
+
+The list of slices is a view of `ops.slice`, whose rows say themselves what may differ: whatever changes a slice leaves
+it to the next build (`kkbc.slices.record`).
 """
 
 from collections.abc import Iterable
 
 from psycopg import sql
 
-from kkbc.marts.models import PublishedModel
+from kkbc.marts.models import SLICES, PublishedModel
 from kkbc.publishing.record import Table
-from kkbc.publishing.work import Work, name, names_of
+from kkbc.publishing.work import Work, name, names, names_of
 
 
 def take_noted(work: Work, models: Iterable[PublishedModel], live: int | None) -> dict[Table, sql.Identifier]:
@@ -23,10 +26,11 @@ def take_noted(work: Work, models: Iterable[PublishedModel], live: int | None) -
     """
     made = list(models)
     for model in made:
-        work.rows(
-            "select ops.follow_changes(to_regclass(%s), %s)",
-            [name(*model.source).as_string(), list(model.primary_key)],
-        )
+        if model != SLICES:
+            work.rows(
+                "select ops.follow_changes(to_regclass(%s), %s)",
+                [name(*model.source).as_string(), list(model.primary_key)],
+            )
     work.conn.execute("create temporary table noted (source oid, key jsonb) on commit drop")
     work.conn.execute(
         "with taken as (delete from bi_kept.changed_key returning source, key)"
@@ -40,7 +44,7 @@ def take_noted(work: Work, models: Iterable[PublishedModel], live: int | None) -
     }
     now = pairs(work, made)
     return {
-        (model.schema, model.name): _keys_of(work, model)
+        (model.schema, model.name): _places(work, live) if model == SLICES else _keys_of(work, model)
         for model in made
         if (pair := now[model.schema, model.name]) is not None and pair == known.get((model.schema, model.name))
     }
@@ -52,7 +56,9 @@ def pairs(work: Work, models: Iterable[PublishedModel]) -> dict[Table, str | Non
     That is, for both, the table, its file (which a rewrite or truncation changes) and how many columns it ever had; and
     the triggers, in the state that they are in. None where not every change is noted, or a key may be null.
     """
-    return {(model.schema, model.name): _pair(work, model) for model in models}
+    return {
+        (model.schema, model.name): _pair_of_slices(work) if model == SLICES else _pair(work, model) for model in models
+    }
 
 
 def _pair(work: Work, model: PublishedModel) -> str | None:
@@ -75,6 +81,37 @@ def _pair(work: Work, model: PublishedModel) -> str | None:
         },
     )
     return rows[0][0] if rows else None
+
+
+def _pair_of_slices(work: Work) -> str | None:
+    """The same for the list of slices, whose source is the text of a view."""
+    rows = work.rows(
+        "select concat_ws(' ', s.oid, md5(pg_get_viewdef(s.oid)), t.oid, pg_relation_filenode(t.oid), t.relnatts)"
+        " from pg_class s cross join pg_class t where s.oid = to_regclass(%(source)s)"
+        " and t.oid = to_regclass(%(target)s) and s.relkind = 'v' and t.relpersistence = 'p'",
+        {"source": name(*SLICES.source).as_string(), "target": name(SLICES.schema, SLICES.name).as_string()},
+    )
+    return rows[0][0] if rows else None
+
+
+def _places(work: Work, live: int | None) -> sql.Identifier:
+    """Makes a table of the places in the list of slices that may differ from what publication `live` left.
+
+    Those of slices of a later build or of none yet, and those between the days that the two builds end with.
+    """
+    relation = f"noted_{SLICES.schema}_{SLICES.name}"
+    keys = sql.Identifier("pg_temp", relation)
+    work.do(
+        "create temporary table {made} on commit drop as select distinct {key} from ops.slice where build_id is null"
+        " or build_id > (select build_id from ops.publication where publication_id = {live})"
+        " or business_date > (select least(p.as_of, b.as_of) from ops.publication p"
+        " cross join (select as_of from ops.build order by build_id desc limit 1) b where p.publication_id = {live})",
+        made=sql.Identifier(relation),
+        key=names(SLICES.primary_key),
+        live=sql.Literal(live),
+    )
+    work.do("analyze {keys}", keys=keys)
+    return keys
 
 
 def _keys_of(work: Work, model: PublishedModel) -> sql.Identifier:

@@ -73,8 +73,11 @@ def publish_marts(conn: psycopg.Connection, *, build_id: int, as_of: date) -> Pu
         [build_id, as_of],
     )
     prune(work, get_settings().publications_kept)
-    totals.store(work, publication_id, totals.foreseen(work, HIDDEN))
-    changes, _ = _switch_all(work, made, publication_id, known, take_noted(work, made, before))
+    noted = take_noted(work, made, before)
+    # A mart that is to change its columns cannot be asked by what the other has.
+    keys = None if any(model.name == totals.MART for model in new) else noted.get(("bi", totals.MART))
+    totals.store(work, publication_id, totals.foreseen(work, HIDDEN, keys))
+    changes, _ = _switch_all(work, made, publication_id, known, noted)
     return Publication(publication_id, record(work, publication_id, changes, before, pairs(work, made)))
 
 

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import get_settings
-from kkbc.marts.models import PublishedModel
+from kkbc.marts.models import SLICES, PublishedModel
 from kkbc.publishing.sessions import ending_blockers
 from kkbc.publishing.undo import SCHEMA, Kept, forget, keep, put_in_place, set_aside
 from kkbc.publishing.work import Work, columns_of, name, names, names_of, same_key
@@ -134,6 +134,11 @@ def _differing(work: Work, model: PublishedModel) -> sql.Identifier:
 
 def _rows(model: PublishedModel, relation: sql.Identifier, keys: sql.Identifier) -> sql.Composed:
     """The rows of a relation that have one of the keys."""
+    if relation == name(*SLICES.source):
+        # A view that takes the highest of several rows: asked for each key by itself, it reads what that key has alone.
+        return sql.SQL("select r.* from {1} k cross join lateral (select * from {0} r where {2} offset 0) r").format(
+            relation, keys, same_key(model.primary_key, "r", "k")
+        )
     return sql.SQL("select r.* from {} r join {} k on {}").format(relation, keys, same_key(model.primary_key, "r", "k"))
 
 

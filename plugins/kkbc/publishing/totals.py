@@ -23,9 +23,12 @@ def changed(work: Work) -> list[dict[str, Any]]:
     return _compared(work, sql.SQL("table totals_before"), _totals(work, "bi"))
 
 
-def foreseen(work: Work, source: str) -> list[dict[str, Any]]:
-    """Totals that differ between what readers see and schema `source`, by branch and month."""
-    return _compared(work, _totals(work, "bi"), _totals(work, source))
+def foreseen(work: Work, source: str, keys: sql.Identifier | None = None) -> list[dict[str, Any]]:
+    """Totals that differ between what readers see and schema `source`, by branch and month.
+
+    keys: a table of all keys of the mart whose rows can differ; without it all months are compared.
+    """
+    return _compared(work, _totals(work, "bi", keys), _totals(work, source, keys))
 
 
 def store(work: Work, publication_id: int, differing: list[dict[str, Any]]) -> None:
@@ -49,8 +52,11 @@ def _compared(work: Work, before: sql.Composable, after: sql.Composable) -> list
     return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _totals(work: Work, schema: str) -> sql.Composable:
-    """The query of the totals of a schema, of the metrics that its mart has; of none when there is no such mart."""
+def _totals(work: Work, schema: str, keys: sql.Identifier | None = None) -> sql.Composable:
+    """The query of the totals of a schema, of the metrics that its mart has; of none when there is no such mart.
+
+    keys: a table of keys of the mart, of whose branches and months the totals are.
+    """
     rows = work.rows(
         "select attname::text from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped",
         [f"{schema}.{MART}"],
@@ -62,12 +68,17 @@ def _totals(work: Work, schema: str) -> sql.Composable:
     totals = [sql.SQL("sum({})::numeric").format(sql.Identifier(c)) for c in flows]
     last = sql.SQL("(array_agg({} order by business_date desc))[1]::numeric")
     totals += [last.format(sql.Identifier(c)) for c in stocks]
+    months = sql.SQL(
+        " join (select distinct branch_id, date_trunc('month', business_date)::date as month from {keys}) k"
+        " on m.branch_id = k.branch_id and m.business_date >= k.month and m.business_date < k.month + interval '1 month'"
+    )
     return sql.SQL(
         "select branch_id, month, metric, total"
-        " from (select branch_id, date_trunc('month', business_date)::date as month,"
-        " array[{metrics}] as metrics, array[{totals}] as totals from {mart} group by 1, 2) of_month"
+        " from (select m.branch_id, date_trunc('month', business_date)::date as month,"
+        " array[{metrics}] as metrics, array[{totals}] as totals from {mart} m{months} group by 1, 2) of_month"
         " cross join unnest(metrics, totals) as t (metric, total)"
     ).format(
+        months=months.format(keys=keys) if keys else sql.SQL(""),
         metrics=sql.SQL(", ").join(sql.Literal(c) for c in (*flows, *stocks)),
         totals=sql.SQL(", ").join(totals),
         mart=name(schema, MART),

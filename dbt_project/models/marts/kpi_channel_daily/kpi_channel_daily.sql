@@ -6,8 +6,27 @@
     meta={'touched_by': 'int_branch_days_touched'},
     pre_hook=loops_allowed()
 ) }}
-with cells as (
-    select * from {{ ref('int_cells_counted') }}
+with branch_days as (
+    select * from {{ ref('int_branch_days_touched') }}
+),
+
+first_days as (
+    select
+        branch_id,
+        min(business_date) as first_day
+    from branch_days
+    group by branch_id
+),
+
+cells as (
+    {{ cells_since('first_days', [
+        'registrations',
+        'acquisitions',
+        'activation_days',
+        'activation_days_known',
+        'first_registrations',
+        'first_registrations_activated'
+    ]) }}
 ),
 
 dated as (
@@ -18,16 +37,7 @@ dated as (
         amount,
         {{ day_counted() }} as business_date
     from cells
-    where
-        measure in (
-            'registrations',
-            'acquisitions',
-            'activation_days',
-            'activation_days_known',
-            'first_registrations',
-            'first_registrations_activated'
-        )
-        and day >= {{ first_business_date() }}
+    where day >= {{ first_business_date() }}
 )
 
 select
