@@ -51,3 +51,11 @@ def test_a_property_by_its_earlier_name_is_no_silent_change(tmp_path: Path) -> N
     path.write_text(path.read_text().replace("property: not_missing", "property: lawful"))
     with pytest.raises(UserError, match="the custom property lawful is called not_missing now"):
         load_contract("pendaftaran", path.parent)
+
+
+def test_two_feeds_cannot_have_one_table(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts", "pendaftaran", "iuran")
+    path = folder / "iuran.odcs.yaml"
+    path.write_text(path.read_text().replace("- name: contributions\n", "- name: registrations\n", 1))
+    with pytest.raises(UserError, match="the contracts of pendaftaran and iuran name one table, registrations"):
+        feeds(folder=folder)

@@ -159,10 +159,17 @@ class Contract:
 def feeds(sender: Sender | None = None, folder: Path | None = None) -> tuple[str, ...]:
     """The feeds that there are, those of `sender` alone when it is given: those with a contract in `folder`.
 
-    Raises UserError as load_contract does.
+    Raises UserError as load_contract does, and when two contracts name one table.
     """
     contracts = [load_contract(feed, folder) for feed in _names(folder or get_settings().contracts)]
     contracts.sort(key=lambda contract: (contract.position is None, contract.position, contract.feed))
+    owners: dict[str, str] = {}
+    for contract in contracts:
+        if (other := owners.setdefault(contract.table, contract.feed)) != contract.feed:
+            raise UserError(
+                f"the contracts of {other} and {contract.feed} name one table, {contract.table}",
+                f"give {contract.feed} a table of its own: the name of its schema object",
+            )
     return tuple(contract.feed for contract in contracts if sender in (None, contract.sender))
 
 

@@ -12,13 +12,16 @@ from kkbc.core.settings import get_settings
 from kkbc.marts.parsing import cause
 from kkbc.marts.runner import DBT_PROJECT, environment, exported
 
+# All of it: dbt takes a description that moved from file to file for two, as kkbc.marts.parsing says.
+PARSE = ["parse", "--no-partial-parse"]
+
 
 def parse(conn: psycopg.Connection) -> Path:
     """Parses the dbt project; returns the folder with manifest.json and semantic_manifest.json.
 
     `conn` says which warehouse the project is for. Raises UserError when the project does not parse.
     """
-    _invoke(conn, ["parse"])
+    _invoke(conn, PARSE)
     return _folder()
 
 
@@ -29,7 +32,7 @@ def generate_docs(conn: psycopg.Connection, variables: Mapping[str, Any]) -> Pat
     with as if all of it were built anew, for that is the SQL whose columns come from other tables. Raises UserError
     when dbt cannot.
     """
-    manifest = _invoke(conn, ["parse"])
+    manifest = _invoke(conn, PARSE)
     _invoke(conn, ["compile", "--full-refresh", "--vars", json.dumps(dict(variables))], manifest=manifest)
     _invoke(conn, ["docs", "generate", "--static", "--no-compile"], manifest=manifest)
     return _folder()
@@ -47,9 +50,6 @@ def _invoke(conn: psycopg.Connection, command: list[str], manifest: Any = None) 
     ]
     with exported(environment(conn)):
         outcome = dbtRunner(manifest=manifest).invoke(arguments)
-    if not outcome.success and command == ["parse"]:
-        # What an earlier version of the project left here may be in the way.
-        return _invoke(conn, ["parse", "--no-partial-parse"], manifest)
     if not outcome.success:
         reason = cause(str(outcome.exception)) if outcome.exception else "the warehouse could not be described"
         raise UserError(f"dbt {command[0]} failed: {reason}", "fix dbt_project, or the connection")
