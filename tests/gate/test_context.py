@@ -107,7 +107,7 @@ def test_closed_lists_are_those_of_the_contracts(context: Any) -> None:
         }
         assert listed == closed
         query = context.data_sources.get("warehouse").get_asset(feed).query
-        assert set(re.findall(r"\('(\w+)', combined\.(\w+)\)", query)) == {(name, name) for name in closed}
+        assert set(re.findall(r"\('(\w+)', combined_of_slices\.(\w+)\)", query)) == {(name, name) for name in closed}
 
 
 def test_primary_keys_are_those_of_the_marts(context: Any) -> None:
