@@ -20,9 +20,7 @@ NEXT = {"as_of": "2024-01-02", "first_business_date": "2024-01-01", "built_as_of
 
 
 @pytest.fixture
-def conn(
-    pg: server.Server, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
-) -> Iterator[psycopg.Connection]:
+def conn(pg: server.Server, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[psycopg.Connection]:
     with warehouse(pg, tmp_path_factory) as environment:
         shared = {"KKBC_ENGINE": "spark", "KKBC_SPARK_FOLDER": str(tmp_path / "shared")}
         with current(environment | shared), connect(autocommit=True) as opened:
