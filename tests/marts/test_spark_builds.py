@@ -102,3 +102,29 @@ def test_the_folder_of_another_warehouse_is_refused(
     assert len(asked) == 1
     assert (tmp_path / "shared" / "built.json").read_text() == noted
     assert json.loads(noted)["as_of"] == "2024-01-01"
+
+
+STAGE = (
+    "org.apache.hive.service.cli.HiveSQLException: Error running query: org.apache.spark.SparkException: Job aborted"
+)
+TASK = "Lost task 0.1 in stage 3.0 (TID 9) (127.0.0.1 executor 1): java.io.IOException: No space left on device"
+JAVA = "\tat org.apache.spark.storage.DiskBlockObjectWriter.write(DiskBlockObjectWriter.scala:1)"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            f"{STAGE} due to stage failure: Task 0 in stage 3.0 failed 8 times, most recent failure: {TASK}\n{JAVA}",
+            TASK,
+        ),
+        (
+            f"{STAGE} due to stage failure: Aborting TaskSet 3.0 because task 0 (partition 0)\n"
+            f"cannot run anywhere due to node and executor excludeOnFailure.\nMost recent failure:\n{TASK}\n{JAVA}",
+            TASK,
+        ),
+        ("Runtime Error\n  Error running query: [SOME_ERROR] what is wrong\n  at java", "[SOME_ERROR] what is wrong"),
+    ],
+)
+def test_of_a_failure_that_is_said_which_a_task_failed_of(message: str, said: str) -> None:
+    assert building._cause(message) == said.rpartition("executor 1): ")[2]

@@ -170,5 +170,8 @@ def _run(
 
 def _cause(message: str) -> str:
     """The line of an error that says what is wrong, without the Java around it."""
-    said = [line.rpartition("Error running query: ")[2] for line in message.splitlines() if "running query: " in line]
+    lines = message.splitlines()
+    # What a task failed of stands behind what Spark did about it.
+    said = [line.rpartition("): ")[2] for line in lines if "Lost task " in line]
+    said += [line.rpartition("Error running query: ")[2] for line in lines if "running query: " in line]
     return cause(said[0] if said else message)
