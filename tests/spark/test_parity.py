@@ -80,7 +80,7 @@ def publish(build_id: int, as_of: date) -> dict[str, dict[str, int]]:
 
 def published() -> list[tuple[Any, ...]]:
     """What readers see of one mart."""
-    with connect("transformer") as conn:
+    with connect() as conn:
         return conn.execute("select * from bi.kpi_branch_daily order by 1, 2").fetchall()
 
 
