@@ -50,6 +50,30 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#- Tables that are made anew. Spark has no transaction to exchange them in: the one of before goes first, or, for a model
+    that reads what it was itself, when the new one is there. -#}
+{% materialization table, adapter='spark' %}
+    {%- set relation = this.incorporate(type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set reads_itself = existing is not none and this | string in sql -%}
+    {%- set made = relation.incorporate(path={'identifier': relation.identifier ~ '__computed'}) if reads_itself else relation -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- if reads_itself -%}
+        {%- do run_query('drop table if exists ' ~ made) -%}
+    {%- elif existing is not none -%}
+        {%- do adapter.drop_relation(existing) -%}
+    {%- endif -%}
+    {%- call statement('main') -%}
+        {{ create_table_as(False, made, sql) }}
+    {%- endcall -%}
+    {%- if reads_itself -%}
+        {%- do adapter.drop_relation(existing) -%}
+        {%- do run_query('alter table ' ~ made ~ ' rename to ' ~ relation) -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks) }}
+    {{ return({'relations': [relation]}) }}
+{% endmaterialization %}
+
 {#- Incremental models of Spark: Parquet knows no delete, so the months that hold a touched row, or get one, are written
     anew by insert_overwrite; all other months stay as they are. Strategy `touched` is as for PostgreSQL
     (get_incremental_touched_sql), `merge` puts what was computed in the place of rows with its keys. -#}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import pq, sql
@@ -125,7 +125,12 @@ def _make(conn: psycopg.Connection, layer: str, variables: Mapping[str, Any]) ->
     if "built_as_of" not in variables:
         # The tables that Spark's rows come to: types, checks, comments and keys are those of the contracts.
         check(invoke(conn, layer, {**variables, "as_of": BEFORE_ALL}, tests=False))
-    return build_models(conn, variables)
+    results = build_models(conn, variables)
+    if not any(result.failed for result in results):
+        # Of all rows of the marts, for Spark alone knows which of them the build touched.
+        whole = {name: variables[name] for name in ("as_of", "first_business_date")}
+        results += invoke(conn, "models/marts", whole, command="test")
+    return results
 
 
 def alone(what: str) -> AbstractContextManager[None]:
@@ -153,9 +158,15 @@ def check(results: list[NodeResult]) -> None:
 
 
 def invoke(
-    conn: psycopg.Connection, layer: str, variables: Mapping[str, Any], *, schema: str = HIDDEN, tests: bool = True
+    conn: psycopg.Connection,
+    layer: str,
+    variables: Mapping[str, Any],
+    *,
+    schema: str = HIDDEN,
+    tests: bool = True,
+    command: Literal["build", "test"] = "build",
 ) -> list[NodeResult]:
-    """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to.
+    """One `dbt build` of a layer in this process, into `schema`, where `conn` is connected to; or its tests alone.
 
     Without the variable built_as_of all tables are rebuilt. Raises UserError when dbt cannot begin.
     """
@@ -163,8 +174,9 @@ def invoke(
     from dbt.cli.main import dbtRunner
 
     left_out = ["unit_test", *([] if tests else ["test"])]
+    fresh = command == "build" and (layer == "seeds" or "built_as_of" not in variables)
     arguments = [
-        "build",
+        command,
         # Tests between a model and a seed belong to the models.
         *("--select", f"path:{layer}", "--indirect-selection", "cautious" if layer == "seeds" else "eager"),
         *(part for kind in left_out for part in ("--exclude-resource-type", kind)),
@@ -172,7 +184,7 @@ def invoke(
         *("--exclude", "tag:guaranteed"),
         *("--vars", json.dumps(dict(variables))),
         # A seed whose columns have changed does not fit its table. It is only built when it has changed.
-        *(["--full-refresh"] if layer == "seeds" or "built_as_of" not in variables else []),
+        *(["--full-refresh"] if fresh else []),
         *_folders(schema),
     ]
     _hush()

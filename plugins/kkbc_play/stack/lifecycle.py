@@ -101,7 +101,7 @@ def down() -> list[str]:
 
 
 def states() -> list[State]:
-    """What of the current home is running; those of played branches and Superset only when they are."""
+    """What of the current home is running; those of played branches, Superset and Spark only when they are."""
     settings = get_settings()
     postgres = server.find(settings.home)
     found = [State("postgres", postgres is not None, f"pid {postgres.pid}, port {postgres.port}" if postgres else "")]
@@ -115,6 +115,7 @@ def states() -> list[State]:
     for name in (branches.NAME, superset.NAME):
         if process := processes.find(name, settings.home / "run"):
             found.append(State(name, True, f"pid {process.pid}"))
+    found += [State(name, True, f"pid {process.pid}") for name, process in spark.running(settings).items()]
     return found
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from filelock import FileLock
 
 from kkbc.core.errors import UserError
@@ -50,7 +51,7 @@ def worker_names(count: int = WORKERS) -> list[str]:
 
 
 def up(say: Say = lambda _: None, *, workers: int = WORKERS, memory_mb: int = 1024, small: bool = False) -> Cluster:
-    """Starts the cluster of the current home and waits until its Thrift server answers. Idempotent.
+    """Starts what is not running of the current home's cluster, and waits until its Thrift server answers. Idempotent.
 
     `memory_mb` is what each worker gives to Spark. `small`: rows are few, and statements many, so that little is spent
     on making them fast. Raises UserError when its environment or Java is missing, or when it does not start.
@@ -61,20 +62,26 @@ def up(say: Say = lambda _: None, *, workers: int = WORKERS, memory_mb: int = 10
     run = settings.home / "run"
     run.mkdir(exist_ok=True)
     with FileLock(settings.home / ".spark.lock"):
-        cluster = find(settings)
-        if cluster is None:
+        found = find(settings)
+        if found is None:
             down(settings)
             cluster = Cluster(free_port(), free_port(), free_port())
-            folder = _prepare(settings, cluster, memory_mb, _SMALL if small else {})
-            environment = _environment(folder)
+            _prepare(settings, cluster, memory_mb, _SMALL if small else {})
             say("spark: starting a master, workers and a Thrift server")
-            _start(MASTER, run, environment, _master(cluster))
+            _start(MASTER, run, _environment(settings), _master(cluster))
             # A Thrift server that asks too early waits long before it asks again.
             _wait(settings, cluster.master, MASTER)
-            for name in worker_names(workers):
-                _start(name, run, environment, _worker(cluster, folder / "work" / name, memory_mb))
+        else:
+            cluster = found
+        for name in worker_names(workers):
+            if processes.find(name, run) is None:
+                processes.stop([name], run)  # the rest of one that was killed
+                scratch = {"SPARK_LOCAL_DIRS": str(place.folder(settings) / "scratch" / name)}
+                work = place.folder(settings) / "work" / name
+                _start(name, run, _environment(settings) | scratch, _worker(cluster, work, memory_mb))
+        if found is None:
             java = {"SPARK_DAEMON_MEMORY": f"{memory_mb}m"} | ({"SPARK_DAEMON_JAVA_OPTS": _QUICK} if small else {})
-            _start(THRIFT, run, environment | java, _thrift())
+            _start(THRIFT, run, _environment(settings) | java, _thrift())
             write_private(run / "spark.json", json.dumps(vars(cluster)))
         _wait(settings, cluster.thrift, THRIFT)
     return cluster
@@ -105,8 +112,15 @@ def _check() -> None:
         raise UserError("Java is missing: Spark needs Java 17", "run 'apt-get install openjdk-17-jre-headless'")
 
 
-def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping[str, str]) -> Path:
-    """Writes the configuration; returns the cluster's folder."""
+def running(settings: Settings) -> dict[str, psutil.Process]:
+    """The processes of a home's cluster that run, by name."""
+    run = settings.home / "run"
+    names = sorted(path.stem for path in run.glob("spark-*.pid"))
+    return {name: process for name in names if (process := processes.find(name, run)) is not None}
+
+
+def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping[str, str]) -> None:
+    """Writes the configuration."""
     folder = place.folder(settings)
     for part in ("conf", "scratch", "work"):
         (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -140,6 +154,10 @@ def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.shuffle.partitions": "8",
         "spark.task.maxFailures": "8",
+        # A task goes elsewhere from a worker that cannot do it, as one whose disk is full; all may be of one machine.
+        "spark.excludeOnFailure.taskAndStage.enabled": "true",
+        "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "7",
+        "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": "1000",
         "spark.scheduler.mode": "FAIR",
         # All connections of dbt are one session: what one of them writes, the others read.
         "spark.sql.hive.thriftServer.singleSession": "true",
@@ -148,7 +166,6 @@ def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping
     lines = "".join(f"{name} {value}\n" for name, value in options.items())
     write_private(folder / "conf" / "spark-defaults.conf", lines)
     write_private(folder / "conf" / "log4j2.properties", _LOGGING)
-    return folder
 
 
 # Compiling statements and bytecode takes longer than a few thousand rows do.
@@ -172,7 +189,8 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %m%n%ex{12}
 """
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(settings: Settings) -> dict[str, str]:
+    folder = place.folder(settings)
     return {
         **place.plain_environment(),
         "SPARK_HOME": str(place.SPARK_HOME),

@@ -5,6 +5,7 @@ one build, which `built.json` says; it is gone while a build is under way, so th
 """
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -110,21 +111,24 @@ def _run(
         raise UserError(f"Spark's environment {place.ENVIRONMENT} is not there", "`make spark-up` builds it")
     target = settings.home / "dbt" / "target_spark"
     fresh = "built_as_of" not in variables
-    arguments = [
-        *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-version-check", "build"),
-        *("--target", "spark", "--select", "path:models"),
-        *("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"),
-        *("--vars", json.dumps(dict(variables)), *(["--full-refresh"] if fresh else [])),
+    options = [
+        *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-version-check", "--target", "spark"),
         *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
         *("--target-path", str(target), "--log-path", str(settings.home / "dbt" / "logs" / "spark")),
+    ]
+    build = [
+        *("--select", "path:models", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"),
+        *("--vars", json.dumps(dict(variables)), *(["--full-refresh"] if fresh else [])),
     ]
     request = {
         "host": thrift.host,
         "port": thrift.port,
         "warehouse": str(place.warehouse(settings)),
         "fresh": fresh,
+        "parent": os.getpid(),
         "tables": {name: str(folder) for name, folder in tables.items()},
-        "arguments": arguments,
+        "parse": ["parse", *options],
+        "build": ["build", *options, *build],
     }
     target.mkdir(parents=True, exist_ok=True)
     (target / "run_results.json").unlink(missing_ok=True)
@@ -145,10 +149,10 @@ def _run(
         last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
         raise UserError(
             f"Spark at {thrift.host}:{thrift.port} could not build: {cause(last)}",
-            "see to the cluster (`make spark-up`), then run the night again: nothing was published",
+            place.AGAIN,
         )
     found = json.loads((target / "run_results.json").read_text())["results"]
-    return [
+    results = [
         NodeResult(
             unique_id=node["unique_id"],
             resource_type=node["unique_id"].partition(".")[0],
@@ -159,9 +163,15 @@ def _run(
         )
         for node in found
     ]
+    if any(result.failed for result in results) and not place.answers(thrift.host, thrift.port):
+        raise UserError(f"Spark's Thrift server {thrift.host}:{thrift.port} ended during the build", place.AGAIN)
+    return results
 
 
 def _cause(message: str) -> str:
     """The line of an error that says what is wrong, without the Java around it."""
-    said = [line.rpartition("Error running query: ")[2] for line in message.splitlines() if "running query: " in line]
+    lines = message.splitlines()
+    # What a task failed of stands behind what Spark did about it.
+    said = [line.rpartition("): ")[2] for line in lines if "Lost task " in line]
+    said += [line.rpartition("Error running query: ")[2] for line in lines if "running query: " in line]
     return cause(said[0] if said else message)

@@ -14,6 +14,7 @@ ENVIRONMENT = Path(os.environ.get("KKBC_SPARK_ENVIRONMENT", PROJECT_ROOT / ".ven
 SPARK_HOME = next(iter(ENVIRONMENT.glob("lib/python3*/site-packages/pyspark")), ENVIRONMENT / "pyspark")
 DBT = ENVIRONMENT / "bin" / "dbt"
 REACH_SECONDS = 5.0
+AGAIN = "see to the cluster (`make spark-up`), then run the night again: nothing was published"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def thrift(settings: Settings) -> Thrift:
     if not answers(found.host, found.port):
         raise UserError(
             f"Spark's Thrift server {found.host}:{found.port} does not answer",
-            "start it (`make spark-up`), then run the night again: nothing was published",
+            AGAIN,
         )
     return found
 

@@ -47,7 +47,10 @@ def export(conn: psycopg.Connection, variables: Mapping[str, Any], folder: Path)
 
 
 def _arrived(conn: psycopg.Connection, variables: Mapping[str, Any]) -> pl.DataFrame:
-    """The slices that this build looks at, as int_slices_touched has them; all where everything is rebuilt."""
+    """The slices that this build looks at, as int_slices_touched has them; all where everything is rebuilt.
+
+    Spark can know which slices these are only when their rows are there. tests/spark holds the two against one another.
+    """
     conn.execute(
         "create temporary table arrived on commit drop as select distinct feed, branch_id, business_date from ops.slice"
         " where %(built)s::date is null or build_id is null or build_id = %(build)s or business_date > %(built)s",
