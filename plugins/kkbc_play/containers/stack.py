@@ -81,9 +81,13 @@ class Stack:
 
     def up(self, workers: int = 1) -> None:
         """Starts what is not running, with that many workers, and waits until all of it is healthy."""
+        self.start(workers)
+        self.wait_ready()
+
+    def start(self, workers: int) -> None:
+        """Starts what is not running, with that many workers."""
         scale = f"{WORKER}={workers}"
         self.compose("up", "--detach", "--no-build", "--scale", scale, seconds=UP_SECONDS, log=self.folder / "up.log")
-        self.wait_ready()
 
     def down(self, *, volumes: bool = False) -> None:
         """Removes containers and network, and with `volumes` all data."""
@@ -112,6 +116,14 @@ class Stack:
     def inspect(self, container: Container) -> dict[str, Any]:
         """All that the engine knows of a container."""
         return dict(json.loads(run(["inspect", container.id]))[0])
+
+    def container_at(self, address: str) -> Container | None:
+        """The container with this address in the project's network, None when there is none any more."""
+        for container in self.containers():
+            networks = self.inspect(container)["NetworkSettings"]["Networks"].values()
+            if any(network["IPAddress"] == address for network in networks):
+                return container
+        return None
 
     def api(self) -> Api:
         """A client of the stack's Airflow."""
