@@ -41,7 +41,7 @@ class Kills:
         self.done.append(f"{worker.name} {point}")
         self._say(f"     killed {self.done[-1]}")
         # As a machine would be replaced: it knows nothing of the tasks that it had.
-        self._stack.start(self._workers)
+        self._stack.scale(self._workers)
         return len(self.done) < len(POINTS)
 
     def close(self) -> None:

@@ -81,13 +81,14 @@ class Stack:
 
     def up(self, workers: int = 1) -> None:
         """Starts what is not running, with that many workers, and waits until all of it is healthy."""
-        self.start(workers)
-        self.wait_ready()
-
-    def start(self, workers: int) -> None:
-        """Starts what is not running, with that many workers."""
         scale = f"{WORKER}={workers}"
         self.compose("up", "--detach", "--no-build", "--scale", scale, seconds=UP_SECONDS, log=self.folder / "up.log")
+        self.wait_ready()
+
+    def scale(self, workers: int) -> None:
+        """Starts workers that are not running, and nothing else: what they need is there already."""
+        options = ("--detach", "--no-build", "--no-deps", "--scale", f"{WORKER}={workers}", WORKER)
+        self.compose("up", *options, seconds=UP_SECONDS, log=self.folder / "up.log")
 
     def down(self, *, volumes: bool = False) -> None:
         """Removes containers and network, and with `volumes` all data."""

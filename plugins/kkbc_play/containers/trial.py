@@ -104,7 +104,7 @@ class Trial:
     def scale(self) -> None:
         """More workers, which share a night."""
         with self.report.check(f"--scale {WORKER}={WORKERS}") as check:
-            self.stack.up(WORKERS)
+            self._scale_up()
             check.detail = f"{len(self._workers())} workers healthy"
         night = self._night(f"a night by {WORKERS} workers")
         with self.report.check("workers shared the night") as check:
@@ -115,7 +115,7 @@ class Trial:
 
     def kill(self) -> None:
         """Workers lost while they pull, load and publish. The runs go on by themselves, on the others."""
-        self.stack.up(WORKERS)
+        self._scale_up()
         kills = Kills(self.stack, WORKERS, self._say)
         try:
             self._night("a night in which three workers are killed", meanwhile=kills)
@@ -125,7 +125,7 @@ class Trial:
             check.detail = ", ".join(kills.done)
             if len(kills.done) < len(POINTS):
                 raise Failed(f"none was caught {POINTS[len(kills.done)]}")
-            self.stack.up(WORKERS)
+            self._scale_up()
             check.detail += f"; {len(self._workers())} workers healthy again"
 
     def restarts(self) -> None:
@@ -214,6 +214,10 @@ class Trial:
 
     def _host_key(self) -> str:
         return " ".join(self.stack.compose("exec", "-T", "sftp", "cat", HOST_KEY_FILE).split()[:2])
+
+    def _scale_up(self) -> None:
+        self.stack.scale(WORKERS)
+        self.stack.wait_ready()
 
     def _workers(self) -> list[Container]:
         return [c for c in self.stack.containers() if c.service == WORKER and c.state == "running"]
