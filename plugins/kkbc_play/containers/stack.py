@@ -86,8 +86,11 @@ class Stack:
         self.wait_ready()
 
     def scale(self, workers: int) -> None:
-        """Starts workers that are not running, and nothing else: what they need is there already."""
-        options = ("--detach", "--no-build", "--no-deps", "--scale", f"{WORKER}={workers}", WORKER)
+        """Starts workers that are not running, and nothing else: what they need is there already.
+
+        Without its dependencies a service counts as changed, so that those that run would be made anew.
+        """
+        options = ("--detach", "--no-build", "--no-deps", "--no-recreate", "--scale", f"{WORKER}={workers}", WORKER)
         self.compose("up", *options, seconds=UP_SECONDS, log=self.folder / "up.log")
 
     def down(self, *, volumes: bool = False) -> None:
