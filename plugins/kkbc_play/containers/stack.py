@@ -24,7 +24,7 @@ WORKER = "airflow-worker"
 ONCE = "migrate"
 BUILD_SECONDS = 3600
 UP_SECONDS = 1200
-READY_SECONDS = 420
+READY_SECONDS = 900
 
 
 @dataclass(frozen=True)
