@@ -4,6 +4,8 @@ The last two points last milliseconds. So that a worker is caught there, a sessi
 load, or the publication, writes: what stands waiting for it is in the middle of its transaction.
 """
 
+import time
+
 import psycopg
 from psycopg import sql
 
@@ -15,6 +17,8 @@ PULL, LOAD, PUBLISH = "in its pulls", "in a load", "in the publication"
 HELD = {LOAD: ("raw", "registrations"), PUBLISH: ("bi", "kpi_national_daily")}
 """Vault is written before raw, and the dimensions before the daily figures: half is done when these are waited for."""
 POINTS = (PULL, LOAD, PUBLISH)
+LOOKS = 20
+"""Each a second apart, before the night is looked at again, which takes long where the api-server is busy."""
 
 
 class Kills:
@@ -62,7 +66,14 @@ class Kills:
             self._holder.execute("begin")
             held = sql.SQL("lock table {} in share mode").format(sql.Identifier(schema, table))
             self._holder.execute(held)
-        waiting = self._holder.execute(
+        for _ in range(LOOKS):
+            if (found := self._waiting(self._holder)) is not None:
+                return found
+            time.sleep(1)
+        return None
+
+    def _waiting(self, holder: psycopg.Connection) -> Container | None:
+        waiting = holder.execute(
             "select host(client_addr) from pg_stat_activity where client_addr is not null"
             " and pg_backend_pid() = any(pg_blocking_pids(pid)) order by state_change limit 1"
         ).fetchone()
