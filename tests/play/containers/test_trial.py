@@ -162,9 +162,9 @@ def test_workers_are_killed_where_they_are_caught(tmp_path: Path, monkeypatch: p
     workers = [Container("airflow-worker", f"w{n}", str(n) * 12, "running", "healthy", 0) for n in (1, 2)]
     waiting: list[str] = []
     held, killed, scaled = Held(waiting), [], []
-    monkeypatch.setattr(kills.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(kills, "run", lambda arguments: killed.append(arguments[-1]))
-    monkeypatch.setattr(kills.nights, "workers_of", lambda *_, **__: {"1" * 12: 1, "2" * 12: 3})
+    monkeypatch.setattr("kkbc_play.containers.nights.workers_of", lambda *_, **__: {"1" * 12: 1, "2" * 12: 3})
     stack = Stack(tmp_path)
     monkeypatch.setattr(Stack, "containers", lambda _: workers)
     monkeypatch.setattr(Stack, "connect", lambda _: held)
