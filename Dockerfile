@@ -28,7 +28,7 @@ COPY expectations /opt/kkbc/expectations
 COPY docs /opt/kkbc/docs
 COPY README.md /opt/kkbc/
 COPY docker/migrate.sh /opt/kkbc/docker/
-COPY docker/health.py /opt/kkbc/docker/
+COPY docker/health.py docker/backup_metadata.py /opt/kkbc/docker/
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

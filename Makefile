@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env lock run bi spark-up spark-down spark-night test test-spark test-fast test-long test-rights test-bi containers-trial lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
+.PHONY: help env lock run bi spark-up spark-down spark-night test test-spark test-fast test-long test-rights test-bi containers-trial lint-yaml test-faults test-random fuzz lint audit sbom pictures docs up down clean bench-night bench-load bench-workers bench-growth bench-intake bench-peers bench-memory bench-backfill bench-rotation bench-rights bench-reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -189,6 +189,9 @@ bench-load: env ## rows a second from bytes to committed rows, of many small sli
 
 bench-growth: env ## time an ordinary night and a late slice on histories of 0, 0.74 and 3 million contributions (PLOT=growth.svg)
 	@python bench/growth.py $(if $(PLOT),--plot $(PLOT))
+
+bench-workers: env ## how the pull of 244 slices grows with 1, 2 and 4 worker processes
+	@python bench/workers.py
 
 bench-intake: env ## measure time and memory for a slice of 10 MB, 200 MB, 2 GB from bytes to committed rows (needs 12 GB of disk)
 	@python bench/intake.py

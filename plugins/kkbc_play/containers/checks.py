@@ -14,7 +14,7 @@ from psycopg import sql
 from kkbc.core.errors import UserError
 from kkbc.exchange.contracts import load_contract
 from kkbc.upkeep.dashboards.api import session
-from kkbc_play.containers.docker import Say, run
+from kkbc_play.containers.docker import Say
 from kkbc_play.containers.stack import BIND, ONCE, WORKER, Stack
 from kkbc_play.simulator.truth.comparing import GRAIN, differences, read_truth
 
@@ -91,6 +91,17 @@ def loaded_once(stack: Stack) -> str:
             if found is None or found[0] != rows:
                 raise Failed(f"raw.{table} holds {found}, accepted were {rows} rows")
     return f"{sum(wanted.values())} rows loaded once"
+
+
+def published_once(stack: Stack) -> str:
+    """Raises Failed when a build was published twice, or one is open while no night is under way."""
+    with stack.connect() as conn:
+        twice = "select build_id from ops.publication group by 1 having count(*) > 1"
+        found = conn.execute(f"select (select count(*) from ops.publication), array({twice})").fetchone()  # noqa: S608
+    assert found is not None
+    if found[1]:
+        raise Failed(f"published more than once: builds {found[1]}")
+    return f"{found[0]} publications of as many builds"
 
 
 def bounds_hold(stack: Stack) -> str:
@@ -174,6 +185,25 @@ def backup_is_whole(stack: Stack) -> str:
     return stack.compose("exec", "-T", WORKER, "kkbc", "backup", "verify", "/var/backups/kkbc").strip().splitlines()[-1]
 
 
-def kill(name: str) -> None:
-    """Ends a container as a machine that loses power does."""
-    run(["kill", "--signal", "KILL", name])
+def metadata_are_restored(stack: Stack) -> str:
+    """Dumps Airflow's and Superset's databases by the service, and restores each into an empty one: as many rows."""
+    service, seen = "metadata-backup", []
+    stack.compose("exec", "-T", service, "python", "docker/backup_metadata.py", "now")
+    for name, table in (("airflow", "task_instance"), ("superset", "dashboards")):
+        copy = f"trial_{name}"
+        stack.compose("exec", "-T", "postgres", "createdb", "-U", "postgres", "-O", name, copy)
+        stack.compose("exec", "-T", service, "python", "docker/backup_metadata.py", "restore", name, copy)
+        counts = [
+            stack.compose(
+                *("exec", "-T", "postgres", "psql", "-U", "postgres", "-d", database, "-Atc"),
+                f"select (select count(*) from {table}),"  # noqa: S608
+                " (select count(*) from pg_tables where schemaname = 'public')",
+            ).strip()
+            for database in (name, copy)
+        ]
+        stack.compose("exec", "-T", "postgres", "dropdb", "-U", "postgres", copy)
+        if counts[0] != counts[1] or counts[0].startswith("0|"):
+            raise Failed(f"{name} holds {counts[0]} rows of {table} and tables, its restored dump {counts[1]}")
+        rows, tables = counts[0].split("|")
+        seen.append(f"{name} with {rows} rows of {table} and {tables} tables")
+    return "restored: " + ", ".join(seen)

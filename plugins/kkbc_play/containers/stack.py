@@ -24,7 +24,7 @@ WORKER = "airflow-worker"
 ONCE = "migrate"
 BUILD_SECONDS = 3600
 UP_SECONDS = 1200
-READY_SECONDS = 420
+READY_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,14 @@ class Stack:
         self.compose("up", "--detach", "--no-build", "--scale", scale, seconds=UP_SECONDS, log=self.folder / "up.log")
         self.wait_ready()
 
+    def scale(self, workers: int) -> None:
+        """Starts workers that are not running, and nothing else: what they need is there already.
+
+        Without its dependencies a service counts as changed, so that those that run would be made anew.
+        """
+        options = ("--detach", "--no-build", "--no-deps", "--no-recreate", "--scale", f"{WORKER}={workers}", WORKER)
+        self.compose("up", *options, seconds=UP_SECONDS, log=self.folder / "up.log")
+
     def down(self, *, volumes: bool = False) -> None:
         """Removes containers and network, and with `volumes` all data."""
         self.compose("down", *(["--volumes"] if volumes else []), log=self.folder / "up.log", seconds=1200)
@@ -112,6 +120,14 @@ class Stack:
     def inspect(self, container: Container) -> dict[str, Any]:
         """All that the engine knows of a container."""
         return dict(json.loads(run(["inspect", container.id]))[0])
+
+    def container_at(self, address: str) -> Container | None:
+        """The container with this address in the project's network, None when there is none any more."""
+        for container in self.containers():
+            networks = self.inspect(container)["NetworkSettings"]["Networks"].values()
+            if any(network["IPAddress"] == address for network in networks):
+                return container
+        return None
 
     def api(self) -> Api:
         """A client of the stack's Airflow."""

@@ -1,5 +1,6 @@
 """The trial: build, start, and nights with more and more going wrong. Each step is a function of the trial."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from kkbc_play.containers import checks, images, nights
 from kkbc_play.containers.checks import Failed, Report
 from kkbc_play.containers.docker import Engine, Say
 from kkbc_play.containers.drop import HOST_KEY_FILE, Drop
+from kkbc_play.containers.kills import POINTS, Kills
 from kkbc_play.containers.stack import BIND, WORKER, Container, Stack
 from kkbc_play.simulator import Scale, World
 
@@ -16,11 +18,14 @@ SEED = 7
 WORKERS = 3
 RUNS_ALLOWED = 4
 """How often a night may begin anew when services went down in it; in production the schedule begins one every hour."""
+DROP = "sftp"
 RESTARTED = (
-    *("redis", "airflow-scheduler", "airflow-api-server", "postgres", "airflow-triggerer", "airflow-dag-processor"),
-    *(WORKER, "sftp", "superset", "docs"),
+    *("redis", WORKER, "airflow-scheduler", "airflow-api-server", "postgres", "airflow-triggerer"),
+    *("airflow-dag-processor", "superset", "docs", "metadata-backup", DROP),
 )
 RESTART_SECONDS = 900
+PUSH_SECONDS = 1.0
+"""The branches are in the middle of their pushes by then."""
 
 
 class Trial:
@@ -93,11 +98,13 @@ class Trial:
             if state != "success":
                 raise Failed(f"DAG backup: {state}")
             check.detail = checks.backup_is_whole(self.stack)
+        with self.report.check("backup of Airflow's and Superset's databases, restored") as check:
+            check.detail = checks.metadata_are_restored(self.stack)
 
     def scale(self) -> None:
         """More workers, which share a night."""
         with self.report.check(f"--scale {WORKER}={WORKERS}") as check:
-            self.stack.up(WORKERS)
+            self._scale_up()
             check.detail = f"{len(self._workers())} workers healthy"
         night = self._night(f"a night by {WORKERS} workers")
         with self.report.check("workers shared the night") as check:
@@ -107,23 +114,33 @@ class Trial:
                 raise Failed("one worker did all")
 
     def kill(self) -> None:
-        """A worker lost while it has tasks. The run goes on by itself, on the others."""
-        self.stack.up(WORKERS)
-        killed: list[str] = []
-        self._night("a night in which a worker is killed", meanwhile=lambda night: self._kill_one(night, killed))
-        with self.report.check("the killed worker had tasks, and is replaced") as check:
-            if not killed:
-                raise Failed("no worker was caught with a task")
-            self.stack.up(WORKERS)
-            check.detail = f"{killed[0]}; {len(self._workers())} workers healthy again"
+        """Workers lost while they pull, load and publish. The runs go on by themselves, on the others."""
+        self._scale_up()
+        kills = Kills(self.stack, WORKERS, self._say)
+        try:
+            self._night("a night in which three workers are killed", meanwhile=kills)
+        finally:
+            kills.close()
+        with self.report.check("a worker was killed at each point, and all are replaced") as check:
+            check.detail = ", ".join(kills.done)
+            if len(kills.done) < len(POINTS):
+                raise Failed(f"none was caught {POINTS[len(kills.done)]}")
+            self._scale_up()
+            check.detail += f"; {len(self._workers())} workers healthy again"
 
     def restarts(self) -> None:
-        """Every service restarted, one after the other, while a night is under way; as many nights as that takes."""
-        todo = list(RESTARTED)
+        """Every service restarted, one after the other, while a night is under way; as many nights as that takes.
+
+        The SFTP server is restarted while the branches push.
+        """
+        todo = [name for name in RESTARTED if name != DROP]
         while todo:
             left = len(todo)
             night = self._night(
-                "a night with restarts", meanwhile=lambda _: self._restart_next(todo), most_runs=RUNS_ALLOWED
+                "a night with restarts",
+                meanwhile=lambda _: self._restart_next(todo),
+                most_runs=RUNS_ALLOWED,
+                in_the_push=None if left < len(RESTARTED) - 1 else lambda: self._restart(DROP),
             )
             if night is None or len(todo) == left:
                 break
@@ -142,7 +159,7 @@ class Trial:
             check.detail = checks.nothing_was_killed(stack)
         with self.report.check("down and up with volumes kept: the same figures") as check:
             stack.down()
-            stack.up()
+            stack.up(WORKERS)
             check.detail = checks.figures_equal_truth(stack, self._truth())
             if self._host_key() != key:
                 raise Failed("the SFTP server has another host key")
@@ -160,21 +177,35 @@ class Trial:
         self.engine.stop()
 
     def _night(
-        self, name: str, *, meanwhile: Callable[[nights.Night], bool] | None = None, most_runs: int = 2
+        self,
+        name: str,
+        *,
+        meanwhile: Callable[[nights.Night], bool] | None = None,
+        most_runs: int = 2,
+        in_the_push: Callable[[], None] | None = None,
     ) -> nights.Night | None:
-        """Plays, pushes and follows one night, then compares it; None when it failed."""
+        """Plays, pushes and follows one night, then compares it; None when it failed.
+
+        `in_the_push` is done while the branches push, and must be felt by them; `meanwhile`: see nights.follow.
+        """
         before = len(self.report.checks)
         with self.report.check(name) as check:
             world = self.world
             played = world.play_night()
-            files, refused = self.drop.push(world.branches_root, self._host_key())
-            check.detail = f"{played.business_date}: {files} files pushed, {refused} connections refused"
+            host_key = self._host_key()
+            aside = threading.Timer(PUSH_SECONDS, in_the_push or (lambda: None))
+            aside.start()
+            files, refused = self.drop.push(world.branches_root, host_key)
+            aside.join()
+            check.detail = f"{played.business_date}: {files} files pushed, {refused} connections refused or cut"
+            if in_the_push and not refused:
+                raise Failed("no branch was in its push when its server went down")
             night = nights.begin(self.stack, played.business_date, world.first_date)
             while_under_way = (lambda: meanwhile(night)) if meanwhile else None
             nights.follow(self.stack, night, world.first_date, most_runs=most_runs, meanwhile=while_under_way)
             self.stack.wait_ready([name for name in RESTARTED if name != WORKER])
             check.detail += f"; {night}; tasks tried again: {nights.tries_of(self.stack, night)}"
-            check.detail += f"; {checks.loaded_once(self.stack)}"
+            check.detail += f"; {checks.loaded_once(self.stack)}; {checks.published_once(self.stack)}"
             check.detail += f"; {checks.figures_equal_truth(self.stack, self._truth())}"
         return night if self.report.checks[before].passed else None
 
@@ -184,30 +215,23 @@ class Trial:
     def _host_key(self) -> str:
         return " ".join(self.stack.compose("exec", "-T", "sftp", "cat", HOST_KEY_FILE).split()[:2])
 
+    def _scale_up(self) -> None:
+        self.stack.scale(WORKERS)
+        self.stack.wait_ready()
+
     def _workers(self) -> list[Container]:
         return [c for c in self.stack.containers() if c.service == WORKER and c.state == "running"]
 
-    def _kill_one(self, night: nights.Night, killed: list[str]) -> bool:
-        """Kills the worker that has most tasks, once it has any; whether to come again."""
-        try:
-            busy = nights.workers_of(self.stack, night, running=True)
-        except nights.PASSING:
-            return True
-        for worker in sorted(self._workers(), key=lambda c: -busy.get(c.id[:12], 0)):
-            if busy.get(worker.id[:12]):
-                checks.kill(worker.name)
-                killed.append(f"{worker.name} with {busy[worker.id[:12]]} tasks")
-                self._say(f"     killed {killed[-1]}")
-                return False
-        return True
-
     def _restart_next(self, todo: list[str]) -> bool:
         """Restarts the next service, and waits until it is healthy; whether there is another."""
-        name, began = todo.pop(0), time.monotonic()
+        self._restart(todo.pop(0))
+        return bool(todo)
+
+    def _restart(self, name: str) -> None:
+        began = time.monotonic()
         self.stack.compose("restart", name, seconds=RESTART_SECONDS, log=self.folder / "up.log")
         self.stack.wait_ready([name])
         self._say(f"     restarted {name}, healthy after {time.monotonic() - began:.0f} s")
-        return bool(todo)
 
 
 STEPS: dict[str, Callable[[Trial], None]] = {

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import yaml
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc_play.containers import docker, images
+from kkbc_play.containers import docker, images, kills
 from kkbc_play.containers.checks import Failed, Report
 from kkbc_play.containers.drop import Drop
-from kkbc_play.containers.stack import Stack
+from kkbc_play.containers.kills import POINTS, Kills
+from kkbc_play.containers.nights import Night
+from kkbc_play.containers.stack import Container, Stack
 from kkbc_play.containers.trial import RESTARTED, STEPS, Trial
 
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -134,6 +137,55 @@ def test_each_branch_has_its_key_and_they_are_made_once(tmp_path: Path) -> None:
     assert (tmp_path / "branch-keys.json").stat().st_mode & 0o777 == 0o600
     drop.make_keys(["HQ", "KC001"])
     assert public == {path.name: path.read_text() for path in (tmp_path / "keys").iterdir()}
+
+
+class Held:
+    """Stands for a session that holds a table, and for the workers that wait for it."""
+
+    def __init__(self, waiting: list[str]) -> None:
+        self.said: list[str] = []
+        self.waiting = waiting
+
+    def execute(self, statement: object) -> "Held":
+        self.said.append(statement if isinstance(statement, str) else statement.as_string())  # type: ignore[attr-defined]
+        return self
+
+    def fetchone(self) -> tuple[str] | None:
+        return (self.waiting[0],) if self.waiting else None
+
+    def close(self) -> None:
+        self.said.append("closed")
+
+
+def test_workers_are_killed_where_they_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The busiest first; then whoever waits for the table that is held, which is let go of as soon as it is dead."""
+    workers = [Container("airflow-worker", f"w{n}", str(n) * 12, "running", "healthy", 0) for n in (1, 2)]
+    waiting: list[str] = []
+    held, killed, scaled = Held(waiting), [], []
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(kills, "run", lambda arguments: killed.append(arguments[-1]))
+    monkeypatch.setattr("kkbc_play.containers.nights.workers_of", lambda *_, **__: {"1" * 12: 1, "2" * 12: 3})
+    stack = Stack(tmp_path)
+    monkeypatch.setattr(Stack, "containers", lambda _: workers)
+    monkeypatch.setattr(Stack, "connect", lambda _: held)
+    monkeypatch.setattr(Stack, "scale", lambda _, number: scaled.append(number))
+    monkeypatch.setattr(Stack, "container_at", lambda _, address: {"10.0.0.1": workers[0]}.get(address))
+    night, victims = Night(date(2023, 12, 11), ["run"]), Kills(stack, 2, lambda _: None)
+    assert victims(night)
+    assert killed == ["w2"]
+    assert victims(night), "nobody waits yet"
+    waiting.append("10.0.0.9")
+    assert victims(night), "who waits is no worker"
+    assert killed == ["w2"]
+    waiting[0] = "10.0.0.1"
+    assert victims(night)
+    assert held.said[:2] == ["begin", 'lock table "raw"."registrations" in share mode']
+    assert held.said.pop() == "closed"
+    assert not victims(night)
+    assert 'lock table "bi"."kpi_national_daily" in share mode' in held.said
+    assert killed == ["w2", "w1", "w1"]
+    assert [line.partition(" ")[2] for line in victims.done] == list(POINTS)
+    assert scaled == [2, 2, 2]
 
 
 def test_a_step_that_is_none_is_one_line(tmp_path: Path) -> None:
