@@ -66,10 +66,10 @@
 {%- endmacro %}
 
 {#- Keys of `feed` whose row in force a build may have to change: those that lie in the touched slices now, and those
-    whose row in force lay in one of them, with the participant of that row. A slice that is revised may leave either
-    out. `delivered` and `in_force` are the models of all rows of the feed, and of those in force. `participants`: whether
-    rows are of participants. `also`: more columns of the row that was in force, each as <column>_before. -#}
-{% macro keys_touched(feed, delivered, in_force, key, participants=true, also=[]) %}
+    whose row in force lay in one of them. A slice that is revised may leave either out. `delivered` and `in_force` are
+    the models of all rows of the feed, and of those in force. `also`: columns of the row that was in force, and their
+    names here. -#}
+{% macro keys_touched(feed, delivered, in_force, key, also={'participant_token': 'participant_before'}) %}
 with slices as (
     select * from {{ ref('int_slices_touched') }}
     where feed = '{{ feed }}'
@@ -99,11 +99,8 @@ touched as (
 select
     touched.branch_id,
     touched.{{ key }},
-    {%- if participants %}
-    in_force.participant_token as participant_before,
-    {%- endif %}
-    {%- for column in also %}
-    in_force.{{ column }} as {{ column }}_before,
+    {%- for column, name in also.items() %}
+    in_force.{{ column }} as {{ name }},
     {%- endfor %}
     in_force.business_date as business_date_before,
     slices.branch_id is not null as is_displaced
@@ -117,11 +114,8 @@ touched as (
     select
         delivered.branch_id,
         delivered.{{ key }},
-        {%- if participants %}
-        delivered.participant_token as participant_before,
-        {%- endif %}
-        {%- for column in also %}
-        delivered.{{ column }} as {{ column }}_before,
+        {%- for column, name in also.items() %}
+        delivered.{{ column }} as {{ name }},
         {%- endfor %}
         delivered.business_date as business_date_before,
         false as is_displaced

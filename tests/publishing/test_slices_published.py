@@ -17,28 +17,32 @@ from .conftest import DAY, read, undo
 
 LIST = ("bi", "publication_slice")
 BRANCHES = ("KC001", "KC002", "KC003")
-IN_FORCE = "feed = 'iuran' and branch_id = %(branch)s and business_date = %(day)s and status = 'loaded'"
+PLACE = "feed = 'iuran' and branch_id = %(branch)s and business_date = %(day)s"
+IN_FORCE = f"{PLACE} and status = 'loaded'"
 
 # What becomes of slices between publications, each as `kkbc.slices.record` writes it.
+COLUMNS = (
+    "feed, branch_id, business_date, revision, status, manifest_sha256, manifest_rows, rows_sent, rows_accepted,"
+    " rows_quarantined"
+)
+NEXT_REVISION = f"(select coalesce(max(revision), 0) + 1 from ops.slice where {PLACE})"
+COMES = (
+    f"insert into ops.slice ({COLUMNS}) select 'iuran', %(branch)s, %(day)s, {NEXT_REVISION}, 'loaded', 'x', %(n)s,"
+    f" %(n)s, %(n)s, 0"
+)
 CHANGES = {
-    "comes": (
-        "insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256,"
-        " manifest_rows, rows_sent, rows_accepted, rows_quarantined)"
-        " select 'iuran', %(branch)s, %(day)s, coalesce(max(revision), 0) + 1, 'loaded', 'x', %(n)s, %(n)s, %(n)s, 0"
-        " from ops.slice where feed = 'iuran' and branch_id = %(branch)s and business_date = %(day)s"
-        " having count(*) filter (where status = 'loaded') = 0"
-    ),
+    "comes": f"{COMES} where not exists (select from ops.slice where {IN_FORCE})",
     "is revised": (
-        f"with gone as (update ops.slice set status = 'superseded' where {IN_FORCE} returning *)"
-        " insert into ops.slice (feed, branch_id, business_date, revision, status, manifest_sha256,"
-        " manifest_rows, rows_sent, rows_accepted, rows_quarantined) select feed, branch_id, business_date, (select max(revision) + 1 from ops.slice s where"
-        " s.feed = gone.feed and s.branch_id = gone.branch_id and s.business_date = gone.business_date), 'loaded',"
-        " 'x', %(n)s, %(n)s, %(n)s, 0 from gone"
+        f"with gone as (update ops.slice set status = 'superseded' where {IN_FORCE} returning 1) {COMES} from gone"
     ),
     "is read again": (
-        f"update ops.slice set rows_sent = %(n)s + 1, rows_accepted = %(n)s, rows_quarantined = 1, build_id = null where {IN_FORCE}"
+        "update ops.slice set rows_sent = %(n)s + 1, rows_accepted = %(n)s, rows_quarantined = 1, build_id = null"
+        f" where {IN_FORCE}"
     ),
-    "gets rows back": f"update ops.slice set rows_sent = rows_sent + 1, rows_accepted = rows_accepted + 1, build_id = null where {IN_FORCE}",
+    "gets rows back": (
+        "update ops.slice set rows_sent = rows_sent + 1, rows_accepted = rows_accepted + 1, build_id = null"
+        f" where {IN_FORCE}"
+    ),
 }
 
 
@@ -126,7 +130,8 @@ def test_after_a_rollback_and_another_shape_all_of_the_list_is_compared(marts: N
     undo()
     publish_built(build(DAY), DAY)
     with connect() as conn:
-        conn.execute("update ops.slice set rows_quarantined = 7, rows_sent = rows_accepted + 7")  # by hand, which no publication hears of
+        # By hand, which no publication hears of.
+        conn.execute("update ops.slice set rows_quarantined = 7, rows_sent = rows_accepted + 7")
         conn.execute("alter table bi.publication_slice alter rows_accepted type bigint using rows_accepted + 1")
         conn.execute("alter table bi.publication_slice alter rows_accepted type integer")
     publish_built(build(DAY), DAY)

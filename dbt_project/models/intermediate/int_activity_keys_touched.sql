@@ -5,6 +5,5 @@
     delivered='stg_activities',
     in_force='int_activities_in_force',
     key='activity_code',
-    participants=false,
-    also=['started_at']
+    also={'started_at': 'started_at_before'}
 ) }}

@@ -70,7 +70,8 @@ def _totals(work: Work, schema: str, keys: sql.Identifier | None = None) -> sql.
     totals += [last.format(sql.Identifier(c)) for c in stocks]
     months = sql.SQL(
         " join (select distinct branch_id, date_trunc('month', business_date)::date as month from {keys}) k"
-        " on m.branch_id = k.branch_id and m.business_date >= k.month and m.business_date < k.month + interval '1 month'"
+        " on m.branch_id = k.branch_id"
+        " and m.business_date >= k.month and m.business_date < k.month + interval '1 month'"
     )
     return sql.SQL(
         "select branch_id, month, metric, total"
