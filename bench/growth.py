@@ -119,10 +119,7 @@ def measure(folder: Path, contributions: int, days: int) -> dict[str, Any]:
     # The branches that `write` writes for are there once a run was opened.
     open_run(folder, first, first)
     if contributions:
-        iuran = max(1, round(contributions / days / BRANCHES))
-        measured["rows to raw"] = timed(
-            write, first, NIGHT - timedelta(days=1), {"pendaftaran": max(1, iuran // 5), "iuran": iuran, "kegiatan": 1}
-        )
+        measured["rows to raw"] = timed(write_history, first, contributions)
     else:
         write(first, first, ORDINARY)
     history = run(folder, NIGHT - timedelta(days=1), first)
@@ -176,6 +173,14 @@ def open_run(folder: Path, day: date, first: date) -> str:
         RunRequest(day, folder / "branches", first_business_date=first, gate="warn"), mode="plain", run_id=run_id
     )
     return run_id
+
+
+def write_history(first: date, contributions: int) -> int:
+    """Some `contributions` from `first` to the day before NIGHT, and their registrations; returns how many they are."""
+    days = (NIGHT - first).days
+    iuran = max(1, round(contributions / days / BRANCHES))
+    write(first, NIGHT - timedelta(days=1), {"pendaftaran": max(1, iuran // 5), "iuran": iuran, "kegiatan": 1})
+    return iuran * days * BRANCHES
 
 
 def write(first: date, last: date, rows: Mapping[str, int]) -> None:

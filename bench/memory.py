@@ -79,9 +79,7 @@ def _builds(folder: Path, contributions: int, in_one: bool) -> list[dict[str, An
     (folder / "branches").mkdir()
     first = growth.NIGHT - timedelta(days=HISTORY_DAYS)
     growth.open_run(folder, first, first)
-    iuran = max(1, round(contributions / HISTORY_DAYS / growth.BRANCHES))
-    rows = {"pendaftaran": max(1, iuran // 5), "iuran": iuran, "kegiatan": 1}
-    growth.write(first, growth.NIGHT - timedelta(days=1), rows)
+    growth.write_history(first, contributions)
     steps = _in_one if in_one else _by_steps
     measured = steps(folder, growth.NIGHT - timedelta(days=1), first, f"{contributions:,} contributions built whole")
     for day, again in ((growth.NIGHT, steps), (growth.NIGHT + timedelta(days=1), _in_one)):

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from growth import BRANCHES, NIGHT, open_run, timed, write
+from growth import NIGHT, open_run, timed, write_history
 from kkbc.core.settings import get_settings
 
 VAULT = (
@@ -66,12 +66,7 @@ def make(folder: Path, contributions: int, days: int) -> None:
     (folder / "branches").mkdir()
     first = NIGHT - timedelta(days=days)
     open_run(folder, first, first)
-    payments = max(1, round(contributions / days / BRANCHES))
-    write(
-        first,
-        NIGHT - timedelta(days=1),
-        {"pendaftaran": max(1, payments // 5), "iuran": payments, "kegiatan": 1},
-    )
+    write_history(first, contributions)
     with connect() as conn:
         for statement in VAULT:
             conn.execute(statement)  # type: ignore[arg-type]

@@ -26,7 +26,6 @@ import psutil
 
 import growth
 from kkbc.core.settings import get_settings
-from kkbc_play.stack import processes
 
 COLUMNS = ("seconds", "CPU seconds, engines", "CPU seconds, dbt and rows")
 
@@ -72,10 +71,7 @@ def measure(folder: Path, contributions: int, arguments: argparse.Namespace) -> 
     night = growth.NIGHT
     first = night - timedelta(days=arguments.days)
     growth.open_run(folder, first, first)
-    iuran = max(1, round(contributions / arguments.days / growth.BRANCHES))
-    rows = {"pendaftaran": max(1, iuran // 5), "iuran": iuran, "kegiatan": 1}
-    growth.write(first, night - timedelta(days=1), rows)
-    found: dict[str, Any] = {"contributions": iuran * arguments.days * growth.BRANCHES}
+    found: dict[str, Any] = {"contributions": growth.write_history(first, contributions)}
     for name, day in (("postgres", night), ("spark", night + timedelta(days=1))):
         with engine(name):
             if name == "spark":
@@ -130,11 +126,10 @@ def engine_seconds() -> float:
     settings = get_settings()
     postgres = server.find(settings.home)
     assert postgres is not None
-    names = (spark.MASTER, spark.THRIFT, *spark.worker_names(64))
-    leaders = [psutil.Process(postgres.pid), *(processes.find(name, settings.home / "run") for name in names)]
+    leaders = [psutil.Process(postgres.pid), *spark.running(settings).values()]
     spent = 0.0
     for leader in leaders:
-        for part in (leader, *leader.children(recursive=True)) if leader else ():
+        for part in (leader, *leader.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 # One that ended counts with the one that waited for it.
                 times = part.cpu_times()

@@ -10,7 +10,6 @@ none of the warehouse.
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from tempfile import NamedTemporaryFile
 from types import FrameType
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from kkbc.core.errors import UserError
 from kkbc.upkeep.backup import tools
@@ -84,7 +83,11 @@ def dump(name: str) -> str:
     store, conninfo = _store(), _conninfo(name)
     with NamedTemporaryFile() as local:
         tool = tools.find("pg_dump", tools.version_of(conninfo))
-        _run([tool, "--format", "custom", "--no-owner", "--no-privileges", "--file", local.name], conninfo)
+        tools.run(
+            [tool, "--format", "custom", "--no-owner", "--no-privileges", "--file", local.name],
+            conninfo,
+            "pg_dump failed",
+        )
         path = store.key(PLACE, f"{name}-{datetime.now(UTC):{STAMP}}.dump")
         with store.new_file(path) as target:
             copyfileobj(local, target)
@@ -105,21 +108,10 @@ def restore(name: str, database: str) -> str:
             copyfileobj(source, local)
         local.flush()
         tool = tools.find("pg_restore", tools.version_of(conninfo))
-        _run([tool, "--exit-on-error", "--single-transaction", "--no-owner", local.name], conninfo)
+        tools.run(
+            [tool, "--exit-on-error", "--single-transaction", "--no-owner", local.name], conninfo, "pg_restore failed"
+        )
     return found[-1]
-
-
-def _run(command: list[str], conninfo: str) -> None:
-    """Runs a tool of PostgreSQL. The password is in its environment: others can read the arguments."""
-    parts = conninfo_to_dict(conninfo)
-    environment = {**os.environ, "PGPASSWORD": str(parts.pop("password", "")), "LC_ALL": "C"}
-    place = make_conninfo("", **parts)
-    done = subprocess.run(
-        [*command, "--dbname", place], env=environment, stderr=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[0]
-        raise UserError(f"{Path(command[0]).name} failed: {last}", "see the log of the server")
 
 
 def _store() -> Store:

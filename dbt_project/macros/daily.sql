@@ -19,6 +19,15 @@
     group by branch_id, started_on
 {%- endmacro %}
 
+{#- Of each branch the first day in the relation `days`, columns branch_id and business_date. -#}
+{% macro first_days(days) -%}
+    select
+        branch_id,
+        min(business_date) as first_day
+    from {{ days }}
+    group by branch_id
+{%- endmacro %}
+
 {#- Cells of these measures that the daily marts count from a branch's `first_day` on, a column of `first_days`, where they
     are brought up to date and not rebuilt: what is older is in the figures of the day before. What is older than the
     first day of all is not, and is left in. -#}

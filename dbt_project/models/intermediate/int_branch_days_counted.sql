@@ -20,11 +20,7 @@ branch_days as (
 ),
 
 first_days as (
-    select
-        branch_id,
-        min(business_date) as first_day
-    from branch_days
-    group by branch_id
+    {{ first_days('branch_days') }}
 ),
 
 -- The day before the first one to count, which stocks and the month to date go on from.

@@ -120,11 +120,7 @@ changed as (
 ),
 
 first_days as (
-    select
-        branch_id,
-        min(business_date) as first_day
-    from changed
-    group by branch_id
+    {{ first_days('changed') }}
 )
 
 select

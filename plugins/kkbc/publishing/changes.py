@@ -99,33 +99,32 @@ def _places(work: Work, live: int | None) -> sql.Identifier:
 
     Those of slices of a later build or of none yet, and those between the days that the two builds end with.
     """
-    relation = f"noted_{SLICES.schema}_{SLICES.name}"
-    keys = sql.Identifier("pg_temp", relation)
-    work.do(
-        "create temporary table {made} on commit drop as select distinct {key} from ops.slice where build_id is null"
+    found = sql.SQL(
+        "select distinct {key} from ops.slice where build_id is null"
         " or build_id > (select build_id from ops.publication where publication_id = {live})"
         " or business_date > (select least(p.as_of, b.as_of) from ops.publication p"
-        " cross join (select as_of from ops.build order by build_id desc limit 1) b where p.publication_id = {live})",
-        made=sql.Identifier(relation),
-        key=names(SLICES.primary_key),
-        live=sql.Literal(live),
+        " cross join (select as_of from ops.build order by build_id desc limit 1) b where p.publication_id = {live})"
     )
-    work.do("analyze {keys}", keys=keys)
-    return keys
+    return _table_of(work, SLICES, found.format(key=names(SLICES.primary_key), live=sql.Literal(live)))
 
 
 def _keys_of(work: Work, model: PublishedModel) -> sql.Identifier:
     """Makes a table of the keys that were noted of a model, in the types that its columns have."""
-    relation = f"noted_{model.schema}_{model.name}"
-    keys = sql.Identifier("pg_temp", relation)
-    work.do(
-        "create temporary table {made} on commit drop as select distinct {key}"
-        " from pg_temp.noted n cross join lateral jsonb_populate_record(null::{source}, n.key) r"
-        " where n.source = {literal}::regclass",
-        made=sql.Identifier(relation),
+    found = sql.SQL(
+        "select distinct {key} from pg_temp.noted n cross join lateral jsonb_populate_record(null::{source}, n.key) r"
+        " where n.source = {literal}::regclass"
+    ).format(
         key=names_of("r", model.primary_key),
         source=name(*model.source),
         literal=sql.Literal(name(*model.source).as_string()),
     )
-    work.do("analyze {keys}", keys=keys)
-    return keys
+    return _table_of(work, model, found)
+
+
+def _table_of(work: Work, model: PublishedModel, keys: sql.Composed) -> sql.Identifier:
+    """Makes a table of what the query `keys` finds of a model, to the end of the transaction."""
+    relation = f"noted_{model.schema}_{model.name}"
+    made = sql.Identifier("pg_temp", relation)
+    work.do("create temporary table {made} on commit drop as {keys}", made=sql.Identifier(relation), keys=keys)
+    work.do("analyze {made}", made=made)
+    return made

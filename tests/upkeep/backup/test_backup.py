@@ -187,7 +187,7 @@ def test_a_password_is_in_no_argument(site: Site, monkeypatch: pytest.MonkeyPatc
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    tools._run(["pg_dump"], "postgresql://owner:very%20secret@dw/kkbc", "")
+    tools.run(["pg_dump"], "postgresql://owner:very%20secret@dw/kkbc", "")
     ((command, environment),) = seen
     assert "secret" not in " ".join(command)
     assert environment["PGPASSWORD"] == "very secret"

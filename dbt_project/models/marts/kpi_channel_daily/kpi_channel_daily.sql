@@ -11,11 +11,7 @@ with branch_days as (
 ),
 
 first_days as (
-    select
-        branch_id,
-        min(business_date) as first_day
-    from branch_days
-    group by branch_id
+    {{ first_days('branch_days') }}
 ),
 
 cells as (

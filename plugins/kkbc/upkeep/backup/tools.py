@@ -53,7 +53,7 @@ def dump(conninfo: str, server_version: int, folder: Path, *, snapshot: str | No
     options += ["--no-tablespaces", f"--lock-wait-timeout={wait_seconds * 1000}"]
     options += [f"--snapshot={snapshot}"] if snapshot else []
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _run([find("pg_dump", server_version), *options], conninfo, "the database cannot be dumped")
+    run([find("pg_dump", server_version), *options], conninfo, "the database cannot be dumped")
     folder.chmod(0o700)
 
 
@@ -71,7 +71,7 @@ def load(conninfo: str, server_version: int, folder: Path, *, at_once: bool) -> 
     options = ["--exit-on-error", "--no-tablespaces", "--use-list", str(contents)]
     options += ["--single-transaction"] if at_once else ["--jobs", str(JOBS)]
     try:
-        _run([program, *options, str(folder)], conninfo, "the dump cannot be loaded", target="--dbname")
+        run([program, *options, str(folder)], conninfo, "the dump cannot be loaded", target="--dbname")
     finally:
         contents.unlink()
 
@@ -82,8 +82,11 @@ def version_of(conninfo: str) -> int:
         return conn.info.server_version
 
 
-def _run(command: Sequence[str], conninfo: str, what: str, target: str = "--dbname") -> None:
-    """Runs a program on a database. The password is in its environment: others can read the arguments."""
+def run(command: Sequence[str], conninfo: str, what: str, target: str = "--dbname") -> None:
+    """Runs a program on a database. The password is in its environment: others can read the arguments.
+
+    target: the option that names the database. Raises UserError, which begins with `what`, when the program fails.
+    """
     parts = conninfo_to_dict(conninfo)
     password = parts.pop("password", None)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG") or not password}
