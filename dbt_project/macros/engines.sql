@@ -52,6 +52,11 @@
     {{ adapter.dispatch('in_set')(column, relation, name) }}
 {%- endmacro %}
 
+{#- The rows of a relation whose key (branch_id, `key`) is in the relation `touched`, as a query. -#}
+{% macro rows_of_keys(relation, key, touched) -%}
+    {{ adapter.dispatch('rows_of_keys')(relation, key, touched) }}
+{%- endmacro %}
+
 {#- Statement before a model that looks few keys up in a large table. -#}
 {% macro loops_allowed() -%}
     {{ adapter.dispatch('loops_allowed')() }}

@@ -1,6 +1,7 @@
 {#- All that is counted of the participants that `which` (a where clause) selects, as sums by measure, branch, day and
     code: as they are now, or `as_before` this build. The day is that of the event, or the first of the month where marts
-    count by month.
+    count by month. What was paid counts by itself, whoever paid it: it is that of `payments`, a query with
+    branch_id, paid_on and total_amount.
 
     measure                                       day                     code          amount
     registrations, repeat_registrations           registered_on           channel       1
@@ -18,14 +19,13 @@
     menunggak, non_aktif, belum_aktif             of the change           none          1 who enters, -1 who leaves
     contributions_idr                             paid_on                 none          total_amount
 -#}
-{% macro participants_counted(as_before=false, which='') %}
+{% macro participants_counted(payments, as_before=false, which='') %}
 {%- set relations = [
     ('registrations', 'int_registrations_deduplicated'),
     ('acquisitions', 'fct_acquisition'),
     ('coverage', 'int_coverage_merged'),
     ('attributions', 'int_participants_attributed'),
     ('statuses', 'int_statuses_derived'),
-    ('contributions', 'int_contributions_deduplicated'),
 ] -%}
 with
 {% for name, model in relations -%}
@@ -48,7 +48,9 @@ cells as (
     union all
     {% call summed() -%}
     select 'contributions_idr' as measure, branch_id, paid_on as day, '' as code, total_amount as amount
-    from contributions
+    from (
+        {{ payments }}
+    ) as payments
     {%- endcall %}
 )
 

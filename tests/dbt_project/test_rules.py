@@ -51,7 +51,8 @@ UNIT_TESTS: dict[int, list[str]] = {
     7: [
         "participants_count_for_the_branch_of_their_latest_registration",
         "acquisitions_are_credited",
-        "first_payments_and_latest_registrations_tie_by_code_points",
+        "latest_registrations_tie_by_code_points",
+        "coverage_knows_the_payments_that_began_it",
         "credit_ties_go_to_the_greatest_by_code_points",
     ],
     8: [

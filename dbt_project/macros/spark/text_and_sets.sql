@@ -7,6 +7,12 @@
     explode({{ array }})
 {%- endmacro %}
 
+{% macro spark__rows_of_keys(relation, key, touched) -%}
+    select standing.*
+    from {{ touched }} as touched
+    inner join {{ relation }} as standing on touched.branch_id = standing.branch_id and touched.{{ key }} = standing.{{ key }}
+{%- endmacro %}
+
 {% macro spark__in_set(column, relation, name) -%}
     {{ column }} in (select touched.{{ name }} from {{ relation }} as touched)
 {%- endmacro %}

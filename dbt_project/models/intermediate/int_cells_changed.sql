@@ -8,6 +8,7 @@ with withdrawn as (
 
 counted as (
     {{ participants_counted(
+        rows_of_keys(ref('int_contributions_deduplicated'), 'payment_id', ref('int_contribution_keys_touched')),
         which='where ' ~ in_set('participant_token', ref('int_participants_touched'), 'participant_token')
     ) }}
 ),

@@ -11,7 +11,9 @@
 ) }}
 {#- dbt has to hear of all that either kind of build reads. #}
 {%- set goes_on = var('built_as_of', none) and is_incremental() %}
-{%- set counted = participants_counted() if not execute or not goes_on %}
+{%- if not execute or not goes_on %}
+{%- set counted = participants_counted('select * from ' ~ ref('int_contributions_deduplicated')) %}
+{%- endif %}
 {% if not execute or goes_on -%}
 with changed as (
     select * from {{ ref('int_cells_changed') }}

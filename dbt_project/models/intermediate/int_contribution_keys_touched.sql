@@ -1,12 +1,17 @@
--- The payments whose row in force this build may have to change, with the participant that it was of. Those of
--- participants whose restriction began or ended are among them: they go from the facts, or come back.
+-- The payments whose row in force this build may have to change, with the participant, instant and amount of it before.
+-- Those of participants whose restriction began or ended are among them: they go from the facts, or come back.
 {{ config(pre_hook=loops_allowed()) }}
 with touched as (
     {{ keys_touched(
         'iuran',
         delivered='stg_contributions',
         in_force='int_contributions_in_force',
-        key='payment_id'
+        key='payment_id',
+        also={
+            'participant_token': 'participant_before',
+            'paid_at': 'paid_at_before',
+            'total_amount': 'amount_before',
+        }
     ) }}
 ),
 
@@ -27,6 +32,8 @@ select
     in_force.branch_id,
     in_force.payment_id,
     in_force.participant_token as participant_before,
+    in_force.paid_at as paid_at_before,
+    in_force.total_amount as amount_before,
     in_force.business_date as business_date_before,
     slices.branch_id is not null as is_displaced
 from restrictions

@@ -1,4 +1,5 @@
--- The latest state of every payment (exchange rule 1), be it counted or not: which row of raw is in force.
+-- The latest state of every payment (exchange rule 1), be it counted or not: which row of raw is in force, and what is
+-- counted of it.
 {{ config(materialized='view') }}
 select
     branch_id,
@@ -7,7 +8,9 @@ select
     false as is_void,
     updated_at,
     business_date,
-    line
+    line,
+    paid_at,
+    total_amount
 from {{ ref('fct_contribution') }}
 union all
 select
@@ -17,5 +20,7 @@ select
     is_void,
     updated_at,
     business_date,
-    line
+    line,
+    null as paid_at,
+    null as total_amount
 from {{ ref('int_contributions_uncounted') }}

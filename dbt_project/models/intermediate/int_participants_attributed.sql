@@ -13,11 +13,6 @@ with registrations as (
     {{ of_touched_participants() }}
 ),
 
-contributions as (
-    select * from {{ ref('int_contributions_deduplicated') }}
-    {{ of_touched_participants() }}
-),
-
 coverage as (
     select * from {{ ref('int_coverage_merged') }}
     {{ of_touched_participants() }}
@@ -47,9 +42,11 @@ by_registration as (
     where recency = 1
 ),
 
-covered_before_registering as (
+by_payment as (
     select
         coverage.participant_token,
+        coverage.first_paid_branch_id as branch_id,
+        'TIDAK_DIKETAHUI' as occupation_code,
         coverage.coverage_start as valid_from,
         registrations.registered_on as valid_to
     from coverage
@@ -58,35 +55,6 @@ covered_before_registering as (
     where
         coverage.interval_no = 1
         and (registrations.registered_on is null or coverage.coverage_start < registrations.registered_on)
-),
-
-payments as (
-    select
-        contributions.participant_token,
-        contributions.branch_id,
-        covered_before_registering.valid_from,
-        covered_before_registering.valid_to,
-        row_number() over (
-            partition by contributions.participant_token
-            order by
-                contributions.paid_at,
-                {{ by_code_points('contributions.branch_id') }},
-                {{ by_code_points('contributions.payment_id') }}
-        ) as payment_no
-    from contributions
-    inner join covered_before_registering
-        on contributions.participant_token = covered_before_registering.participant_token
-),
-
-by_payment as (
-    select
-        participant_token,
-        branch_id,
-        'TIDAK_DIKETAHUI' as occupation_code,
-        valid_from,
-        valid_to
-    from payments
-    where payment_no = 1
 )
 
 select participant_token, branch_id, occupation_code, valid_from, valid_to from by_registration

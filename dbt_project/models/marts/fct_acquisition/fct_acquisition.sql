@@ -18,15 +18,12 @@ registrations as (
     {{ of_touched_participants() }}
 ),
 
-contributions as (
-    select * from {{ ref('int_contributions_deduplicated') }}
-    {{ of_touched_participants() }}
-),
-
 acquired as (
     select
         participant_token,
-        coverage_start as activated_on
+        coverage_start as activated_on,
+        activating_branch_id as payment_branch_id,
+        activating_payment_id as payment_id
     from coverage
     where interval_no = 1 and coverage_start <= {{ as_of() }}
 ),
@@ -54,36 +51,12 @@ candidates as (
 credited as (
     select * from candidates
     where preference = 1
-),
-
-activating_payments as (
-    select
-        contributions.participant_token,
-        contributions.branch_id,
-        contributions.payment_id,
-        row_number() over (
-            partition by contributions.participant_token
-            order by
-                contributions.paid_at,
-                {{ by_code_points('contributions.branch_id') }},
-                {{ by_code_points('contributions.payment_id') }}
-        ) as preference
-    from acquired
-    inner join contributions
-        on
-            acquired.participant_token = contributions.participant_token
-            and acquired.activated_on = contributions.coverage_start
-),
-
-paid as (
-    select * from activating_payments
-    where preference = 1
 )
 
 select
     acquired.participant_token,
     acquired.activated_on,
-    coalesce(credited.branch_id, paid.branch_id) as branch_id,
+    coalesce(credited.branch_id, acquired.payment_branch_id) as branch_id,
     coalesce(credited.channel_code, 'TIDAK_DIKETAHUI') as channel_code,
     credited.activity_code,
     credited.officer_code,
@@ -96,8 +69,7 @@ select
         when credited.registered_on <= acquired.activated_on
             then {{ days_between('credited.registered_on', 'acquired.activated_on') }}
     end as activation_days,
-    paid.branch_id as payment_branch_id,
-    paid.payment_id
+    acquired.payment_branch_id,
+    acquired.payment_id
 from acquired
-inner join paid on acquired.participant_token = paid.participant_token
 left join credited on acquired.participant_token = credited.participant_token
