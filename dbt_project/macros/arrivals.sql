@@ -22,14 +22,25 @@
     {%- set key = [arg_dict['unique_key']] if arg_dict['unique_key'] is string else arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='name') | list -%}
     {%- set goes_on = var('built_as_of', none) -%}
+    {%- set by_participant = key == ['participant_token'] -%}
+    {#- Rows of participants are found once, and compared by hashing; those of single keys are looked up one by one. -#}
+    {%- if goes_on and by_participant -%}
+        {%- set in_scope = in_set('standing.participant_token', before(scope), 'participant_token') -%}
+    {%- endif -%}
+    {%- if not by_participant -%}
     {{ loops_allowed() }};
+    {%- endif %}
     delete from {{ arg_dict['target_relation'] }} as standing
     {%- if goes_on %}
     where
+        {%- if by_participant %}
+        {{ in_scope }}
+        {%- else %}
         exists (
             select 1 from {{ before(scope) }} as scope
             where {% for column in key %}scope.{{ column }} = standing.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
         )
+        {%- endif %}
         and not exists (
             select 1 from {{ arg_dict['temp_relation'] }} as computed
             where {{ same_row('computed', 'standing', key, columns) }}
@@ -41,7 +52,9 @@
     {%- if goes_on %}
     where not exists (
         select 1 from {{ arg_dict['target_relation'] }} as standing
-        where {{ same_row('computed', 'standing', key, columns) }}
+        where
+            {{ same_row('computed', 'standing', key, columns) }}
+            {{- ' and ' ~ in_scope if by_participant }}
     )
     {%- endif %}
 {%- endmacro %}
