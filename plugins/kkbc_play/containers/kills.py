@@ -73,6 +73,8 @@ class Kills:
         return None
 
     def _waiting(self, holder: psycopg.Connection) -> Container | None:
+        # Who is connected is read once a transaction, and this one is as long as the table is held.
+        holder.execute("select pg_stat_clear_snapshot()")
         waiting = holder.execute(
             "select host(client_addr) from pg_stat_activity where client_addr is not null"
             " and pg_backend_pid() = any(pg_blocking_pids(pid)) order by state_change limit 1"
