@@ -19,7 +19,7 @@ from filelock import FileLock
 from kkbc.core.errors import UserError
 from kkbc.core.files import write_private
 from kkbc.core.home import make_home
-from kkbc.core.settings import Settings, get_settings
+from kkbc.core.settings import PROJECT_ROOT, Settings, get_settings
 from kkbc.marts.spark import place
 from kkbc.warehouse.server import free_port
 from kkbc_play.stack import processes
@@ -27,6 +27,8 @@ from kkbc_play.stack import processes
 MASTER, THRIFT = "spark-master", "spark-thrift"
 WORKERS = 2
 READY_SECONDS = 300
+DEFAULTS, LOGGING = (PROJECT_ROOT / "spark" / name for name in ("spark-defaults.conf", "log4j2.properties"))
+"""What it has in common with the cluster of the containers."""
 
 Say = Callable[[str], None]
 
@@ -126,13 +128,9 @@ def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping
         (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
     options = {
         "spark.master": f"spark://127.0.0.1:{cluster.master}",
-        # Whoever asks the master or a worker for anything has to know it.
-        "spark.authenticate": "true",
         "spark.authenticate.secret": secrets.token_urlsafe(32),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.master.rest.enabled": "false",
-        "spark.ui.enabled": "false",
         "spark.executor.cores": "1",
         "spark.executor.memory": f"{memory_mb - 384}m",
         "spark.executor.memoryOverhead": "384m",
@@ -143,29 +141,11 @@ def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping
         "spark.hadoop.hive.exec.local.scratchdir": str(folder / "scratch" / "hive-local"),
         "spark.hadoop.hive.server2.thrift.bind.host": "127.0.0.1",
         "spark.hadoop.hive.server2.thrift.port": str(cluster.thrift),
-        # Worker clocks and zones are of no account: instants are UTC, and days are made of them by name of the zone.
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.legacy.createHiveTableByDefault": "false",
-        "spark.sql.sources.partitionOverwriteMode": "dynamic",
-        # Partitions are folders and nothing else: one row of the metastore for each would take longer than its rows.
-        "spark.sql.hive.manageFilesourcePartitions": "false",
-        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-        "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.sql.shuffle.partitions": "8",
-        "spark.task.maxFailures": "8",
-        # A task goes elsewhere from a worker that cannot do it, as one whose disk is full; all may be of one machine.
-        "spark.excludeOnFailure.taskAndStage.enabled": "true",
-        "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": "7",
-        "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": "1000",
-        "spark.scheduler.mode": "FAIR",
-        # All connections of dbt are one session: what one of them writes, the others read.
-        "spark.sql.hive.thriftServer.singleSession": "true",
         **more,
     }
     lines = "".join(f"{name} {value}\n" for name, value in options.items())
-    write_private(folder / "conf" / "spark-defaults.conf", lines)
-    write_private(folder / "conf" / "log4j2.properties", _LOGGING)
+    write_private(folder / "conf" / DEFAULTS.name, DEFAULTS.read_text(encoding="utf-8") + lines)
+    write_private(folder / "conf" / LOGGING.name, LOGGING.read_text(encoding="utf-8"))
 
 
 # Compiling statements and bytecode takes longer than a few thousand rows do.
@@ -177,16 +157,6 @@ _SMALL = {
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "2",
 }
-
-# Plans quote literals, and rows never are: but warnings are enough to see what failed.
-_LOGGING = """rootLogger.level = warn
-rootLogger.appenderRef.stderr.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.target = SYSTEM_ERR
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %m%n%ex{12}
-"""
 
 
 def _environment(settings: Settings) -> dict[str, str]:
