@@ -4,7 +4,7 @@
     python spark.py health master|worker|thrift
 
 KKBC_SPARK_SECRET is what the parts know one another by. KKBC_SPARK_WORKER_MEMORY and KKBC_SPARK_THRIFT_MEMORY are the
-limits of the containers, from which Java's heaps follow; KKBC_SPARK_WORKER_CORES is how many tasks a worker does at once.
+limits of the containers, from which Java's heaps follow; KKBC_SPARK_WORKER_CORES: how many tasks a worker does at once.
 """
 
 import http.client

@@ -36,8 +36,10 @@ def named_bases() -> list[str]:
     services = compose["services"].values()
     contexts = [PROJECT_ROOT / service["build"]["context"] for service in services if "build" in service]
     texts = [(context / "Dockerfile").read_text(encoding="utf-8") for context in contexts]
-    found = {image for text in texts for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE)}
-    found |= {str(service["image"]) for service in services if not str(service["image"]).startswith("kkbc")}
+    found = {str(service["image"]) for service in services if "kkbc" not in str(service["image"])}
+    for text in texts:
+        stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+        found |= {image for image, _ in stages} - {name for _, name in stages}
     return sorted(found)
 
 

@@ -44,14 +44,20 @@ def begin(stack: Stack, day: date, first: date) -> Night:
 
 
 def follow(
-    stack: Stack, night: Night, first: date, *, most_runs: int, meanwhile: Callable[[], bool] | None = None
+    stack: Stack,
+    night: Night,
+    first: date,
+    *,
+    most_runs: int,
+    meanwhile: Callable[[], bool] | None = None,
+    seconds: float = NIGHT_SECONDS,
 ) -> Night:
     """Waits until the night is published with all branches pulled; a further run begins where one was not enough.
 
     `meanwhile` is called between two looks, until it returns False. Raises UserError when `most_runs` runs do not get
-    there, or NIGHT_SECONDS pass.
+    there, or so many seconds pass.
     """
-    api, idle, deadline = stack.api(), 0, time.monotonic() + NIGHT_SECONDS
+    api, idle, deadline = stack.api(), 0, time.monotonic() + seconds
     while time.monotonic() < deadline:
         if meanwhile is not None and not meanwhile():
             meanwhile = None
@@ -70,7 +76,7 @@ def follow(
             night.runs.append(_trigger(api, night.day, first))
             idle = 0
         time.sleep(POLL_SECONDS)
-    raise UserError(f"the night of {night.day} is not published after {NIGHT_SECONDS} s")
+    raise UserError(f"the night of {night.day} is not published after {seconds:.0f} s")
 
 
 def is_complete(stack: Stack, night: Night) -> bool:

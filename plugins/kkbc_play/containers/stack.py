@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ PROJECT = "kkbc-trial"
 BIND = "127.0.0.2"
 WORKER = "airflow-worker"
 ONCE = "migrate"
+WITH_SPARK = {"COMPOSE_PROFILES": "spark", "KKBC_WORKER_IMAGE": "kkbc-spark"}
 BUILD_SECONDS = 3600
 UP_SECONDS = 1200
 READY_SECONDS = 900
@@ -56,10 +57,14 @@ class Published(Airflow):
 
 
 class Stack:
-    """The project. Its secrets are made once in `folder`, where its logs of builds lie too."""
+    """The project. Its secrets are made once in `folder`, where its logs of builds lie too.
 
-    def __init__(self, folder: Path) -> None:
+    `settings` are what production.env of a deployment has besides secrets.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._settings = dict(settings or {})
         self.keys = folder / "keys"
         self.secrets_file = folder / "production.env"
         if not self.secrets_file.exists():
@@ -72,7 +77,7 @@ class Stack:
         """What `docker compose ARGUMENTS` prints."""
         files = ["-f", "docker-compose.yml", "-f", "docker/trial/compose.yml"]
         options = ["compose", "--progress", "plain", "-p", PROJECT, "--env-file", str(self.secrets_file), *files]
-        environment = {"KKBC_BIND": BIND, "KKBC_VERSION": "trial", "KKBC_TRIAL_KEYS": str(self.keys)}
+        environment = {"KKBC_BIND": BIND, "KKBC_VERSION": "trial", "KKBC_TRIAL_KEYS": str(self.keys)} | self._settings
         return run([*options, *arguments], environment=environment, seconds=seconds, log=log)
 
     def build(self) -> None:
@@ -94,8 +99,10 @@ class Stack:
         self.compose("up", *options, seconds=UP_SECONDS, log=self.folder / "up.log")
 
     def down(self, *, volumes: bool = False) -> None:
-        """Removes containers and network, and with `volumes` all data."""
-        self.compose("down", *(["--volumes"] if volumes else []), log=self.folder / "up.log", seconds=1200)
+        """Removes containers, those of Spark too, and networks, and with `volumes` all data."""
+        profile = ("--profile", WITH_SPARK["COMPOSE_PROFILES"])
+        options = ["--volumes"] if volumes else []
+        self.compose(*profile, "down", *options, log=self.folder / "up.log", seconds=1200)
 
     def containers(self) -> list[Container]:
         """All containers of the project, stopped ones too."""

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kkbc_play.containers import checks, images, nights
+from kkbc_play.containers import checks, cluster, images, nights
 from kkbc_play.containers.checks import Failed, Report
 from kkbc_play.containers.docker import Engine, Say
 from kkbc_play.containers.drop import HOST_KEY_FILE, Drop
 from kkbc_play.containers.kills import POINTS, Kills
-from kkbc_play.containers.stack import BIND, WORKER, Container, Stack
+from kkbc_play.containers.stack import BIND, WITH_SPARK, WORKER, Container, Stack
 from kkbc_play.simulator import Scale, World
 
 SCALES = {"small": Scale(registrations=250, contributions=700, opening=1200), "default": Scale()}
@@ -24,6 +24,7 @@ RESTARTED = (
     *("airflow-dag-processor", "superset", "docs", "metadata-backup", DROP),
 )
 RESTART_SECONDS = 900
+SPARK_NIGHT_SECONDS = 3600
 PUSH_SECONDS = 1.0
 """The branches are in the middle of their pushes by then."""
 
@@ -39,11 +40,12 @@ class Trial:
         self.bases: dict[str, str] = {}
         self._say = say
         self._scale = SCALES[scale]
+        self._settings: dict[str, str] = {}
 
     @property
     def stack(self) -> Stack:
         """The compose project of this trial."""
-        return Stack(self.folder)
+        return Stack(self.folder, self._settings)
 
     @property
     def world(self) -> World:
@@ -165,6 +167,33 @@ class Trial:
                 raise Failed("the SFTP server has another host key")
         self._night("a night after down and up")
 
+    def spark(self) -> None:
+        """The marts by a Spark cluster: a night, one in which parts of it are lost; then one by PostgreSQL again."""
+        self._settings = {**WITH_SPARK, "KKBC_ENGINE": "spark"}
+        before = len(self.report.checks)
+        with self.report.check("docker compose build with the profile spark") as check:
+            self.stack.build()
+            check.detail = "image kkbc-spark"
+        if not self.report.checks[before].passed:
+            return
+        with self.report.check("docker compose up with the profile spark: every service healthy") as check:
+            self.stack.up()
+            services = [c.service for c in self.stack.containers()]
+            check.detail = ", ".join(f"{services.count(name)} {name}" for name in cluster.SERVICES)
+        with self.report.check("limits of Spark's services") as check:
+            check.detail = checks.bounds_hold(self.stack)
+        with self.report.check("Spark's Thrift server is reached by Airflow's workers alone") as check:
+            check.detail = cluster.who_reaches_it(self.stack)
+        self._spark_night("a night whose marts Spark makes")
+        losses = cluster.Losses(self.stack, self._say)
+        self._spark_night("a night in which a Spark worker and the master are killed during the build", losses)
+        with self.report.check("both were killed during the build, and came back by themselves") as check:
+            check.detail = losses.came_back()
+        self._settings["KKBC_ENGINE"] = "postgres"
+        with self.report.check("back to PostgreSQL: every service healthy") as check:
+            self.stack.up()
+        self._night("a night by PostgreSQL after Spark's")
+
     def close(self, *, keep: bool) -> None:
         """Removes containers, volumes and the engine that was started, or says how to reach what is kept."""
         if keep:
@@ -176,6 +205,13 @@ class Trial:
                 (self.folder / name).unlink(missing_ok=True)
         self.engine.stop()
 
+    def _spark_night(self, name: str, losses: Callable[[nights.Night], bool] | None = None) -> None:
+        night = self._night(name, meanwhile=losses, seconds=SPARK_NIGHT_SECONDS)
+        with self.report.check("that night's marts are Spark's") as check:
+            if night is None:
+                raise Failed("there was no such night")
+            check.detail = cluster.made_by_it(self.stack, night.day)
+
     def _night(
         self,
         name: str,
@@ -183,6 +219,7 @@ class Trial:
         meanwhile: Callable[[nights.Night], bool] | None = None,
         most_runs: int = 2,
         in_the_push: Callable[[], None] | None = None,
+        seconds: float = nights.NIGHT_SECONDS,
     ) -> nights.Night | None:
         """Plays, pushes and follows one night, then compares it; None when it failed.
 
@@ -202,7 +239,8 @@ class Trial:
                 raise Failed("no branch was in its push when its server went down")
             night = nights.begin(self.stack, played.business_date, world.first_date)
             while_under_way = (lambda: meanwhile(night)) if meanwhile else None
-            nights.follow(self.stack, night, world.first_date, most_runs=most_runs, meanwhile=while_under_way)
+            first = world.first_date
+            nights.follow(self.stack, night, first, most_runs=most_runs, meanwhile=while_under_way, seconds=seconds)
             self.stack.wait_ready([name for name in RESTARTED if name != WORKER])
             check.detail += f"; {night}; tasks tried again: {nights.tries_of(self.stack, night)}"
             check.detail += f"; {checks.loaded_once(self.stack)}; {checks.published_once(self.stack)}"
@@ -242,4 +280,5 @@ STEPS: dict[str, Callable[[Trial], None]] = {
     "kill": Trial.kill,
     "restarts": Trial.restarts,
     "down-up": Trial.down_up,
+    "spark": Trial.spark,
 }
