@@ -21,6 +21,7 @@ AIRFLOW = (
     "airflow-triggerer",
     "airflow-worker",
 )
+SPARK = ("spark-master", "spark-worker", "spark-thrift")
 
 
 def test_the_file_keeps_to_the_compose_specification() -> None:
@@ -53,16 +54,20 @@ def test_workers_hold_no_login_of_airflows_database() -> None:
 def test_no_service_is_privileged_and_those_of_the_project_run_as_nobody_special() -> None:
     assert not any(service.get("privileged") for service in SERVICES.values())
     assert all(service["security_opt"] == ["no-new-privileges:true"] for service in SERVICES.values())
-    assert {SERVICES[name]["user"] for name in (*AIRFLOW, "docs")} == {"10001:10001"}
+    assert {SERVICES[name]["user"] for name in (*AIRFLOW, "docs", *SPARK)} == {"10001:10001"}
+    assert all(SERVICES[name]["cap_drop"] == ["ALL"] for name in (*AIRFLOW, "docs", *SPARK))
     assert "USER kkbc" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 # What is no secret and has a default.
 PLAIN = {
     *("KKBC_BIND", "KKBC_VERSION", "KKBC_NOTIFY", "KKBC_SITE_URL", "KKBC_METRICS", "KKBC_BACKUP_TO"),
-    *("KKBC_WORKER_MEMORY", "KKBC_POSTGRES_MEMORY"),
+    *("KKBC_WORKER_MEMORY", "KKBC_POSTGRES_MEMORY", "KKBC_WORKER_IMAGE", "KKBC_ENGINE"),
+    *("KKBC_SPARK_WORKERS", "KKBC_SPARK_WORKER_CORES", "KKBC_SPARK_WORKER_MEMORY", "KKBC_SPARK_THRIFT_MEMORY"),
     *("KKBC_LANDING_ENCRYPTION", "KKBC_LANDING_KEY_CONNECTION", "KKBC_REPORT_PAGES", "KKBC_ATTACH_REPORT"),
 }
+OF_A_PROFILE = "KKBC_SPARK_SECRET"
+"""A file of before the profile lacks it and must go on working: it is empty then, and what needs it says so."""
 
 
 def test_every_lasting_service_is_watched_and_started_again() -> None:
@@ -94,7 +99,8 @@ def test_every_service_ends_by_itself_when_it_is_stopped() -> None:
 
 def test_no_secret_has_a_default() -> None:
     defaults = set(re.findall(r"\$\{([A-Z_]+):?-", TEXT))
-    assert defaults <= PLAIN
+    assert defaults <= PLAIN | {OF_A_PROFILE}
+    assert set(re.findall(rf"\$\{{{OF_A_PROFILE}.*?\}}", TEXT)) == {f"${{{OF_A_PROFILE}:-}}"}
     words = re.compile(r"PASSWORD|SECRET|_KEY$|FERNET|TOKEN")
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
@@ -117,7 +123,7 @@ def test_every_secret_stands_in_the_example_without_a_value() -> None:
 
 def test_every_secret_is_asked_for_with_a_remedy() -> None:
     asked = set(re.findall(r"\$\{([A-Z_]+):\?see docker/production.env.example\}", TEXT))
-    assert asked == set(re.findall(r"\$\{([A-Z_]+)", TEXT)) - PLAIN
+    assert asked == set(re.findall(r"\$\{([A-Z_]+)", TEXT)) - PLAIN - {OF_A_PROFILE}
 
 
 def test_mounted_files_exist() -> None:
@@ -136,7 +142,7 @@ def test_volumes_below_the_home_are_made_in_the_image_for_its_user() -> None:
     }
     mounted = {
         str(volume).split(":")[1]
-        for name in (*AIRFLOW, "docs")
+        for name in (*AIRFLOW, "docs", *SPARK)
         for volume in SERVICES[name]["volumes"]
         if not str(volume).startswith(("branches:", "./"))
     }

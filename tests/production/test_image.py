@@ -50,7 +50,8 @@ def test_every_package_has_a_hash_and_no_line_names_an_index() -> None:
 @pytest.mark.parametrize("dockerfile", [ROOT / "Dockerfile", DOCKER / "sftp" / "Dockerfile"], ids=["project", "sftp"])
 def test_what_is_copied_exists_and_is_not_ignored(dockerfile: Path) -> None:
     context = dockerfile.parent
-    copied = re.findall(r"^COPY (?!--from)(\S+) \S+$", dockerfile.read_text(encoding="utf-8"), re.M)
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.read_text(encoding="utf-8"), re.M)
+    copied = [source for line in lines for source in line.split()]
     assert copied
     assert all((context / source).exists() for source in copied)
     if (context / ".dockerignore").exists():

@@ -83,9 +83,10 @@ def test_versions_are_those_of_the_image_that_it_builds_upon() -> None:
 
 
 def test_a_pod_has_the_settings_of_a_worker() -> None:
-    """All but those of Celery, those that are secrets, and those of the server that hands tasks out."""
+    """All but those of Celery and Spark, those that are secrets, and those of the server that hands tasks out."""
     names = set(plain(POD["spec"]["containers"][0]))
-    worker = {name for name in WORKER["environment"] if name.startswith("KKBC_")} - {"KKBC_DATABASE_URL"}
+    of_spark = {"KKBC_ENGINE", "KKBC_SPARK_THRIFT"}
+    worker = {name for name in WORKER["environment"] if name.startswith("KKBC_")} - {"KKBC_DATABASE_URL"} - of_spark
     assert worker <= names
     shared = plain(POD["spec"]["containers"][0]).items() & WORKER["environment"].items()
     same = {name for name, _ in shared}
@@ -100,11 +101,11 @@ def test_a_pod_has_the_settings_of_a_worker() -> None:
 
 
 def test_a_pod_sees_what_a_worker_sees() -> None:
-    """The same places; landing and backups are in buckets, where many pods write."""
+    """The same places but Spark's; landing and backups are in buckets, where many pods write."""
     mounts = {mount["mountPath"]: mount for mount in POD["spec"]["containers"][0]["volumeMounts"]}
     places = {str(volume).split(":")[1]: str(volume).endswith(":ro") for volume in WORKER["volumes"]}
-    in_buckets = {"/var/lib/kkbc/landing", "/var/backups/kkbc"}
-    assert set(mounts) == set(places) - in_buckets
+    in_buckets, of_spark = {"/var/lib/kkbc/landing", "/var/backups/kkbc"}, {"/var/lib/kkbc/spark"}
+    assert set(mounts) == set(places) - in_buckets - of_spark
     assert all(mounts[place].get("readOnly", False) == places[place] for place in mounts)
     variables = plain(POD["spec"]["containers"][0])
     assert variables["KKBC_LANDING_URI"].startswith("s3://")
