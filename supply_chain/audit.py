@@ -1,9 +1,9 @@
 """Writes SBOMs of the images, and asks an advisory service about every locked package: `make sbom`, `make audit`.
 
 What is written lies in .audit: `sbom.cdx.json` (CycloneDX 1.6, of docker/requirements.lock), `sbom-superset.cdx.json`
-(of the image of Superset), `vulnerabilities.json` (the answers for what the images and developers install), or, where
-the service cannot be asked, `not-audited.txt` with the time and the cause. KKBC_OSV_URL names another service that
-answers as osv.dev does.
+(of the image of Superset), `sbom-spark.cdx.json` (of what the image of Spark has besides), `vulnerabilities.json` (the
+answers for what the images and developers install), or, where the service cannot be asked, `not-audited.txt` with the
+time and the cause. KKBC_OSV_URL names another service that answers as osv.dev does.
 
 Exit status 0: no vulnerability is known, or nobody could be asked, which the last line says; 1: there are some.
 """
@@ -21,8 +21,9 @@ TARGET = Path(os.environ.get("KKBC_AUDIT_FOLDER", ROOT / ".audit"))
 SERVICE = os.environ.get("KKBC_OSV_URL", "https://api.osv.dev/v1/query")
 PIPELINE = ROOT / "docker" / "requirements.lock"
 SUPERSET = ROOT / "bi" / "superset" / "requirements.lock"
-# pip-audit takes no two versions of a package in one run, and Superset's pins contradict those of the pipeline.
-RUNS = [[PIPELINE, ROOT / "requirements-dev.lock"], [SUPERSET]]
+SPARK = ROOT / "spark" / "requirements.lock"
+# pip-audit takes no two versions of a package in one run, and the pins of Superset and Spark contradict the pipeline's.
+RUNS = [[PIPELINE, ROOT / "requirements-dev.lock"], [SUPERSET], [SPARK]]
 if "KKBC_AUDIT_LOCKS" in os.environ:
     RUNS = [[Path(lock)] for lock in os.environ["KKBC_AUDIT_LOCKS"].split(":")]
 
@@ -90,4 +91,5 @@ if __name__ == "__main__":
     TARGET.mkdir(exist_ok=True)
     write_sbom(PIPELINE, TARGET / "sbom.cdx.json", "--pyproject", str(ROOT / "pyproject.toml"))
     write_sbom(SUPERSET, TARGET / "sbom-superset.cdx.json")
+    write_sbom(SPARK, TARGET / "sbom-spark.cdx.json")
     sys.exit(0 if "--sbom-only" in sys.argv else audit())

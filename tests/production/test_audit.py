@@ -65,7 +65,10 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("file", "image"), [("sbom.cdx.json", "docker"), ("sbom-superset.cdx.json", "bi/superset")])
+@pytest.mark.parametrize(
+    ("file", "image"),
+    [("sbom.cdx.json", "docker"), ("sbom-superset.cdx.json", "bi/superset"), ("sbom-spark.cdx.json", "spark")],
+)
 def test_the_sbom_names_every_package_of_the_image(audited: Path, file: str, image: str) -> None:
     sbom = json.loads((audited / file).read_text())
     lock = (PROJECT_ROOT / image / "requirements.lock").read_text().splitlines()
@@ -79,7 +82,8 @@ def test_the_locks_of_all_images_and_of_developers_are_audited(monkeypatch: pyte
     monkeypatch.delenv("KKBC_AUDIT_LOCKS", raising=False)
     runs = runpy.run_path(str(CODE / "audit.py"))["RUNS"]
     locks = {str(lock.relative_to(PROJECT_ROOT)) for run in runs for lock in run}
-    assert locks == {"docker/requirements.lock", "bi/superset/requirements.lock", "requirements-dev.lock"}
+    of_images = {"docker/requirements.lock", "bi/superset/requirements.lock", "spark/requirements.lock"}
+    assert locks == of_images | {"requirements-dev.lock"}
 
 
 def test_an_audit_without_findings_says_who_was_asked(tmp_path: Path) -> None:

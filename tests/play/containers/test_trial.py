@@ -12,12 +12,12 @@ import yaml
 
 from kkbc.core.errors import UserError
 from kkbc.core.settings import PROJECT_ROOT
-from kkbc_play.containers import docker, images, kills
+from kkbc_play.containers import cluster, docker, images, kills
 from kkbc_play.containers.checks import Failed, Report
 from kkbc_play.containers.drop import Drop
 from kkbc_play.containers.kills import POINTS, Kills
 from kkbc_play.containers.nights import Night
-from kkbc_play.containers.stack import Container, Stack
+from kkbc_play.containers.stack import WITH_SPARK, Container, Stack
 from kkbc_play.containers.trial import RESTARTED, STEPS, Trial
 
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -187,6 +187,76 @@ def test_workers_are_killed_where_they_are_caught(tmp_path: Path, monkeypatch: p
     assert killed == ["w2", "w1", "w1"]
     assert [line.partition(" ")[2] for line in victims.done] == list(POINTS)
     assert scaled == [2, 2, 2]
+
+
+def test_settings_of_spark_reach_compose_and_its_containers_are_taken_away(fake_docker: Path) -> None:
+    script = fake_docker / "bin" / "docker"
+    script.write_text(script.read_text().replace("$KKBC_BIND $*", "$COMPOSE_PROFILES/$KKBC_ENGINE $*"))
+    Stack(fake_docker, {**WITH_SPARK, "KKBC_ENGINE": "spark"}).compose("ps")
+    Stack(fake_docker).compose("ps")
+    Stack(fake_docker).down(volumes=True)
+    asked = (fake_docker / "asked").read_text().splitlines()
+    assert [line.partition(" ")[0] for line in asked] == ["spark/spark", "/", "/"]
+    assert asked[2].endswith("--profile spark down --volumes")
+    assert all(WITH_SPARK["COMPOSE_PROFILES"] in COMPOSE["services"][name]["profiles"] for name in cluster.SERVICES)
+    assert COMPOSE["services"]["spark-master"]["image"].startswith(WITH_SPARK["KKBC_WORKER_IMAGE"])
+
+
+def test_parts_of_spark_are_killed_in_the_middle_of_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, each when the build has come so far, and what did not come back is named."""
+    parts = [Container(name, f"{name}-1", name, "running", "healthy", 0) for name in cluster.SERVICES]
+    begun, killed, restarts = [59], [], {"spark-worker": 1, "spark-master": 0}
+    monkeypatch.setattr(cluster, "run", lambda arguments: killed.append(arguments[1]))
+    monkeypatch.setattr(Stack, "compose", lambda *_, **__: f"{begun[0]}\n")
+    monkeypatch.setattr(Stack, "containers", lambda _: parts)
+    monkeypatch.setattr(Stack, "inspect", lambda _, container: {"RestartCount": restarts[container.service]})
+    losses, night = cluster.Losses(Stack(tmp_path), lambda _: None), Night(date(2023, 12, 11), ["run"])
+    for models, wanted in ((59, []), (68, []), (69, ["spark-worker-1"]), (80, ["spark-worker-1"])):
+        begun[0] = models
+        assert losses(night)
+        assert killed == wanted
+    with pytest.raises(Failed, match="only killed: spark-worker-1"):
+        losses.came_back()
+    begun[0] = 89
+    assert not losses(night)
+    assert killed == ["spark-worker-1", "spark-master-1"]
+    with pytest.raises(Failed, match="not started again by Docker"):
+        losses.came_back()
+    restarts["spark-master"] = 2
+    assert losses.came_back() == "spark-worker-1 started again 1 times, spark-master-1 started again 2 times"
+
+
+def test_marts_count_as_sparks_when_it_noted_a_whole_build_of_the_night(fake_docker: Path) -> None:
+    stack, answer = Stack(fake_docker), fake_docker / "answer"
+    answer.write_text('{"warehouse": "7/kkbc", "as_of": "2023-12-11", "number": 1, "brought": {"fct": {}, "dim": {}}}')
+    assert cluster.made_by_it(stack, date(2023, 12, 11)) == "build 1 of its folder, 2 tables brought"
+    with pytest.raises(Failed, match="whole build is of 2023-12-11, not of 2023-12-12"):
+        cluster.made_by_it(stack, date(2023, 12, 12))
+    # Under way, or broken off.
+    answer.write_text('{"warehouse": "7/kkbc"}')
+    with pytest.raises(Failed, match="whole build is of None"):
+        cluster.made_by_it(stack, date(2023, 12, 11))
+
+
+def test_a_service_that_reaches_sparks_thrift_server_and_must_not_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reaching = {"airflow-worker"}
+
+    def compose(_: Stack, *arguments: str) -> str:
+        if arguments[2] not in reaching:
+            raise UserError("refused")
+        return ""
+
+    monkeypatch.setattr(Stack, "compose", compose)
+    stack = Stack(tmp_path)
+    assert cluster.who_reaches_it(stack).startswith("airflow-worker does, ")
+    reaching.add("superset")
+    with pytest.raises(Failed, match="superset reaches it"):
+        cluster.who_reaches_it(stack)
+    reaching.clear()
+    with pytest.raises(UserError):
+        cluster.who_reaches_it(stack)
 
 
 def test_a_step_that_is_none_is_one_line(tmp_path: Path) -> None:

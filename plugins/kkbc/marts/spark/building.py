@@ -108,7 +108,10 @@ def _run(
 ) -> list[NodeResult]:
     """Runs dbt on the cluster. Raises UserError when it did not come to build anything."""
     if not place.DBT.exists():
-        raise UserError(f"Spark's environment {place.ENVIRONMENT} is not there", "`make spark-up` builds it")
+        raise UserError(
+            f"Spark's environment {place.ENVIRONMENT} is not there",
+            "`make spark-up` builds it; in containers the image kkbc-spark has it",
+        )
     target = settings.home / "dbt" / "target_spark"
     fresh = "built_as_of" not in variables
     options = [
