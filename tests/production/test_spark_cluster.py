@@ -24,9 +24,9 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SPARK = {name: service for name, service in SERVICES.items() if "spark" in service.get("profiles", [])}
 CODE = runpy.run_path(str(PROGRAM))
-SECRET = "invented-for-this-test-0123456789"
+KNOWN = "invented-for-this-test-0123456789"
 GIVEN = {
-    "KKBC_SPARK_SECRET": SECRET,
+    "KKBC_SPARK_SECRET": KNOWN,
     "KKBC_SPARK_WORKER_MEMORY": "3g",
     "KKBC_SPARK_WORKER_CORES": "2",
     "KKBC_SPARK_THRIFT_MEMORY": "2048m",
@@ -95,14 +95,14 @@ def test_each_part_is_told_what_every_cluster_is_told_and_the_secret(part: str) 
     assert common["spark.authenticate"] == "true"
     assert common["spark.sql.session.timeZone"] == "UTC"
     assert common.items() <= told(part).items()
-    assert told(part)["spark.authenticate.secret"] == SECRET
+    assert told(part)["spark.authenticate.secret"] == KNOWN
     assert ("spark.deploy.recoveryMode" in told(part)) == (part == "master")
 
 
 def test_no_secret_is_in_a_command_or_in_what_executors_inherit() -> None:
     for part in CODE["PARTS"]:
-        assert SECRET not in " ".join(CODE["command_of"](part, GIVEN))
-        assert SECRET not in CODE["environment_of"](part, {**GIVEN, "PATH": "/bin"}).values()
+        assert KNOWN not in " ".join(CODE["command_of"](part, GIVEN))
+        assert KNOWN not in CODE["environment_of"](part, {**GIVEN, "PATH": "/bin"}).values()
 
 
 def test_heaps_follow_the_limits_of_the_containers() -> None:
@@ -118,18 +118,18 @@ def test_heaps_follow_the_limits_of_the_containers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("name", "value", "said"),
     [
-        ({"KKBC_SPARK_SECRET": ""}, "KKBC_SPARK_SECRET must have 32 letters and digits at least: put it into"),
-        ({"KKBC_SPARK_SECRET": "short"}, "KKBC_SPARK_SECRET must have"),
-        ({"KKBC_SPARK_SECRET": f"{SECRET}\nspark.authenticate false"}, "KKBC_SPARK_SECRET must have"),
-        ({"KKBC_SPARK_WORKER_MEMORY": "512m"}, "KKBC_SPARK_WORKER_MEMORY must be 1024m at least, written like 2048m"),
-        ({"KKBC_SPARK_THRIFT_MEMORY": "much"}, "KKBC_SPARK_THRIFT_MEMORY must be"),
+        ("KKBC_SPARK_SECRET", "", "KKBC_SPARK_SECRET must have 32 letters and digits at least: put it into"),
+        ("KKBC_SPARK_SECRET", "short", "KKBC_SPARK_SECRET must have"),
+        ("KKBC_SPARK_SECRET", f"{KNOWN}\nspark.authenticate false", "KKBC_SPARK_SECRET must have"),
+        ("KKBC_SPARK_WORKER_MEMORY", "512m", "KKBC_SPARK_WORKER_MEMORY must be 1024m at least, written like 2048m"),
+        ("KKBC_SPARK_THRIFT_MEMORY", "much", "KKBC_SPARK_THRIFT_MEMORY must be"),
     ],
 )
-def test_settings_that_do_not_do_are_one_line(changed: dict[str, str], said: str) -> None:
+def test_settings_that_do_not_do_are_one_line(name: str, value: str, said: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), "thrift"], env={**GIVEN, **changed}, capture_output=True, text=True
+        [sys.executable, str(PROGRAM), "thrift"], env={**GIVEN, name: value}, capture_output=True, text=True
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"spark: {said}")
