@@ -151,13 +151,14 @@ def _peak(container_id: str) -> int | None:
     return next((int(path.read_text()) for path in map(Path, places) if path.exists()), None)
 
 
-def nothing_was_killed(stack: Stack) -> str:
-    """Stops all services. Raises Failed when one did not end by itself within its grace period."""
-    stack.compose("stop", seconds=1200, log=stack.folder / "up.log")
-    killed = [f"{c.name} ({c.exit_code})" for c in stack.containers() if c.exit_code == 137]
+def nothing_was_killed(stack: Stack, *services: str) -> str:
+    """Stops these services, or all. Raises Failed when one did not end by itself within its grace period."""
+    stack.compose("stop", *services, seconds=1200, log=stack.folder / "up.log")
+    stopped = [c for c in stack.containers() if not services or c.service in services]
+    killed = [f"{c.name} ({c.exit_code})" for c in stopped if c.exit_code == 137]
     if killed:
         raise Failed(f"killed after their grace period: {', '.join(killed)}")
-    codes = sorted({c.exit_code for c in stack.containers()})
+    codes = sorted({c.exit_code for c in stopped})
     return f"all stopped within their grace period, exit codes {', '.join(map(str, codes))}"
 
 

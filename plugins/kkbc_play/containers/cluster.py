@@ -41,19 +41,25 @@ def who_reaches_it(stack: Stack) -> str:
 
 
 class Losses:
-    """What is called between two looks at a night: kills a Spark worker, then the master, while dbt builds models."""
+    """What is called between two looks at a night: kills a Spark worker, then the master, while dbt builds models.
+
+    First called when dbt has not begun.
+    """
 
     def __init__(self, stack: Stack, say: Say) -> None:
         self.killed: list[Container] = []
         self._stack = stack
         self._say = say
-        self._before = self._begun()
+        self._before: int | None = None
 
     def __call__(self, _: Night) -> bool:
         """Kills the next part if the build has come far enough; whether there is another."""
         service, models = list(LOST.items())[len(self.killed)]
         try:
-            begun = self._begun() - self._before
+            begun = self._begun()
+            if self._before is None:
+                self._before = begun
+            begun -= self._before
             if begun < models:
                 return True
             victim = next(c for c in self._stack.containers() if c.service == service and c.state == "running")

@@ -192,7 +192,9 @@ class Trial:
         self._settings["KKBC_ENGINE"] = "postgres"
         with self.report.check("back to PostgreSQL: every service healthy") as check:
             self.stack.up()
-        self._night("a night by PostgreSQL after Spark's")
+        with self.report.check("graceful stop of Spark's services") as check:
+            check.detail = checks.nothing_was_killed(self.stack, *cluster.SERVICES)
+        self._night("a night by PostgreSQL after Spark's, whose cluster is stopped")
 
     def close(self, *, keep: bool) -> None:
         """Removes containers, volumes and the engine that was started, or says how to reach what is kept."""
