@@ -193,7 +193,9 @@ class Trial:
         with self.report.check("back to PostgreSQL: every service healthy") as check:
             self.stack.up()
         with self.report.check("graceful stop of Spark's services") as check:
+            used = checks.peaks(self.stack)
             check.detail = checks.nothing_was_killed(self.stack, *cluster.SERVICES)
+            check.detail += "; the most memory: " + ", ".join(f"{name} {used.get(name)}" for name in cluster.SERVICES)
         self._night("a night by PostgreSQL after Spark's, whose cluster is stopped")
 
     def close(self, *, keep: bool) -> None:
