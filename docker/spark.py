@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
     part, environment = arguments[0], dict(os.environ)
     text, variables = options(part, environment), environment_of(part, environment)
     shutil.rmtree(OWN, ignore_errors=True)
-    for folder in ("conf", "scratch", "work"):
+    # Hive complains of each session for which its own folder is not there.
+    for folder in ("conf", "scratch", "scratch/hive-local", "work"):
         (OWN / folder).mkdir(parents=True, mode=0o700)
     # The secret is in it.
     os.umask(0o077)

@@ -124,7 +124,8 @@ def running(settings: Settings) -> dict[str, psutil.Process]:
 def _prepare(settings: Settings, cluster: Cluster, memory_mb: int, more: Mapping[str, str]) -> None:
     """Writes the configuration."""
     folder = place.folder(settings)
-    for part in ("conf", "scratch", "work"):
+    # Hive complains of each session for which its own folder is not there.
+    for part in ("conf", "scratch", "scratch/hive-local", "work"):
         (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
     options = {
         "spark.master": f"spark://127.0.0.1:{cluster.master}",
