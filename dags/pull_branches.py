@@ -52,7 +52,7 @@ contract, and loads the slices. A late branch is no special case: the next run f
 
 | Task | Does |
 | --- | --- |
-| `open_run` | settles `as_of`, notes the run, puts the branches into groups (`KKBC_PULL_GROUPS`, 8) |
+| `open_run` | settles `as_of`, notes the run, puts the branches into groups (`KKBC_PULL_GROUPS`, 4) |
 | `pull_group` | the branches of one group, a few at a time: pull, land, read, judge, load; its label names them |
 | `close_pull` | the roll-up: one alert over branches that failed and slices rejected; announces `kkbc.slices` |
 

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     visit_seconds: PositiveFloat = 480
     """How long one visit to a branch may take, from connecting to the last byte; Airflow ends a group's task after
     2700, which four visits in a row must fit into."""
-    pull_groups: PositiveInt = 8
+    pull_groups: PositiveInt = 4
     """Into how many groups Airflow's pull puts the branches, a task each; measured in docs/decisions/0030."""
     slice_bytes: PositiveInt = 4 << 30
     """How many bytes one slice may have; a longer one is rejected."""
