@@ -102,8 +102,12 @@ def compare() -> dict[str, float]:
 def build(folder: Path, day: date, first: date) -> dict[str, float]:
     """Builds the models over what was written, and publishes them; what the models alone cost."""
     from kkbc import nights
+    from kkbc.slices import analyze_changed
+    from kkbc.warehouse import connect
 
     build_id = nights.open_build(growth.open_run(folder, day, first))
+    with connect("loader") as conn:
+        analyze_changed(conn)  # as the audit does, which comes before a build
     nights.build_layer(build_id, "seeds")
     began, engine_spent, spent = time.perf_counter(), engine_seconds(), own_seconds()
     nights.build_layer(build_id, "models")
