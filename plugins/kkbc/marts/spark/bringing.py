@@ -92,6 +92,8 @@ class _Difference:
             "gone": sql.Identifier("pg_temp", f"gone_{name}"),
             "made_come": sql.Identifier(f"come_{name}"),
             "made_gone": sql.Identifier(f"gone_{name}"),
+            "new": sql.Identifier("pg_temp", f"new_{name}"),
+            "made_new": sql.Identifier(f"new_{name}"),
             "key": _listed("x", key),
             "same": _same("t", "x", key),
             "same_brought": _same("b", "x", key),
@@ -131,11 +133,17 @@ class _Difference:
         columns = [column.name for column in self._do("select * from {table} limit 0").description or []]
         self._parts |= {"columns": _listed(None, columns), "values": _listed("x", columns)}
         self._do("update {table} t set ({columns}) = row({values}) from {come} x where {same}")
-        self._do("insert into {table} select * from {come} x where not exists (select from {table} t where {same})")
+        # Found before the first is inserted: an empty table is looked through for each row, which is nothing as long as it
+        # stays empty.
+        self._do(
+            "create temporary table {made_new} on commit drop as"
+            " select * from {come} x where not exists (select from {table} t where {same})"
+        )
+        self._do("insert into {table} select * from {new}")
 
     def forget(self) -> None:
         """Drops the temporary tables."""
-        self._do("drop table {come}, {gone}")
+        self._do("drop table {come}, {gone}, {new}")
 
     def _do(self, statement: LiteralString) -> psycopg.Cursor:
         return self._conn.execute(sql.SQL(statement).format(**self._parts))
