@@ -111,6 +111,23 @@ def test_marts_are_brought_by_difference_and_by_month(conn: psycopg.Connection, 
     assert hidden(conn, "fct") == [(3, "both", date(2024, 2, 1), Decimal(7))]
 
 
+def test_a_first_bring_does_not_compare_each_row_with_those_before_it(conn: psycopg.Connection, marts: Path) -> None:
+    # The planner knows that the table is empty, and would look through it for each row that comes.
+    conn.execute("truncate next.fct; analyze next.fct; select pg_stat_force_next_flush()")
+    rows = [{"n": n, "code": "both", "day": date(2024, 1, 1), "amount": Decimal(n)} for n in range(4000)]
+    put(marts, "dim", "", [{"code": "both", "name": "Both"}])
+    put(marts, "fct", "_month=2024-01", rows)
+    put(marts, RESTRICTED, "", [{"participant_token": "t", "is_restricted": True, "is_changed": False}])
+    read = "select heap_blks_read + heap_blks_hit from pg_statio_user_tables where relid = 'next.fct'::regclass"
+    before = conn.execute(read).fetchone()
+    bringing.bring(conn, marts, None)
+    conn.execute("select pg_stat_force_next_flush()")
+    after = conn.execute(read).fetchone()
+    assert len(hidden(conn, "fct")) == len(rows)
+    assert before is not None and after is not None
+    assert after[0] - before[0] < 10 * len(rows)
+
+
 def test_a_mart_that_spark_lacks_is_named_and_nothing_is_brought(conn: psycopg.Connection, marts: Path) -> None:
     put(marts, "dim", "", [{"code": "both", "name": "Other"}])
     before = hidden(conn, "dim")
