@@ -133,8 +133,8 @@ class _Difference:
         columns = [column.name for column in self._do("select * from {table} limit 0").description or []]
         self._parts |= {"columns": _listed(None, columns), "values": _listed("x", columns)}
         self._do("update {table} t set ({columns}) = row({values}) from {come} x where {same}")
-        # Found before the first is inserted: an empty table is looked through for each row, which is nothing as long as it
-        # stays empty.
+        # Found before the first is inserted: an empty table is looked through for each row, which costs nothing as long
+        # as it stays empty.
         self._do(
             "create temporary table {made_new} on commit drop as"
             " select * from {come} x where not exists (select from {table} t where {same})"
