@@ -116,7 +116,7 @@ def branch(pg: server.Server) -> Iterator[Branch]:
     get_settings.cache_clear()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 @given(history=histories)
 def test_a_history_with_erasures_is_one_in_which_their_rows_were_refused(
     pg: server.Server, history: list[tuple[Any, ...]]
