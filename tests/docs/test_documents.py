@@ -4,14 +4,13 @@ import os
 import re
 import shutil
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from html import escape
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from tests.dbt_project.conftest import publish_built
 from tests.dbt_project.properties import PUBLISHED, indonesian
 from tests.dbt_project.raw import World
 from tests.dbt_project.recompute import seed
+from tests.http_server import served
 
 FIRST, AS_OF = date(2024, 1, 1), date(2024, 2, 3)
 PAGES = ["index.html", "kamus-data.html", "data-dictionary.html", "lineage/index.html", "rekonsiliasi.html", "dbt.html"]
@@ -222,7 +222,7 @@ def test_a_browser_searches_the_served_site_and_sees_the_diagrams(site: Path) ->
     from playwright.sync_api import sync_playwright
 
     asked: list[str] = []
-    with served(site) as address, sync_playwright() as playwright:
+    with address_of(site) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for colours in ("light", "dark"):
             page = browser.new_page(color_scheme=colours)  # type: ignore[arg-type]
@@ -250,13 +250,10 @@ def test_a_browser_searches_the_served_site_and_sees_the_diagrams(site: Path) ->
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def address_of(folder: Path) -> Iterator[str]:
     """The folder behind a web server for the length of a block."""
-    handler = partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server_:
-        threading.Thread(target=server_.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server_.server_port}"
-        server_.shutdown()
+    with served(partial(Quiet, directory=str(folder))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 class Quiet(SimpleHTTPRequestHandler):

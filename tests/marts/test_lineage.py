@@ -2,10 +2,8 @@
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from kkbc.marts import lineage
 from kkbc.marts.runner import days, invoke
 from kkbc.warehouse import connect, server
 from tests.dbt_project.conftest import current, warehouse
+from tests.http_server import Handler, served
 from tests.lineage_schema import check
 
 
@@ -42,22 +41,14 @@ def collector(built: Path) -> Iterator[list[tuple[str | None, dict[str, Any]]]]:
     """A collector behind HTTP, named by connection `lineage`; yields what came: the key, and the event."""
     received: list[tuple[str | None, dict[str, Any]]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Collector(Handler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append((self.headers["Authorization"], json.loads(body)))
-            self.send_response(201)
-            self.end_headers()
+            received.append((self.headers["Authorization"], json.loads(self.posted())))
+            self.answer(201)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    connect_to(built, f"http://127.0.0.1:{server.server_port}")
-    yield received
-    server.shutdown()
-    server.server_close()
+    with served(Collector) as port:
+        connect_to(built, f"http://127.0.0.1:{port}")
+        yield received
 
 
 def connect_to(home: Path, host: str) -> None:

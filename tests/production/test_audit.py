@@ -4,15 +4,14 @@ import json
 import os
 import runpy
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from kkbc.core.settings import PROJECT_ROOT
+from tests.http_server import Handler, served
 from tests.production.environments import python_of
 
 CODE = PROJECT_ROOT / "supply_chain"
@@ -25,25 +24,13 @@ LOCK = "".join(
 def advisories(answers: dict[str, dict[str, object]], status: int = 200) -> Iterator[str]:
     """A stand-in of the advisory service; yields its URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Advisories(Handler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps(answers.get(asked["package"]["name"], {})).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            asked = json.loads(self.posted())
+            self.answer(status, json.dumps(answers.get(asked["package"]["name"], {})).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1/query"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Advisories) as port:
+        yield f"http://127.0.0.1:{port}/v1/query"
 
 
 def audit(folder: Path, url: str, *contents: str) -> subprocess.CompletedProcess[str]:

@@ -5,10 +5,8 @@ import re
 import runpy
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import yaml
 
 from kkbc.core.settings import Settings
 from kkbc.marts.spark import place
+from tests.http_server import Handler, served
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "docker" / "spark.py"
@@ -140,24 +139,12 @@ def test_settings_that_do_not_do_are_one_line(name: str, value: str, said: str) 
 def master_page(answer: dict[str, Any]) -> Iterator[int]:
     """A stand-in of the master's page; yields its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Page(Handler):
         def do_GET(self) -> None:
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, json.dumps(answer).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Page) as port:
+        yield port
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,9 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +16,7 @@ from kkbc.warehouse import connect
 from kkbc.warehouse.access_record import note_access
 from kkbc.watching.telemetry import airflow_options, emit_night, exporter_environment, night_figures
 from kkbc_play.stack import configuration
+from tests.http_server import Handler, served
 from tests.watching.notifying.conftest import bad_night, branches, run
 
 __all__ = ["bad_night", "branches"]
@@ -96,22 +94,13 @@ def test_statsd_gets_them_as_gauges(night: str) -> None:
 def collector() -> Iterator[tuple[int, list[tuple[str, bytes]]]]:
     got: list[tuple[str, bytes]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Collector(Handler):
         def do_POST(self) -> None:
-            got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
+            got.append((self.path, self.posted()))
+            self.answer(200)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1], got
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Collector) as port:
+        yield port, got
 
 
 def test_a_collector_of_opentelemetry_gets_them_before_the_process_ends(night: str) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.http_server import Handler, served
 
 
 def make_certificate(folder: Path) -> Path:
@@ -139,22 +140,10 @@ def web_hook() -> Iterator[Hook]:
     """An HTTP server in a thread."""
     hook = Hook()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Receiver(Handler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            hook.posts.append((self.path, dict(self.headers), json.loads(body)))
-            self.send_response(hook.status)
-            self.end_headers()
+            hook.posts.append((self.path, dict(self.headers), json.loads(self.posted())))
+            self.answer(hook.status)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hook.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with served(Receiver) as hook.port:
         yield hook
-    finally:
-        server.shutdown()
-        server.server_close()
